@@ -1,0 +1,11 @@
+"""Callbacks: when to measure, and where the numbers go."""
+
+if __name__ == "callbacks":
+    raise ImportError("this folder is the package dejavu_lightning.callbacks; import that, not 'callbacks'")
+
+from dejavu_lightning.callbacks.epoch_checkpoint import EpochCheckpoint
+from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
+from dejavu_lightning.callbacks.progress import EpochProgressBar
+from dejavu_lightning.callbacks.random_state import RandomState
+
+__all__ = ["EpochCheckpoint", "EpochProgressBar", "MemorizationMonitor", "RandomState"]

@@ -1,0 +1,57 @@
+"""Checkpoints that a reference curve can be taken from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """Lightning's ``ModelCheckpoint``, kept from the untrained weights on, named by epochs completed.
+
+    ``epoch=0000.ckpt`` holds the untrained weights, ``epoch=0040.ckpt`` those after 40 epochs, and
+    ``last.ckpt`` is what a stopped run resumes from.
+
+    Args:
+        every_n_epochs: the cadence; give the monitor the same.
+        dirpath: ``<trainer.default_root_dir>/checkpoints`` if not given.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, dirpath: str | None = None) -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename="{epoch:04d}",
+            every_n_epochs=every_n_epochs,
+            save_top_k=-1,
+            save_last=True,
+            save_on_train_epoch_end=True,
+        )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep the files beside the run's config, whatever loggers there are."""
+        if self.dirpath is None:
+            self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+        super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the untrained weights."""
+        super().on_train_start(trainer, pl_module)
+        if trainer.global_step == 0:
+            trainer.save_checkpoint(Path(str(self.dirpath)) / "epoch=0000.ckpt")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the final weights, where the cadence did not."""
+        super().on_train_end(trainer, pl_module)
+        final = Path(str(self.dirpath)) / f"epoch={trainer.current_epoch:04d}.ckpt"
+        if not trainer.strategy.broadcast(final.exists()):
+            trainer.save_checkpoint(final)
+            trainer.save_checkpoint(final.with_name("last.ckpt"))
+
+    def format_checkpoint_name(
+        self, metrics: dict[str, Tensor], filename: str | None = None, ver: int | None = None, prefix: str | None = None
+    ) -> str:
+        """Lightning counts the current epoch from 0; the name says how many are complete."""
+        return super().format_checkpoint_name({**metrics, "epoch": metrics["epoch"] + 1}, filename, ver, prefix)

@@ -1,0 +1,165 @@
+"""Measures memorization while a model trains. What is logged: docs/metrics.md."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary
+from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.memorization.label_inference import LabelInference
+from dejavu_lightning.memorization.measure import Measurement, measure
+from dejavu_lightning.memorization.references import HeldOut, Reference
+from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.report.findings import draw_figures, save_records
+
+
+class MemorizationMonitor(Callback):
+    """Runs a memorization test before training, every few epochs, and at the end of training.
+
+    Works with any LightningModule, under ``lightning.pytorch`` and ``pytorch_lightning`` trainers, and
+    never changes training: weights come out bitwise as without it. All ranks share the work.
+
+    Args:
+        test: how records are attacked.
+        reference: what estimates the dataset-level correlation; ``HeldOut`` needs no second model.
+        every_n_epochs: measure whenever this many more epochs are complete.
+        encode: how images become embeddings: None for the module's ``encode(images)``, a dotted attribute
+            path such as "backbone", or a function ``(module, images) -> embeddings``.
+        sets: the attacked records and the public set; the datamodule's ``memorization_sets()`` if not given.
+        max_records: attack at most so many records of each set, a class-balanced seeded sample.
+        max_public: likewise for the public set.
+        seed: of those samples.
+        folder: where records and figures go; ``<trainer.default_root_dir>/memorization`` if not given.
+        figures: draw the curve, the partition and the gallery at every measurement.
+        name: prefix of the logged keys; give each of several monitors its own.
+
+    Attributes:
+        history: one row per measurement: ``epoch`` (number completed) and the metrics. Travels in
+            checkpoints, so a resumed run continues its curve.
+    """
+
+    def __init__(
+        self,
+        test: LabelInference | None = None,
+        reference: Reference | None = None,
+        every_n_epochs: int = 10,
+        encode: EncodeSpec = None,
+        sets: MemorizationSets | None = None,
+        max_records: int | None = None,
+        max_public: int | None = None,
+        seed: int = 0,
+        folder: str | None = None,
+        figures: bool = True,
+        name: str = "memorization",
+    ) -> None:
+        for argument, value in (
+            ("every_n_epochs", every_n_epochs),
+            ("max_records", max_records),
+            ("max_public", max_public),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"{argument} must be at least 1, got {value}")
+        self.test, self.reference = test or LabelInference(), reference or HeldOut()
+        self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
+        self.max_records, self.max_public, self.seed = max_records, max_public, seed
+        self.folder, self.figures, self.name = folder, figures, name
+        self.history: list[dict[str, float]] = []
+        self._active: MemorizationSets | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Two monitors in one trainer keep their histories apart by name."""
+        return self._generate_state_key(name=self.name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curve so far."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the curve."""
+        self.history = list(state_dict["history"])
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say which split the model is trained on, so that it can serve as a reference."""
+        if self._active is not None and self._active.trained_on is not None:
+            checkpoint["dejavu_lightning"] = self._active.trained_on.state()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the sets, and fail now if a later measurement would."""
+        self._active = self._find_sets(trainer).subsample(self.max_records, self.max_public, self.seed)
+        ModuleEncoder(pl_module, self.encode)
+        self.reference.check(self._active, self._schedule(trainer))
+        sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public images"  # type: ignore[arg-type]
+        rank_zero_info(f"{self.name}: {sizes}; {self._active.excluded} without background left out")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the untrained model, unless resuming."""
+        if not self.history:
+            self._measure(trainer, pl_module, trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
+        completed = trainer.current_epoch + 1
+        if completed % self.every_n_epochs == 0 and not self._measured(completed):
+            metrics = self._measure(trainer, pl_module, completed).metrics
+            for key, value in metrics.items():
+                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == "score")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the final model, if the schedule did not, and summarise."""
+        if not self._measured(trainer.current_epoch):
+            self._measure(trainer, pl_module, trainer.current_epoch)
+        if trainer.is_global_zero:
+            publish_summary(trainer.loggers, self.name, self.history, self._output(trainer))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the datasets."""
+        self._active = None
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Measurement:
+        assert self._active is not None
+        found = measure(ModuleEncoder(pl_module, self.encode), self.test, self.reference, self._active, epoch)
+        self.history.append({"epoch": float(epoch), **found.metrics})
+        if trainer.is_global_zero:
+            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            folder = self._output(trainer)
+            save_records(found, folder / f"epoch={epoch:04d}")
+            self._save_history(folder / "history.csv")
+            if self.figures:
+                publish_figures(trainer.loggers, self.name, draw_figures(self.history, found, self._active, folder))
+        return found
+
+    def _find_sets(self, trainer: Trainer) -> MemorizationSets:
+        if self.sets is not None:
+            return self.sets
+        offer = getattr(getattr(trainer, "datamodule", None), "memorization_sets", None)
+        if offer is None:
+            raise ValueError(
+                "MemorizationMonitor found no data: pass sets=MemorizationSets(...), or train with a datamodule that "
+                "has a method memorization_sets()"
+            )
+        found: MemorizationSets = offer()
+        return found
+
+    def _schedule(self, trainer: Trainer) -> list[int]:
+        """Epochs still to be measured, as far as they are known."""
+        last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else trainer.current_epoch
+        planned = {0, last, *range(0, last + 1, self.every_n_epochs)}
+        return sorted(epoch for epoch in planned if not self._measured(epoch))
+
+    def _measured(self, epoch: int) -> bool:
+        return bool(self.history) and self.history[-1]["epoch"] >= epoch
+
+    def _output(self, trainer: Trainer) -> Path:
+        return Path(self.folder or Path(trainer.default_root_dir) / self.name)
+
+    def _save_history(self, path: Path) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.history[-1]), restval="")
+            writer.writeheader()
+            writer.writerows(self.history)

@@ -1,0 +1,75 @@
+"""One bar for the whole run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm.auto import tqdm
+
+
+class EpochProgressBar(ProgressBar):
+    """Counts epochs instead of restarting every epoch, and shows the latest metrics of the progress bar.
+
+    For runs of many short epochs; long epochs are better served by Lightning's own bars.
+
+    Args:
+        description: what stands before the bar; the training split if the datamodule names one.
+    """
+
+    def __init__(self, description: str | None = None) -> None:
+        super().__init__()
+        self.description = description
+        self._bar: tqdm[Any] | None = None
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Lightning calls this on all ranks but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Lightning calls this when progress is wanted."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar where training starts or resumes."""
+        split = getattr(getattr(trainer, "datamodule", None), "train_on", None)
+        label = self.description or (f"training on split {split}" if split else "training")
+        self._bar = tqdm(
+            total=trainer.max_epochs,
+            initial=trainer.current_epoch,
+            desc=label,
+            unit="epoch",
+            disable=not self._enabled,
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Advance by one epoch."""
+        if self._bar is not None:
+            self._bar.set_postfix(self._shown(trainer, pl_module), refresh=False)
+            self._bar.update()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the finished bar on the screen."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Do not let an error message share the bar's line."""
+        self._close()
+
+    def _shown(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
+        metrics = self.get_metrics(trainer, pl_module)  # type: ignore[arg-type]
+        return {
+            name.rpartition("/")[2]: f"{float(value):.3g}"
+            for name, value in metrics.items()
+            if name != "v_num" and isinstance(value, (int, float))
+        }
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,52 @@
+"""Makes a resumed run draw the random numbers that an uninterrupted one would."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from dejavu_lightning.memorization.embedding import gathered, world
+
+
+class RandomState(Callback):
+    """Keeps the random streams of every rank in each checkpoint and continues them after a resume.
+
+    Lightning restores weights, optimisers and loops, not random streams, so without this a resumed run
+    sees other views than an uninterrupted one. Checkpoints at epoch ends resume exactly.
+    """
+
+    def __init__(self) -> None:
+        self._resumed: list[dict[str, Any]] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The streams of all ranks, as types that load with ``weights_only=True``."""
+        algorithm, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+        own = {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            "python": random.getstate(),
+            "numpy": (algorithm, keys.tolist(), position, has_gauss, gauss),
+        }
+        return {"ranks": gathered(own)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the streams until training starts; what is drawn before that is drawn only in a resumed run."""
+        self._resumed = state_dict["ranks"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Continue the streams."""
+        rank, processes = world()
+        if self._resumed is None or len(self._resumed) != processes:
+            return
+        state = self._resumed[rank]
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda"])
+        random.setstate(state["python"])
+        algorithm, keys, position, has_gauss, gauss = state["numpy"]
+        np.random.set_state((algorithm, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+        self._resumed = None

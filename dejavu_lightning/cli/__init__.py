@@ -1,0 +1,63 @@
+"""Commands: fit and pair train, memorization evaluates."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = ("fit", "pair", "memorization")) -> None:
+    """Run one command.
+
+    Args:
+        arguments: the command and its options; the process's own if not given.
+        commands: those to offer.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in commands:
+        # Imported here: listing the commands should not take the seconds that importing torch does.
+        command = _find(given[0])
+        with told_plainly():
+            command(given)
+        return
+    print("usage: COMMAND --help\n\n" + "\n".join(f"  {name:14}{SUMMARY[name]}" for name in commands))
+    if given and given[0] not in ("-h", "--help"):
+        raise SystemExit(f"\nerror: unknown command {given[0]!r}; choose from {', '.join(commands)}")
+
+
+SUMMARY = {
+    "fit": "train one model on split A or B and watch its memorization",
+    "pair": "train the reference on split B, then the target on split A, and compare them",
+    "memorization": "compare two checkpoints",
+}
+
+
+def _find(command: str) -> Callable[[list[str]], None]:
+    if command == "fit":
+        from dejavu_lightning.cli.fit import fit
+
+        return fit
+    if command == "pair":
+        from dejavu_lightning.cli.pair import pair
+
+        return pair
+    from dejavu_lightning.cli.memorization import memorization
+
+    return memorization
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """An error that this package raised on purpose is a message to its user; others keep their traceback."""
+    try:
+        yield
+    except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
+        *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+        package = Path(__file__).resolve().parent.parent
+        homes = (package, package.parent / "callbacks")
+        if not any(home in Path(innermost.f_code.co_filename).resolve().parents for home in homes):
+            raise
+        raise SystemExit(f"error: {error}") from error

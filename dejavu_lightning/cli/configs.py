@@ -1,0 +1,37 @@
+"""Where YAML files are found, with a checkout and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped_configs() -> Path:
+    """The folder ``configs``: inside an installed package, or beside it in a checkout."""
+    installed = PACKAGE / "configs"
+    return installed if installed.is_dir() else PACKAGE.parent / "configs"
+
+
+def find_config(name: str) -> str:
+    """A file as given; else, of ``configs/...``, the one that ships with the package."""
+    if Path(name).is_file():
+        return name
+    parts = Path(name).parts
+    shipped = shipped_configs().joinpath(*parts[1:] if parts[:1] == ("configs",) else parts)
+    if shipped.is_file():
+        return str(shipped)
+    offered = sorted(f"configs/{path.relative_to(shipped_configs())}" for path in shipped_configs().rglob("*.yaml"))
+    raise SystemExit(f"error: no config {name!r}, neither here nor among those shipped: {', '.join(offered)}")
+
+
+def with_found_configs(arguments: list[str]) -> list[str]:
+    """The arguments with every ``--config`` (``-c``) value resolved."""
+    found: list[str] = []
+    for position, argument in enumerate(arguments):
+        if position and arguments[position - 1] in ("--config", "-c"):
+            argument = find_config(argument)
+        elif argument.startswith("--config="):
+            argument = f"--config={find_config(argument.removeprefix('--config='))}"
+        found.append(argument)
+    return found

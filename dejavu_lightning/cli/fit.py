@@ -1,0 +1,107 @@
+"""``fit``: LightningCLI with a memorization monitor, a run folder and a CSV log."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, RandomState
+from dejavu_lightning.cli.configs import with_found_configs
+
+
+class LogConfig(SaveConfigCallback):
+    """Saves the resolved config in the run folder and tells it to the loggers."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called on the first rank."""
+        resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for logger in trainer.loggers:
+            logger.log_hyperparams(resolved)
+
+
+class DejavuCLI(LightningCLI):
+    """``model``, ``data`` and ``trainer`` as in any LightningCLI; ``memorization`` configures the monitor.
+
+    The run folder is ``trainer.default_root_dir``. Measured epochs have a checkpoint each.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks that every run has."""
+        parser.add_lightning_class_args(MemorizationMonitor, "memorization")
+        parser.add_lightning_class_args(EpochCheckpoint, "checkpoint")
+        parser.link_arguments("memorization.every_n_epochs", "checkpoint.every_n_epochs")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Only ``fit``; evaluation has commands of its own."""
+        return {"fit": LightningCLI.subcommands()["fit"]}
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse to mix two runs in one folder."""
+        config = self.config[self.subcommand]
+        folder = Path(config.trainer.default_root_dir)
+        resumed = config.get("ckpt_path")
+        if rank_zero_only.rank == 0 and (folder / "checkpoints").is_dir():
+            if not resumed:
+                raise SystemExit(
+                    f"error: the run folder {folder} exists and holds a run. Name another with --trainer.default_root_dir, continue "
+                    f"this run with --ckpt_path {folder}/checkpoints/last.ckpt, or remove it"
+                )
+            _keep_metrics(folder)
+        for logger in _as_list(config.trainer.logger):
+            arguments = getattr(logger, "init_args", None)
+            if arguments is not None and arguments.get("save_dir") in (None, "."):
+                arguments.save_dir = str(folder)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Put a CSV log in the run folder, beside whatever loggers are configured."""
+        config = self._get(self.config_init, "trainer")
+        if config.logger is not False:
+            own: list[Logger] = [CSVLogger(config.default_root_dir, name="", version="")]
+            kwargs["logger"] = own + _as_list(config.logger)
+        kwargs["callbacks"] = [*_as_list(config.callbacks), RandomState()]
+        return super().instantiate_trainer(**kwargs)
+
+
+def fit(arguments: list[str]) -> None:
+    """Train one model; ``arguments`` begin with "fit"."""
+    # Notices of Lightning about what this package does on purpose.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers")
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
+    DejavuCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=LogConfig,
+        save_config_kwargs={"overwrite": True},  # the run folder has been checked
+        trainer_defaults={"default_root_dir": "runs/default", "enable_model_summary": False},
+        seed_everything_default=0,
+        load_from_checkpoint_support=False,
+        auto_configure_optimizers=False,
+        args=with_found_configs(arguments),
+    )
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _keep_metrics(folder: Path) -> None:
+    """Lightning's CSV logger starts its file anew; keep what was logged before the run was resumed."""
+    metrics = folder / "metrics.csv"
+    if metrics.is_file():
+        earlier = len(list(folder.glob("metrics.*.csv")))
+        metrics.rename(folder / f"metrics.{earlier}.csv")

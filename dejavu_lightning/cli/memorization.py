@@ -1,0 +1,143 @@
+"""``memorization``: compare two checkpoints, along the path that the callback takes during training."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonargparse import ArgumentParser
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser
+
+from dejavu_lightning.callbacks import MemorizationMonitor
+from dejavu_lightning.memorization import Checkpoint, MemorizationSets, ModuleEncoder, SplitRecord, symmetric_average
+from dejavu_lightning.memorization.measure import Measurement, measure
+from dejavu_lightning.memorization.references import completed_epochs, load_checkpoint
+from dejavu_lightning.report.findings import draw_figures, save_records
+from dejavu_lightning.report.table import print_table
+
+
+class TrainedModel(NamedTuple):
+    """A model as its run left it: what it was, what it was trained on, how it was measured."""
+
+    file: Path
+    checkpoint: dict[str, Any]
+    encoder: ModuleEncoder
+    data: LightningDataModule
+    monitor: MemorizationMonitor
+
+    def sets(self) -> MemorizationSets:
+        """The attacked and public sets, those of the run's own measurements.
+
+        Raises:
+            ValueError: the data is not what the checkpoint was trained on.
+        """
+        sets: MemorizationSets = self.data.memorization_sets()  # type: ignore[attr-defined]
+        recorded = SplitRecord.find(self.checkpoint)
+        if recorded is not None and recorded != sets.trained_on:
+            raise ValueError(f"{self.file} was trained on {recorded}, the data of its config give {sets.trained_on}")
+        monitor = self.monitor
+        return sets.subsample(monitor.max_records, monitor.max_public, monitor.seed)
+
+    def history(self) -> list[dict[str, float]]:
+        """The curve that the run measured, as far as the checkpoint."""
+        states = self.checkpoint.get("callbacks", {})
+        found = [state for key, state in states.items() if key.startswith("MemorizationMonitor")]
+        return list(found[0]["history"]) if found else []
+
+
+def load_model(file: str, config: str | None = None) -> TrainedModel:
+    """Rebuild a trained model from its checkpoint and its run's resolved config.
+
+    Args:
+        file: a checkpoint.
+        config: the config; if not given, the nearest ``config.yaml`` in the folders above the checkpoint.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {file}")
+    nearby = [folder / "config.yaml" for folder in path.resolve().parents]
+    source = Path(config) if config else next((candidate for candidate in nearby if candidate.is_file()), None)
+    if source is None or not source.is_file():
+        raise FileNotFoundError(f"no config for {file}: {config or 'config.yaml in a folder above it'} does not exist")
+    saved = yaml.safe_load(source.read_text())
+    parser = LightningArgumentParser(exit_on_error=True)
+    parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
+    parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+    parser.add_lightning_class_args(MemorizationMonitor, "memorization")
+    parsed = parser.parse_object({key: saved[key] for key in ("model", "data", "memorization")})
+    built = parser.instantiate_classes(parsed)
+    checkpoint = load_checkpoint(path)
+    encoder = ModuleEncoder(built.model, built.memorization.encode)
+    encoder.load(checkpoint["state_dict"], file)
+    return TrainedModel(path, checkpoint, encoder, built.data, built.memorization)
+
+
+def compare_checkpoints(
+    target: TrainedModel, reference: TrainedModel, *, k: int | None = None, allow_unverified_split: bool = False
+) -> tuple[Measurement, MemorizationSets]:
+    """Measure a trained target against a trained reference, as the target's own monitor does."""
+    test = target.monitor.test
+    test.k = k or test.k
+    sets = target.sets()
+    other = Checkpoint(reference.file, reference.encoder, allow_unverified_split)
+    return measure(target.encoder, test, other, sets, completed_epochs(target.checkpoint)), sets
+
+
+def memorization(arguments: list[str]) -> None:
+    """Compare two checkpoints; ``arguments`` begin with "memorization"."""
+    parser = ArgumentParser(prog="memorization", description="Compare two checkpoints of fit or pair.")
+    parser.add_argument("--target", type=str, required=True, help="checkpoint of the model under test")
+    parser.add_argument("--reference", type=str, required=True, help="checkpoint of a model trained on the other split")
+    parser.add_argument("--config", type=str | None, help="the target's config; config.yaml above it if not given")
+    parser.add_argument("--reference_config", type=str | None, help="likewise for the reference")
+    parser.add_argument("--k", type=int | None, help="neighbours that vote; the run's own number if not given")
+    parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
+    parser.add_argument("--allow_unverified_split", type=bool, default=False, help="see the class Checkpoint")
+    parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
+    options = parser.parse_args(arguments[1:])
+    output = Path(options.output) if options.output else None
+    if output is not None and output.exists():
+        raise SystemExit(f"error: --output {output} exists; name a new folder")
+    target = load_model(options.target, options.config)
+    reference = load_model(options.reference, options.reference_config)
+    keywords = {"k": options.k, "allow_unverified_split": options.allow_unverified_split}
+    found, sets = compare_checkpoints(target, reference, **keywords)
+    metrics = dict(found.metrics)
+    if options.symmetric:
+        exchanged, _ = compare_checkpoints(reference, target, **keywords)
+        average = symmetric_average(found.comparison, exchanged.comparison)
+        metrics |= {f"symmetric_{name}": average[name] for name in ("score", "score_low", "score_high")}
+    print_table(metrics, f"{options.target} against {options.reference}")
+    if output is not None:
+        _write(output, metrics, found, sets, target, options.as_dict())
+
+
+def _write(
+    output: Path,
+    metrics: dict[str, float],
+    found: Measurement,
+    sets: MemorizationSets,
+    target: TrainedModel,
+    options: dict[str, Any],
+) -> None:
+    save_records(found, output)
+    row = {"epoch": float(completed_epochs(target.checkpoint)), **found.metrics}
+    history = target.history()
+    # The run's curve ends in this very measurement, unless it had another reference or k.
+    same = bool(history) and history[-1] == row
+    figures = draw_figures(history if same else [row], found, sets, output)
+    facts = {
+        "metrics": metrics,
+        "settings": found.comparison.settings,
+        "options": options,
+        "command": shlex.join(sys.argv),
+        "versions": {name: version(name) for name in ("torch", "lightning", "torchvision", "numpy")},
+    }
+    (output / "metrics.json").write_text(json.dumps(facts, indent=2))
+    print("wrote " + ", ".join(str(path) for path in [output / "metrics.json", *figures.values()]))

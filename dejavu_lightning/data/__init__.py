@@ -1,0 +1,19 @@
+"""Pictures, their splits, and what the tests show of them."""
+
+from dejavu_lightning.data.crops import background_crop, background_crops
+from dejavu_lightning.data.datamodule import PictureData
+from dejavu_lightning.data.imagefolder import ImageFolder
+from dejavu_lightning.data.scenes import Scenes
+from dejavu_lightning.data.splits import SplitManifest, partition_per_class
+from dejavu_lightning.data.views import RandomViews
+
+__all__ = [
+    "ImageFolder",
+    "PictureData",
+    "RandomViews",
+    "Scenes",
+    "SplitManifest",
+    "background_crop",
+    "background_crops",
+    "partition_per_class",
+]

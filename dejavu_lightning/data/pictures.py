@@ -1,0 +1,108 @@
+"""Datasets over a source: stored squares for training, model-ready pictures for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.v2.functional import normalize, resize
+
+from dejavu_lightning.data.source import Source
+from dejavu_lightning.memorization.sets import Exhibit
+
+Sample = dict[str, Any]
+
+
+class TrainingPictures(Dataset[Sample]):
+    """Whole pictures squeezed into a square, so that they batch; nothing of a picture is cut off.
+
+    Items: ``image`` uint8 (3, storage_size, storage_size), ``aspect`` width / height of the original,
+    ``label``, ``id``.
+    """
+
+    def __init__(self, source: Source, indices: Sequence[int], storage_size: int) -> None:
+        self.source, self.indices, self.storage_size = source, list(indices), storage_size
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Sample:
+        index = self.indices[position]
+        image = self.source.image(index)
+        aspect = image.shape[2] / image.shape[1]
+        return {
+            "image": _square(image, self.storage_size),
+            "aspect": torch.tensor(aspect, dtype=torch.float32),
+            "label": self.source.labels[index],
+            "id": self.source.ids[index],
+        }
+
+
+class LabelledPictures(Dataset[Sample]):
+    """Pictures as the tests show them to an encoder: whole, or only a crop of each.
+
+    Items: ``image`` float32 (3, image_size, image_size), normalised; ``label``; ``id``. A crop is cut out
+    before it is resized, so no pixel outside it reaches the encoder.
+
+    Args:
+        crops: (len(indices), 4) pixels as x0, y0, x1, y1; None shows whole pictures.
+        mean, std: per channel, of pixel values in [0, 1].
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        indices: Sequence[int],
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        crops: NDArray[Any] | None = None,
+    ) -> None:
+        self.source, self.indices, self.image_size = source, list(indices), image_size
+        self.mean, self.std = list(mean), list(std)
+        self.crops = None if crops is None else np.round(crops).astype(np.int64)
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+        return self.source.labels[self.indices]
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,)."""
+        return [self.source.ids[index] for index in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Sample:
+        index = self.indices[position]
+        image = self.source.image(index)
+        if self.crops is not None:
+            x0, y0, x1, y1 = self.crops[position]
+            image = image[:, y0:y1, x0:x1]
+        image = _square(image.float() / 255, self.image_size)
+        return {
+            "image": normalize(image, self.mean, self.std),
+            "label": self.source.labels[index],
+            "id": self.source.ids[index],
+        }
+
+    def exhibit(self, position: int) -> Exhibit:
+        """Sample ``position`` as people should see it."""
+        index = self.indices[position]
+        return Exhibit(
+            image=self.source.image(index).permute(1, 2, 0).numpy(),
+            boxes=np.asarray(self.source.boxes[index]),
+            crop=None if self.crops is None else self.crops[position],
+            class_name=self.source.class_names[int(self.source.labels[index])],
+        )
+
+
+def _square(image: Tensor, size: int) -> Tensor:
+    return image if tuple(image.shape[1:]) == (size, size) else resize(image, [size, size], antialias=True)

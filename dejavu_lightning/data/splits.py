@@ -1,0 +1,146 @@
+"""Who is trained on, who is attacked, and who is only looked up: disjoint splits and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dejavu_lightning.memorization.sets import SplitRecord
+
+SPLITS = ("A", "B", "shared", "public", "held_out")
+TRAINING_SPLITS = ("A", "B")
+
+
+@dataclass(frozen=True)
+class SplitManifest:
+    """The ids of each split.
+
+    Args:
+        members: split name -> ids, for each of :data:`SPLITS`.
+
+    Raises:
+        ValueError: an id occurs twice, in one split or in two.
+    """
+
+    members: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.members) - set(SPLITS))
+        if unknown:
+            raise ValueError(f"unknown splits {unknown}; choose from {list(SPLITS)}")
+        seen: dict[str, str] = {}
+        for split in SPLITS:
+            for identifier in self.members.get(split, ()):
+                if identifier in seen:
+                    raise ValueError(
+                        f"id {identifier!r} is in split {seen[identifier]!r} and again in {split!r}; splits must be "
+                        "disjoint, or the reference model has seen what the target model is said to memorize"
+                    )
+                seen[identifier] = split
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any id's split, and with nothing else."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            for identifier in sorted(self.members.get(split, ())):
+                digest.update(f"{split}\0{identifier}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def record(self, split: str) -> SplitRecord:
+        """What a checkpoint trained on ``split`` says of its training data."""
+        return SplitRecord(split, self.fingerprint)
+
+    def save(self, path: str | Path) -> None:
+        """Write one parquet row per id: ``id``, ``split``."""
+        ids = [identifier for split in SPLITS for identifier in self.members.get(split, ())]
+        splits = [split for split in SPLITS for _ in self.members.get(split, ())]
+        table = pa.table({"id": ids, "split": splits}).replace_schema_metadata({"fingerprint": self.fingerprint})
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SplitManifest:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the ids no longer give the fingerprint stored beside them.
+        """
+        table = pq.read_table(path)
+        members: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for identifier, split in zip(table["id"].to_pylist(), table["split"].to_pylist(), strict=True):
+            members.setdefault(split, []).append(identifier)
+        manifest = cls(members)
+        stored = (table.schema.metadata or {}).get(b"fingerprint", b"").decode()
+        if stored != manifest.fingerprint:
+            raise ValueError(f"{path}: fingerprint {manifest.fingerprint} of the ids is not the stored {stored!r}")
+        return manifest
+
+
+def partition_per_class(
+    ids: Sequence[str],
+    labels: Tensor,
+    boxed: NDArray[np.bool_],
+    class_names: Sequence[str],
+    *,
+    per_class: int,
+    held_out_per_class: int = 0,
+    seed: int = 0,
+) -> SplitManifest:
+    """Partition every class as Meehan et al. (2023, arXiv 2304.13850) do, in a seeded order.
+
+    Of each class, splits A and B take n = min(floor(boxed / 2), per_class) annotated pictures each, and
+    train together on (per_class - n) pictures without annotation, the shared split. ``held_out`` takes
+    annotated pictures that remain; ``public`` is the rest. A picture's split depends on its class's
+    pictures and the seed, not on the order in which a folder lists them, nor on other classes.
+
+    Args:
+        ids: N unique ids.
+        labels: (N,) positions in ``class_names``.
+        boxed: (N,) whether a picture's objects are annotated, so that it can be attacked.
+        per_class: pictures of each class that a model trains on.
+        held_out_per_class: annotated pictures of each class for the control.
+        seed: another seed, another partition.
+
+    Raises:
+        ValueError: a class has too few pictures; the message names it.
+    """
+    if per_class < 1 or held_out_per_class < 0:
+        raise ValueError(f"need per_class >= 1 and held_out_per_class >= 0, got {per_class} and {held_out_per_class}")
+    members: dict[str, list[str]] = {split: [] for split in SPLITS}
+    label_array = labels.numpy()
+    if len(label_array) and not (0 <= label_array.min() and label_array.max() < len(class_names)):
+        raise ValueError(f"labels run from {label_array.min()} to {label_array.max()}, classes are {len(class_names)}")
+    for label, name in enumerate(class_names):
+        own = sorted(np.flatnonzero(label_array == label).tolist(), key=lambda index: ids[index])
+        order = np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(own).tolist()
+        annotated = [ids[index] for index in order if boxed[index]]
+        plain = [ids[index] for index in order if not boxed[index]]
+        n = min(len(annotated) // 2, per_class)
+        if n == 0:
+            raise ValueError(f"class {name!r} has {len(annotated)} annotated pictures: at least 2 are needed to attack")
+        rest = annotated[2 * n :]
+        for need, have, what in (
+            (per_class - n, len(plain), f"unannotated pictures to fill per_class={per_class} beside {n} annotated"),
+            (held_out_per_class, len(rest), f"annotated pictures for held_out_per_class={held_out_per_class}"),
+        ):
+            if have < need:
+                raise ValueError(f"class {name!r} is short: it has {have} of the {need} {what}; lower that number")
+        members["A"] += annotated[:n]
+        members["B"] += annotated[n : 2 * n]
+        members["shared"] += plain[: per_class - n]
+        members["held_out"] += rest[:held_out_per_class]
+        members["public"] += rest[held_out_per_class:] + plain[per_class - n :]
+    if len(set(ids)) != len(ids):
+        raise ValueError("ids are not unique")
+    return SplitManifest(members)

@@ -1,0 +1,166 @@
+"""Target records against reference records: what is left is memorization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from dejavu_lightning.memorization import statistics
+from dejavu_lightning.memorization.records import Records
+from dejavu_lightning.metrics.functional import dejavu_score, kept_records, most_confident, partition
+
+FRACTIONS = {"score": 1.0, "score@20": 0.2, "score@5": 0.05}
+OUTCOMES = ("memorized", "correlated", "misrepresented", "unassociated")
+
+Floats = statistics.Floats
+Statistic = Callable[[statistics.Resample, statistics.Resample], Floats]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of :func:`compare`.
+
+    ``metrics`` maps each name of the table in docs/metrics.md to its value, and ``<name>_low``,
+    ``<name>_high`` to the ends of its 95% interval. ``table`` has a row per record with both models'
+    predictions and the ``outcome``; None where the two models were attacked on different records.
+    ``replicates`` holds the bootstrap values (R,) behind the intervals.
+    """
+
+    metrics: dict[str, float]
+    table: pa.Table | None
+    replicates: dict[str, Floats]
+    settings: dict[str, Any]
+
+
+def compare(target: Records, reference: Records, *, paired: bool = True, seed: int = 0) -> Comparison:
+    """Join the two tables on id and measure what only the target gets right.
+
+    Args:
+        target: the target model's records.
+        reference: the reference's records; of the same ids if ``paired``.
+        paired: True where both were attacked on the same records. False, as with ``HeldOut``, compares
+            two independent samples: there is no outcome per record, and intervals are two-sample.
+        seed: of the bootstrap and the subsamples.
+
+    Raises:
+        ValueError: the ids differ although paired, or the tables were made with other settings.
+    """
+    differing = {key for key in target.settings | reference.settings if target.settings.get(key) != reference.settings.get(key)}
+    if differing:
+        listed = ", ".join(f"{k}: {target.settings.get(k)} against {reference.settings.get(k)}" for k in sorted(differing))
+        raise ValueError(f"target and reference records cannot be compared, they were made differently ({listed})")
+    if paired and target.ids != reference.ids:
+        lost, extra = sorted(set(target.ids) - set(reference.ids)), sorted(set(reference.ids) - set(target.ids))
+        raise ValueError(
+            f"target and reference were attacked on different records: {len(lost)} ids only in the target's "
+            f"(such as {lost[:2]}), {len(extra)} only in the reference's (such as {extra[:2]})"
+        )
+    values = _point_values(target, reference, paired)
+    replicates = _replicates(target, reference, paired, seed)
+    for name, replicate in replicates.items():
+        values[f"{name}_low"], values[f"{name}_high"] = statistics.interval(replicate)
+    if paired:
+        outcome = target.column("correct").double() - reference.column("correct").double()
+        mean, spread = statistics.subsample_spread(lambda rows: float(outcome[rows].mean()), len(target), seed)
+        values |= {"score_subsample_mean": mean, "score_subsample_std": spread}
+    values["records"] = float(len(target))
+    return Comparison(values, _joined(target, reference) if paired else None, replicates, target.settings)
+
+
+def symmetric_average(first: Comparison, second: Comparison) -> dict[str, float]:
+    """Mean of two comparisons with exchanged roles: (target A, reference B) and (target B, reference A).
+
+    The attacked records are disjoint, so the intervals come from averaged independent replicates.
+    """
+    average: dict[str, float] = {}
+    for name, replicate in first.replicates.items():
+        average[name] = (first.metrics[name] + second.metrics[name]) / 2
+        low, high = statistics.interval((replicate + second.replicates[name]) / 2)
+        average |= {f"{name}_low": low, f"{name}_high": high}
+    return average
+
+
+def _point_values(target: Records, reference: Records, paired: bool) -> dict[str, float]:
+    own, other = target.column("correct"), reference.column("correct")
+    values: dict[str, float] = {}
+    for name, fraction in FRACTIONS.items():
+        if paired:
+            confidences = target.column("confidence"), reference.column("confidence")
+            score = dejavu_score(own, other, *confidences, fraction)
+        else:
+            score = _top_accuracy(target, fraction) - _top_accuracy(reference, fraction)
+        values[name] = float(score)
+    for role, records in (("target", target), ("reference", reference)):
+        values[f"{role}_accuracy"] = float(records.column("correct").double().mean())
+        values[f"{role}_top5_accuracy"] = float(records.column("correct_top5").double().mean())
+    if paired:
+        values |= {name: float(share) for name, share in zip(OUTCOMES, partition(own, other), strict=True)}
+    return values
+
+
+def _top_accuracy(records: Records, fraction: float) -> torch.Tensor:
+    return records.column("correct")[most_confident(records.column("confidence"), fraction)].double().mean()
+
+
+def _replicates(target: Records, reference: Records, paired: bool, seed: int) -> dict[str, Floats]:
+    def accuracy(records: Records, column: str, fraction: float) -> Callable[[statistics.Resample], Floats]:
+        values = records.column(column).double().numpy()
+        order = records.column("confidence").argsort(descending=True, stable=True).numpy()
+        keep = kept_records(fraction, len(records))
+        return lambda counts: statistics.mean_of_first(values, order, counts, keep)
+
+    def difference(fraction: float) -> Statistic:
+        own, other = accuracy(target, "correct", fraction), accuracy(reference, "correct", fraction)
+        return lambda counts, others: own(counts) - other(others)
+
+    def one(function: Callable[[statistics.Resample], Floats], of_target: bool) -> Statistic:
+        return lambda counts, others: function(counts if of_target else others)
+
+    named: dict[str, Statistic] = {name: difference(fraction) for name, fraction in FRACTIONS.items()}
+    for role, records in (("target", target), ("reference", reference)):
+        for name, column in (("accuracy", "correct"), ("top5_accuracy", "correct_top5")):
+            named[f"{role}_{name}"] = one(accuracy(records, column, 1.0), role == "target")
+    if paired:
+        own, other = target.column("correct").numpy(), reference.column("correct").numpy()
+        cells = (own & ~other, own & other, ~own & other, ~own & ~other)
+        for name, cell in zip(OUTCOMES, cells, strict=True):
+            share = cell.astype(np.float64) / len(own)
+            named[name] = one(lambda counts, share=share: counts @ share, True)
+
+    def every(counts: statistics.Resample, others: statistics.Resample) -> Floats:
+        return np.stack([statistic(counts, others) for statistic in named.values()], axis=1)
+
+    if paired:
+        values = statistics.bootstrap(len(target), lambda counts: every(counts, counts), seed)
+    else:
+        values = _two_sample(len(target), len(reference), every, seed)
+    return dict(zip(named, values.T, strict=True))
+
+
+def _two_sample(records: int, others: int, statistic: Statistic, seed: int) -> Floats:
+    rng, other_rng = (np.random.default_rng([seed, stream]) for stream in (0, 1))
+    blocks = [
+        statistic(
+            next(statistics.resampled_counts(records, 1, rng)), next(statistics.resampled_counts(others, 1, other_rng))
+        )
+        for _ in range(statistics.RESAMPLES)
+    ]
+    return np.concatenate(blocks)
+
+
+def _joined(target: Records, reference: Records) -> pa.Table:
+    own, other = target.column("correct"), reference.column("correct")
+    code = (~own).int() * 2 + (own == other).int()  # own only: 0, both: 1, other only: 2, neither: 3
+    columns: dict[str, Any] = {
+        "id": target.table["id"],
+        "label": target.table["label"],
+        "outcome": [OUTCOMES[index] for index in code.tolist()],
+    }
+    for role, records in (("target", target), ("reference", reference)):
+        columns |= {f"{role}_{name}": records.table[name] for name in ("predicted", "confidence", "neighbors")}
+    return pa.table(columns)

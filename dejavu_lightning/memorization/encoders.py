@@ -1,0 +1,138 @@
+"""What the tests need of a model: images in, embeddings out, and the model left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Protocol, runtime_checkable
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Maps images (B, ...) to embeddings (B, D). Any callable will do."""
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+EncodeSpec = str | Callable[[nn.Module, Tensor], Tensor] | None
+
+
+class ModuleEncoder:
+    """The encoder within a module.
+
+    Args:
+        module: any ``nn.Module``, such as a LightningModule.
+        encode: None for the module's own ``encode`` method; a dotted attribute path such as
+            ``"backbone"`` or ``"student.forward_features"``; or a function ``(module, images) -> embeddings``.
+
+    Raises:
+        ValueError: the module has no such attribute; the message names the three ways to say it.
+    """
+
+    def __init__(self, module: nn.Module, encode: EncodeSpec = None) -> None:
+        self.module, self.encode = module, encode
+        self._resolve()  # a misspelt path should not wait for the first measurement
+        floating = [p for p in module.parameters() if p.is_floating_point()]
+        self.dtype = floating[0].dtype if floating else torch.float32
+        self.device = floating[0].device if floating else torch.device("cpu")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self._resolve()(images.to(self.device, self.dtype))
+
+    def load(self, weights: Mapping[str, Tensor], origin: str) -> None:
+        """Give the module these weights; arguments and errors as in :meth:`with_weights`."""
+        self._check(weights, origin)
+        self.module.load_state_dict(weights)
+
+    def with_weights(self, weights: Mapping[str, Tensor], origin: str) -> Encoder:
+        """The same architecture with other weights; the module itself keeps its own.
+
+        Args:
+            weights: a state dict.
+            origin: what errors call the weights, such as their file.
+
+        Raises:
+            ValueError: the weights do not fit; the message lists the keys.
+        """
+        self._check(weights, origin)
+        own = self.module.state_dict()
+        placed = {f"module.{name}": value.to(own[name]) for name, value in weights.items() if isinstance(value, Tensor)}
+        # Weights that are tied have an entry under each of their names.
+        return lambda images: functional_call(_Encode(self), placed, (images,), tie_weights=False)
+
+    def _check(self, weights: Mapping[str, Tensor], origin: str) -> None:
+        own = self.module.state_dict()
+        problems = {
+            "missing": sorted(set(own) - set(weights)),
+            "unexpected": sorted(set(weights) - set(own)),
+            "of another shape": [
+                f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
+                for name in sorted(set(own) & set(weights))
+                if isinstance(own[name], Tensor) and weights[name].shape != own[name].shape
+            ],
+        }
+        if any(problems.values()):
+            listed = "; ".join(
+                f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
+                for what, keys in problems.items()
+                if keys
+            )
+            raise ValueError(
+                f"{origin}: its weights do not fit {type(self.module).__name__} ({listed}). Build the model with the "
+                "backbone and projector settings that the checkpoint was trained with"
+            )
+
+    def _resolve(self) -> Callable[[Tensor], Tensor]:
+        if callable(self.encode):
+            function, module = self.encode, self.module
+            return lambda images: function(module, images)
+        path = self.encode or "encode"
+        try:
+            found: Callable[[Tensor], Tensor] = attrgetter(path)(self.module)
+        except AttributeError as error:
+            raise ValueError(
+                f"{type(self.module).__name__} has no {path!r} to encode images with ({error}). Give it a method "
+                "encode(images) -> embeddings, or pass encode= a dotted attribute path such as 'backbone' or a "
+                "function (module, images) -> embeddings"
+            ) from None
+        if not callable(found):
+            raise ValueError(f"encode={path!r} of {type(self.module).__name__} is a {type(found).__name__}, not callable")
+        return found
+
+
+class _Encode(nn.Module):
+    """Gives an encoder the form that ``functional_call`` takes."""
+
+    def __init__(self, encoder: ModuleEncoder) -> None:
+        super().__init__()
+        self.module, self.encoder = encoder.module, encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder(images)
+
+
+@contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients; afterwards modes, buffers and random streams are as they were.
+
+    Training that is interrupted by such a block continues bitwise as if it had not been.
+    """
+    training = {name: part.training for name, part in module.named_modules()}
+    buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+    try:
+        with isolate_rng(), torch.no_grad():
+            module.eval()
+            yield
+    finally:
+        for name, part in module.named_modules():
+            part.training = training.get(name, part.training)
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                if name in buffers:
+                    buffer.copy_(buffers[name])

@@ -1,0 +1,111 @@
+"""Exact nearest neighbours in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+MARGIN = 32  # candidates beyond k that the fast float32 search keeps for the exact ranking
+QUERY_BLOCK = 1024
+BANK_BLOCK = 16384
+EXACT_ELEMENTS = 1 << 24  # float64 differences held at once: 128 MB
+
+
+@torch.no_grad()
+def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest rows of the bank to each query, by squared Euclidean distance.
+
+    A blocked float32 product finds candidates; their distances are then recomputed pair by pair in
+    float64, so neither blocking nor device can reorder neighbours. Where the candidates cannot be
+    guaranteed to hold the k nearest (many near-ties, as with collapsed embeddings), the query is compared
+    to the whole bank in float64. Memory is bounded by a block of pairs, never N x M.
+
+    Args:
+        queries: (N, D) floating point.
+        bank: (M, D) on the same device.
+        k: neighbours, in [1, M].
+
+    Returns:
+        distances (N, k) float64, ascending; indices (N, k) int64 into the bank. Equal distances come in
+        order of their index.
+
+    Raises:
+        ValueError: shapes do not fit, k is larger than the bank, or a value is NaN or infinite.
+    """
+    if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
+        raise ValueError(f"queries (N, D) and bank (M, D) must share D, got {(*queries.shape,)} and {(*bank.shape,)}")
+    if not 1 <= k <= len(bank):
+        raise ValueError(f"k={k} neighbours cannot be taken from a bank of {len(bank)}; k must lie in [1, {len(bank)}]")
+    for name, rows in (("queries", queries), ("bank", bank)):
+        finite = torch.isfinite(rows).all(dim=1)
+        if not finite.all():
+            raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} holds NaN or infinite values")
+    distances = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
+    indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+    centre = bank.float().mean(dim=0)  # distances do not change, and float32 keeps more of them
+    with _full_float32():
+        for start in range(0, len(queries), QUERY_BLOCK):
+            rows = slice(start, start + QUERY_BLOCK)
+            distances[rows], indices[rows] = _search(queries[rows], bank, centre, k)
+    return distances, indices
+
+
+def _search(queries: Tensor, bank: Tensor, centre: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    candidates = min(len(bank), k + MARGIN)
+    near = queries.float() - centre  # n, D
+    value = torch.empty(len(queries), 0, device=queries.device)
+    index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    longest = torch.zeros((), device=queries.device)
+    for start in range(0, len(bank), BANK_BLOCK):
+        block = bank[start : start + BANK_BLOCK].float() - centre  # m, D
+        squares = block.square().sum(dim=1)
+        longest = torch.maximum(longest, squares.max())
+        found = torch.addmm(squares, near, block.T, alpha=-2)  # n, m: squared distance less |query|^2
+        nearest, column = found.topk(min(candidates, len(block)), dim=1, largest=False)
+        value, index = torch.cat([value, nearest], dim=1), torch.cat([index, column + start], dim=1)
+        value, best = value.topk(min(candidates, value.shape[1]), dim=1, largest=False)
+        index = index.gather(1, best)
+    index = index.sort(dim=1).values
+    exact = _pair_distances(queries, bank, index)
+    exact, order = exact.sort(dim=1, stable=True)
+    index = index.gather(1, order)
+    if candidates < len(bank):
+        # Rounding of a float32 distance, with a wide allowance over its typical sqrt(D) growth.
+        length = near.square().sum(dim=1)
+        slack = 8 * near.shape[1] ** 0.5 * torch.finfo(torch.float32).eps * (length.sqrt() + longest.sqrt()) ** 2
+        unsure = (exact[:, k - 1] - length).double() + 2 * slack >= value[:, -1]
+        for row in unsure.nonzero()[:, 0].tolist():
+            exact[row, :k], index[row, :k] = _brute_force(queries[row], bank, k)
+    return exact[:, :k], index[:, :k]
+
+
+def _pair_distances(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
+    """queries (n, D), index (n, c) -> (n, c) float64 squared distances to the indexed rows."""
+    step = max(1, EXACT_ELEMENTS // (index.shape[1] * queries.shape[1]))
+    parts = [
+        (queries[start : start + step, None].double() - bank[index[start : start + step]].double()).square().sum(dim=2)
+        for start in range(0, len(queries), step)
+    ]
+    return torch.cat(parts)
+
+
+def _brute_force(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    step = max(1, EXACT_ELEMENTS // bank.shape[1])
+    parts = [(query.double() - bank[s : s + step].double()).square().sum(dim=1) for s in range(0, len(bank), step)]
+    distances, order = torch.cat(parts).sort(stable=True)
+    return distances[:k], order[:k]
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep TF32, autocast and reduced-precision products, where the host enabled them, out of the search."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,55 @@
+"""What a test finds out about each attacked record: one table per model, keyed by id."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Records:
+    """One row per attacked record, in the order of their ids.
+
+    Args:
+        table: columns ``id``, ``label``, ``predicted``, ``confidence`` (nats), ``correct``,
+            ``correct_top5`` and ``neighbors``, the ids of the nearest public images.
+        settings: what the numbers depend on besides the model, such as k; two tables with other settings
+            cannot be compared.
+    """
+
+    table: pa.Table
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", self.table.sort_by("id"))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,) ascending."""
+        return list(self.table["id"].to_pylist())
+
+    def column(self, name: str) -> Tensor:
+        """A numeric or boolean column as an (N,) tensor."""
+        return torch.from_numpy(np.array(self.table[name].to_numpy(zero_copy_only=False)))
+
+    def save(self, path: str | Path) -> None:
+        """Write parquet; the settings travel in its metadata."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(self.table.replace_schema_metadata({"settings": json.dumps(self.settings)}), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Records:
+        """Read what :meth:`save` wrote."""
+        table = pq.read_table(path)
+        return cls(table, json.loads((table.schema.metadata or {}).get(b"settings", b"{}")))

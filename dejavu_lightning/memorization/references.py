@@ -1,0 +1,166 @@
+"""What infers the label without having seen the image: the dataset-level correlation to subtract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+
+from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.memorization.label_inference import LabelAttack
+from dejavu_lightning.memorization.records import Records
+from dejavu_lightning.memorization.sets import MemorizationSets, SplitRecord
+
+
+class ReferenceRecords(NamedTuple):
+    """What a reference infers: of the attacked records, and of the held-out ones where it can."""
+
+    attack: Records
+    held_out: Records | None
+
+
+@runtime_checkable
+class Reference(Protocol):
+    """Turns the attacked records into comparable records without knowledge of the target's training.
+
+    ``paired`` tells whether its records have the target's ids.
+    """
+
+    paired: bool
+
+    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+        """Raise now what would otherwise be raised in one of these epochs."""
+        ...
+
+    def records(self, attack: LabelAttack, epoch: int | None) -> ReferenceRecords:
+        """Infer; ``attack`` is the target's, ``epoch`` the number of epochs it has completed."""
+        ...
+
+
+class HeldOut:
+    """The target itself, attacked on records that it was not trained on: no second model is needed.
+
+    A and B are random halves of one population, so the target's accuracy on records of the other half
+    estimates the dataset-level correlation. There is no outcome per record.
+
+    Args:
+        on: "other_split" attacks the records of the other training split, "held_out" those of neither.
+    """
+
+    paired = False
+
+    def __init__(self, on: Literal["other_split", "held_out"] = "other_split") -> None:
+        if on not in ("other_split", "held_out"):
+            raise ValueError(f"on must be 'other_split' or 'held_out', got {on!r}")
+        self.on = on
+
+    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+        """The set must be there."""
+        if self._set(sets) is None:
+            name = "unseen" if self.on == "other_split" else "held_out"
+            raise ValueError(f"HeldOut(on={self.on!r}) needs {name!r} among the memorization sets, and there is none")
+
+    def records(self, attack: LabelAttack, epoch: int | None) -> ReferenceRecords:
+        """The target's own records of the set it was not trained on."""
+        self.check(attack.sets, [])
+        return ReferenceRecords(attack(self._set(attack.sets), f"{self.on} reference"), None)
+
+    def _set(self, sets: MemorizationSets) -> Any:
+        return sets.unseen if self.on == "other_split" else sets.held_out
+
+
+class Checkpoint:
+    """A second model, trained on the other split: the reference of the two-model test.
+
+    Args:
+        path: a checkpoint file, or a directory, from which the checkpoint with as many completed epochs
+            as the target is taken. Lightning's format; loaded with ``weights_only=True``.
+        encoder: an encoder for the weights where the reference's architecture is not the target's; its
+            weights are replaced by the checkpoint's.
+        allow_unverified_split: compare although it cannot be told, or is not true, that the reference's
+            training set is disjoint from the attacked records.
+    """
+
+    paired = True
+
+    def __init__(
+        self, path: str | Path, encoder: ModuleEncoder | None = None, allow_unverified_split: bool = False
+    ) -> None:
+        self.path, self.encoder, self.allow_unverified_split = Path(path), encoder, allow_unverified_split
+        self._kept: tuple[Path, int, ReferenceRecords] | None = None
+
+    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+        """The files must be there and come from a disjoint split."""
+        for file in self._files(epochs):
+            self._verify(load_checkpoint(file), sets, file)
+
+    def records(self, attack: LabelAttack, epoch: int | None) -> ReferenceRecords:
+        """The second model's records, with its own bank of public embeddings."""
+        if epoch is None and not self.path.is_file():
+            raise ValueError(f"Checkpoint: {self.path} is no file and the target's epoch is unknown; name one file")
+        file = self._files([epoch or 0])[0]
+        if self._kept and self._kept[:2] == (file, id(attack.sets)):
+            return self._kept[2]
+        checkpoint = load_checkpoint(file)
+        self._verify(checkpoint, attack.sets, file)
+        base = self.encoder or attack.encoder
+        if not isinstance(base, ModuleEncoder):
+            raise TypeError("Checkpoint needs to know the module its weights belong to: pass encoder=ModuleEncoder(...)")
+        encoder: Encoder = base.with_weights(checkpoint["state_dict"], str(file))
+        other = attack.test.prepare(encoder, attack.sets)
+        held_out = attack.sets.held_out
+        found = ReferenceRecords(other(attack.sets.attack, "attack"), other(held_out, "held-out") if held_out else None)
+        self._kept = (file, id(attack.sets), found)
+        return found
+
+    def _files(self, epochs: list[int]) -> list[Path]:
+        """The file of each epoch."""
+        if self.path.is_file():
+            return [self.path] * len(epochs)
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"Checkpoint: {self.path} is neither a file nor a directory")
+        found = {completed_epochs(load_checkpoint(file)): file for file in sorted(self.path.glob("*.ckpt"), reverse=True)}
+        lacking = sorted(set(epochs) - set(found))
+        if lacking:
+            raise ValueError(
+                f"Checkpoint: {self.path} holds no checkpoint of epochs {lacking}, only of epochs {sorted(found)}; "
+                "train the reference with the same schedule, or name one file"
+            )
+        return [found[epoch] for epoch in epochs]
+
+    def _verify(self, checkpoint: dict[str, Any], sets: MemorizationSets, file: Path) -> None:
+        own, other = sets.trained_on, SplitRecord.find(checkpoint)
+        if self.allow_unverified_split:
+            return
+        remedy = "pass allow_unverified_split=True to Checkpoint to compare all the same"
+        if own is None or other is None:
+            who = "the target's data do" if own is None else f"{file} does"
+            raise ValueError(f"{who} not say which split is trained on, so an overlap cannot be ruled out; {remedy}")
+        if own.split_fingerprint != other.split_fingerprint:
+            raise ValueError(
+                f"{file} was trained on split {other.split!r} of another partition (fingerprint "
+                f"{other.split_fingerprint}, the target's is {own.split_fingerprint}), so its training set may hold "
+                f"attacked records; use one split seed for both, or {remedy}"
+            )
+        if own.split == other.split:
+            raise ValueError(
+                f"{file} was trained on split {other.split!r}, like the target: it has seen every attacked record "
+                f"and cannot be the reference; train it on the other split, or {remedy}"
+            )
+
+
+def completed_epochs(checkpoint: dict[str, Any]) -> int:
+    """How many epochs had been completed when Lightning wrote the checkpoint."""
+    try:
+        return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except (KeyError, TypeError):
+        return int(checkpoint.get("epoch", -1)) + 1
+
+
+def load_checkpoint(file: Path) -> dict[str, Any]:
+    """A Lightning checkpoint on the CPU, without unpickling anything but tensors and plain types."""
+    checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{file}: not a Lightning checkpoint, it has no 'state_dict'")
+    return checkpoint

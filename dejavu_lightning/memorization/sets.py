@@ -1,0 +1,121 @@
+"""The sets a measurement is made on, and what a checkpoint says it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """The split a model is trained on and the fingerprint of the partition it belongs to."""
+
+    split: str
+    split_fingerprint: str
+
+    def state(self) -> dict[str, str]:
+        """As a checkpoint stores it."""
+        return asdict(self)
+
+    @classmethod
+    def find(cls, checkpoint: Mapping[str, Any]) -> SplitRecord | None:
+        """The record that a datamodule or a callback left in a checkpoint, if any did."""
+        for state in checkpoint.values():
+            if isinstance(state, dict) and "split_fingerprint" in state:
+                return cls(str(state["split"]), str(state["split_fingerprint"]))
+        return None
+
+
+class Exhibit(NamedTuple):
+    """One sample as people should see it in a gallery.
+
+    ``image`` uint8 (H, W, 3); ``boxes`` (n, 4) and ``crop`` (4,) pixels as x0, y0, x1, y1.
+    """
+
+    image: NDArray[Any]
+    boxes: NDArray[Any]
+    crop: NDArray[Any] | None
+    class_name: str
+
+
+@dataclass(frozen=True)
+class MemorizationSets:
+    """Everything a memorization test is run on.
+
+    Samples are mappings with ``image`` (what the encoder takes), ``label`` and ``id``, or tuples
+    ``(image, label)``, which get their position as id.
+
+    Args:
+        attack: the records of the split the target trains on, as the attacker sees them.
+        public: labelled whole images of no training split; the nearest-neighbour bank.
+        num_classes: labels lie in [0, num_classes).
+        unseen: records like those of ``attack``, from the other training split; for ``HeldOut`` and the
+            symmetric average.
+        held_out: records of neither training split; for the control.
+        class_names: one per class, for pictures and tables.
+        trained_on: the target's split and the partition's fingerprint.
+        excluded: annotated pictures of the training split that leave no background to attack.
+    """
+
+    attack: Dataset[Any]
+    public: Dataset[Any]
+    num_classes: int
+    unseen: Dataset[Any] | None = None
+    held_out: Dataset[Any] | None = None
+    class_names: Sequence[str] | None = None
+    trained_on: SplitRecord | None = None
+    excluded: int = 0
+
+    def subsample(self, max_records: int | None, max_public: int | None, seed: int = 0) -> MemorizationSets:
+        """Class-balanced random parts: at most ``max_records`` of each attacked set, ``max_public`` of the bank."""
+        return replace(
+            self,
+            attack=_subsample(self.attack, "attack", max_records, seed),
+            unseen=self.unseen and _subsample(self.unseen, "unseen", max_records, seed),
+            held_out=self.held_out and _subsample(self.held_out, "held-out", max_records, seed),
+            public=_subsample(self.public, "public", max_public, seed),
+        )
+
+
+class Subsample(Dataset[Any]):
+    """Some samples of a dataset, in their order."""
+
+    def __init__(self, dataset: Dataset[Any], positions: NDArray[np.int64]) -> None:
+        self.dataset, self.positions = dataset, positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, position: int) -> Any:
+        return self.dataset[int(self.positions[position])]
+
+    def __getattr__(self, name: str) -> Any:
+        """``ids`` and ``exhibit`` of the chosen samples, where the dataset has them."""
+        if name == "ids":
+            ids = self.dataset.ids  # type: ignore[attr-defined]
+            return [ids[position] for position in self.positions.tolist()]
+        if name == "exhibit":
+            exhibit = self.dataset.exhibit  # type: ignore[attr-defined]
+            return lambda position: exhibit(int(self.positions[position]))
+        raise AttributeError(name)
+
+
+def _subsample(dataset: Dataset[Any], role: str, limit: int | None, seed: int) -> Dataset[Any]:
+    if limit is None or limit >= len(dataset):  # type: ignore[arg-type]
+        return dataset
+    found = getattr(dataset, "labels", getattr(dataset, "targets", None))
+    if found is None:
+        raise ValueError(f"the {role} set needs an attribute 'labels' or 'targets' to be subsampled class by class")
+    labels = torch.as_tensor(found).numpy()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    _, starts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
+    turn = np.arange(len(labels)) - np.repeat(starts, counts)  # a record's place within its class
+    chosen = by_class[np.argsort(turn, kind="stable")[:limit]]
+    return Subsample(dataset, np.sort(chosen))

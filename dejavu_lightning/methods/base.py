@@ -1,0 +1,141 @@
+"""What every self-supervised method shares: an encoder, what of it is attacked, and the optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from timm.optim import create_optimizer_v2
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
+
+from dejavu_lightning.models.backbones import build_backbone, feature_width
+from dejavu_lightning.models.heads import projector
+
+
+@dataclass
+class OptimizerConfig:
+    """Optimiser and schedule: linear warm-up, then cosine, by step.
+
+    Args:
+        name: "lars" or "adamw", from timm; biases and norms get no weight decay, and with LARS no adaptation.
+        base_lr: learning rate at a global batch of 256; what is used, and logged as ``lr``, is
+            base_lr * global batch / 256.
+        weight_decay: of weight matrices and kernels.
+        warmup_epochs: epochs of linear warm-up from 1/1000 of the learning rate.
+        final_lr_fraction: where the cosine ends, as a share of the learning rate.
+        options: more arguments of timm's optimiser.
+    """
+
+    name: Literal["lars", "adamw"] = "lars"
+    base_lr: float = 0.2
+    weight_decay: float = 1e-6
+    warmup_epochs: float = 10
+    final_lr_fraction: float = 0.001
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class SelfSupervisedMethod(LightningModule):
+    """A backbone, a projector and their optimiser; subclasses add ``training_step``.
+
+    Args:
+        backbone: see :func:`~dejavu_lightning.models.backbones.build_backbone`.
+        backbone_options: passed to the backbone's constructor.
+        projector_widths: the projector's layers.
+        image_size: side in pixels of the images.
+        embedding: what the memorization tests see, "projector" or "backbone". The choice is itself a
+            mitigation: the backbone forgets much of what the projector remembers.
+        optimizer: see :class:`OptimizerConfig`.
+        channels_last: lay out images and kernels channels last, which is faster for most convolutions.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "torchvision/resnet50",
+        backbone_options: dict[str, Any] | None = None,
+        projector_widths: Sequence[int] = (8192, 8192, 8192),
+        image_size: int = 224,
+        embedding: Literal["projector", "backbone"] = "projector",
+        optimizer: OptimizerConfig | None = None,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        if embedding not in ("projector", "backbone"):
+            raise ValueError(f"embedding must be 'projector' or 'backbone', got {embedding!r}")
+        self.backbone = build_backbone(backbone, **(backbone_options or {}))
+        self.projector = projector(feature_width(self.backbone, image_size), projector_widths)
+        self.embedding = embedding
+        self.optimizer = optimizer or OptimizerConfig()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> projector output (B, D)."""
+        projected: Tensor = self.projector(self.features(images))
+        return projected
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> backbone features (B, F)."""
+        features: Tensor = self.backbone(images.contiguous(memory_format=self.memory_format))
+        return features
+
+    def encode(self, images: Tensor) -> Tensor:
+        """What the memorization tests see: (B, D) or (B, F), as ``embedding`` says."""
+        embedded: Tensor = self(images) if self.embedding == "projector" else self.features(images)
+        return embedded
+
+    def log_loss(self, loss: Tensor, batch_size: int) -> Tensor:
+        """Log the training loss and hand it back.
+
+        Raises:
+            FloatingPointError: the loss is NaN or infinite, so every later step would be wasted. On an
+                accelerator only every ``log_every_n_steps`` steps, because looking waits for the device.
+        """
+        looks = loss.device.type == "cpu" or self.global_step % self.trainer.log_every_n_steps == 0
+        if looks and not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the training loss is {loss.item()} at epoch {self.current_epoch}, step {self.global_step}: training "
+                "has diverged. Lower optimizer.base_lr or lengthen optimizer.warmup_epochs; with 16-bit precision, "
+                "try bf16"
+            )
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch_size)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser from timm, schedule from torch, stepped every batch."""
+        settings = self.optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        lr = settings.base_lr * self._global_batch() / 256
+        warmup = round(steps * settings.warmup_epochs / max(self.trainer.max_epochs or 1, 1))
+        if not 0 <= warmup < max(steps, 1):
+            raise ValueError(
+                f"optimizer.warmup_epochs={settings.warmup_epochs} takes {warmup} of the {steps} training steps: "
+                "nothing is left for the schedule; lower it, or train longer"
+            )
+        # timm gives 1-D tensors no weight decay, and its LARS adapts only what decays.
+        optimizer = create_optimizer_v2(
+            self, opt=settings.name, lr=lr, weight_decay=settings.weight_decay, **settings.options
+        )
+        cosine = CosineAnnealingLR(optimizer, max(steps - warmup, 1), eta_min=lr * settings.final_lr_fraction)
+        schedule = (
+            SequentialLR(optimizer, [LinearLR(optimizer, 1e-3, total_iters=warmup), cosine], milestones=[warmup])
+            if warmup
+            else cosine
+        )
+        self.scaled_lr = lr
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Log the learning rate after scaling by the global batch."""
+        for logger in self.loggers:
+            logger.log_hyperparams({"optimizer/scaled_lr": self.scaled_lr})
+
+    def _global_batch(self) -> int:
+        loader = self.trainer.train_dataloader
+        per_device = getattr(loader, "batch_size", None)
+        if per_device is None:
+            raise ValueError("the training dataloader has no batch_size to scale optimizer.base_lr with")
+        return int(per_device) * self.trainer.world_size * self.trainer.accumulate_grad_batches

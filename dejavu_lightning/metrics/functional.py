@@ -1,0 +1,151 @@
+"""Memorization metrics: tensors in, tensors out.
+
+N records, C classes, K neighbours of each record, nearest first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Partition(NamedTuple):
+    """Shares of all records, 0-dim float64 in [0, 1]; they sum to 1 (Meehan et al. 2023, section 4)."""
+
+    memorized: Tensor
+    """Only the target is right."""
+    correlated: Tensor
+    """Both are right."""
+    misrepresented: Tensor
+    """Only the reference is right."""
+    unassociated: Tensor
+    """Both are wrong."""
+
+
+def label_votes(neighbor_labels: Tensor, num_classes: int, k: int | None = None) -> Tensor:
+    """Count the labels of the nearest neighbours, unweighted.
+
+    Args:
+        neighbor_labels: (N, K) integers in [0, num_classes), nearest first.
+        num_classes: C.
+        k: how many of the K neighbours vote; all if not given.
+
+    Returns:
+        (N, C) int64 counts; each row sums to k.
+
+    Raises:
+        ValueError: k is not in [1, K], or a label is not in [0, num_classes).
+    """
+    if neighbor_labels.ndim != 2:
+        raise ValueError(f"neighbor_labels must have shape (N, K), got {tuple(neighbor_labels.shape)}")
+    k = neighbor_labels.shape[1] if k is None else k
+    if not 1 <= k <= neighbor_labels.shape[1]:
+        raise ValueError(f"k must lie in [1, {neighbor_labels.shape[1]}], the number of neighbours given; got {k}")
+    _check_labels("neighbor_labels", neighbor_labels, num_classes)
+    voters = neighbor_labels[:, :k].long()
+    votes = torch.zeros(len(voters), num_classes, dtype=torch.int64, device=voters.device)
+    return votes.scatter_add_(1, voters, torch.ones_like(voters))
+
+
+def vote_confidence(votes: Tensor) -> Tensor:
+    """Negative entropy of the votes, in nats: 0 if all agree, -log C if they spread evenly.
+
+    votes (N, C) nonnegative -> (N,) float64.
+    """
+    share = votes.double() / votes.sum(dim=1, keepdim=True)
+    return torch.xlogy(share, share).sum(dim=1)
+
+
+def rank_labels(votes: Tensor, neighbor_labels: Tensor, top_k: int) -> Tensor:
+    """Classes by number of votes; of equal ones first that with the closest voter, then the lower class.
+
+    Args:
+        votes: (N, C) from :func:`label_votes`.
+        neighbor_labels: (N, K) the labels that voted, nearest first.
+        top_k: classes to return.
+
+    Returns:
+        (N, top_k) int64. A class without votes is never predicted: -1 fills the places that are left.
+
+    Raises:
+        ValueError: top_k is below 1, or a label is not in [0, C).
+    """
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, got {top_k}")
+    rows, classes = votes.shape
+    _check_labels("neighbor_labels", neighbor_labels, classes)
+    neighbors = neighbor_labels.shape[1]
+    rank = torch.arange(neighbors, device=votes.device).expand(rows, neighbors)
+    closest = torch.full((rows, classes), neighbors, device=votes.device)
+    closest.scatter_reduce_(1, neighbor_labels.long(), rank, reduce="amin")
+    preference = votes * (neighbors + 1) + (neighbors - closest)  # closeness only decides between equal votes
+    order = preference.argsort(dim=1, descending=True, stable=True)[:, :top_k]
+    ranked = torch.where(votes.gather(1, order) > 0, order, -1)
+    return torch.nn.functional.pad(ranked, (0, top_k - ranked.shape[1]), value=-1)
+
+
+def partition(target_correct: Tensor, reference_correct: Tensor) -> Partition:
+    """Share of records that are memorized, correlated, misrepresented and unassociated.
+
+    target_correct, reference_correct (N,) booleans of the same records in the same order.
+    """
+    _check_paired(target_correct, reference_correct)
+    target, reference = target_correct.bool(), reference_correct.bool()
+    cells = (target & ~reference, target & reference, ~target & reference, ~target & ~reference)
+    return Partition(*(cell.double().mean() for cell in cells))
+
+
+def dejavu_score(
+    target_correct: Tensor,
+    reference_correct: Tensor,
+    target_confidence: Tensor,
+    reference_confidence: Tensor,
+    fraction: float = 1.0,
+) -> Tensor:
+    """Target accuracy minus reference accuracy, each on the records that its model is most confident of.
+
+    Args:
+        target_correct, reference_correct: (N,) booleans.
+        target_confidence, reference_confidence: (N,) any scale, higher is more confident. Of equally
+            confident records the one that comes first is preferred; sort by id to make that well defined.
+        fraction: p in (0, 1]; n = max(1, floor(p N)) records are kept of each model.
+
+    Returns:
+        0-dim float64 in [-1, 1].
+
+    Raises:
+        ValueError: shapes differ, there are no records, or fraction is not in (0, 1].
+    """
+    _check_paired(target_correct, reference_correct)
+    target = most_confident(target_confidence, fraction)
+    reference = most_confident(reference_confidence, fraction)
+    return target_correct[target].double().mean() - reference_correct[reference].double().mean()
+
+
+def most_confident(confidence: Tensor, fraction: float) -> Tensor:
+    """Positions of the max(1, floor(fraction * N)) highest values of confidence (N,), ties by position."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
+    return confidence.argsort(descending=True, stable=True)[: kept_records(fraction, len(confidence))]
+
+
+def kept_records(fraction: float, records: int) -> int:
+    """max(1, floor(fraction * records)), exact also where 0.29 * 100 falls just below 29 in floating point."""
+    return max(1, int(fraction * records + 1e-9))
+
+
+def _check_paired(target: Tensor, reference: Tensor) -> None:
+    if target.ndim != 1 or target.shape != reference.shape:
+        raise ValueError(
+            f"target_correct and reference_correct must have the same shape (N,), "
+            f"got {tuple(target.shape)} and {tuple(reference.shape)}"
+        )
+    if len(target) == 0:
+        raise ValueError("there are no records to compare")
+
+
+def _check_labels(name: str, labels: Tensor, num_classes: int) -> None:
+    if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < num_classes):
+        raise ValueError(f"{name} run from {int(labels.min())} to {int(labels.max())}, outside [0, {num_classes})")

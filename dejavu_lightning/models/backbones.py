@@ -1,0 +1,74 @@
+"""Encoders by name: the field's libraries, and one small network for the built-in scenes."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import timm
+import torch
+import torchvision.models
+from torch import nn
+from torchvision.models.resnet import BasicBlock, conv1x1
+
+
+def small_resnet(widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Sequential:
+    """Residual network for 32-pixel images: a stride-2 stem, then one basic block a width.
+
+    images (B, 3, H, W) -> (B, widths[-1]).
+    """
+    blocks: list[nn.Module] = []
+    for before, width in zip(widths[:1] + widths, widths, strict=False):
+        if before == width:
+            blocks.append(BasicBlock(before, width))
+        else:
+            shortcut = nn.Sequential(conv1x1(before, width, 2), nn.BatchNorm2d(width))
+            blocks.append(BasicBlock(before, width, 2, shortcut))
+    stem = (nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def build_backbone(name: str, **options: Any) -> nn.Module:
+    """A network from images (B, 3, H, W) to features (B, F).
+
+    Args:
+        name: ``"small_resnet"``; ``"torchvision/<model>"`` such as ``"torchvision/resnet101"``, its
+            classifier replaced by the identity; or any timm model name.
+        options: passed to the model's constructor.
+
+    Raises:
+        ValueError: there is no such model; the message suggests the nearest names.
+    """
+    if name == "small_resnet":
+        return small_resnet(**options)
+    library, _, model = name.rpartition("/")
+    if library == "torchvision":
+        known = torchvision.models.list_models(module=torchvision.models)
+        if model in known:
+            network = torchvision.models.get_model(model, **options)
+            for classifier in ("fc", "heads", "head", "classifier"):
+                if hasattr(network, classifier):
+                    setattr(network, classifier, nn.Identity())
+                    return network
+            raise ValueError(f"backbone {name!r}: no classifier to remove was found; use timm's model instead")
+    elif timm.is_model(name):
+        created: nn.Module = timm.create_model(name, num_classes=0, **options)
+        return created
+    else:
+        known = ["small_resnet", *timm.list_models()]
+    close = difflib.get_close_matches(model if library == "torchvision" else name, known, n=3)
+    hint = f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+    raise ValueError(
+        f"unknown backbone {name!r}{hint} Choose 'small_resnet', 'torchvision/<model>' or a name that timm lists"
+    )
+
+
+def feature_width(backbone: nn.Module, image_size: int) -> int:
+    """F of a backbone, found by running it once on zeros; its state is left alone."""
+    training = backbone.training
+    with torch.no_grad():
+        features = backbone.eval()(torch.zeros(1, 3, image_size, image_size))
+    backbone.train(training)
+    if features.ndim != 2:
+        raise ValueError(f"the backbone returns shape {tuple(features.shape)}, expected pooled features (B, F)")
+    return int(features.shape[1])
