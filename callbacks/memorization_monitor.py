@@ -6,16 +6,16 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary, shows_images
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.references import HeldOut, Reference
 from dejavu_lightning.memorization.sets import MemorizationSets
-from dejavu_lightning.report.findings import draw_figures, save_records
+from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
 
 
 class MemorizationMonitor(Callback):
@@ -70,6 +70,7 @@ class MemorizationMonitor(Callback):
         self.folder, self.figures, self.name = folder, figures, name
         self.history: list[dict[str, float]] = []
         self._active: MemorizationSets | None = None
+        self._latest: Measurement | None = None
 
     @property
     def state_key(self) -> str:
@@ -92,8 +93,11 @@ class MemorizationMonitor(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""
         self._active = self._find_sets(trainer).subsample(self.max_records, self.max_public, self.seed)
-        ModuleEncoder(pl_module, self.encode)
+        ModuleEncoder(pl_module, self.encode)  # a misspelt encode= should not wait for the first measurement
         self.reference.check(self._active, self._schedule(trainer))
+        if self._active.trained_on is not None:
+            for logger in trainer.loggers:
+                logger.log_hyperparams(self._active.trained_on.state())
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public images"  # type: ignore[arg-type]
         rank_zero_info(f"{self.name}: {sizes}; {self._active.excluded} without background left out")
 
@@ -115,11 +119,13 @@ class MemorizationMonitor(Callback):
         if not self._measured(trainer.current_epoch):
             self._measure(trainer, pl_module, trainer.current_epoch)
         if trainer.is_global_zero:
+            if self.figures and self._latest is not None and self._active is not None:
+                draw_most_memorized(self._latest, self._active, self._output(trainer))
             publish_summary(trainer.loggers, self.name, self.history, self._output(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let go of the datasets."""
-        self._active = None
+        """Let go of the datasets and the latest records."""
+        self._active = self._latest = None
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Measurement:
         assert self._active is not None
@@ -131,7 +137,10 @@ class MemorizationMonitor(Callback):
             save_records(found, folder / f"epoch={epoch:04d}")
             self._save_history(folder / "history.csv")
             if self.figures:
-                publish_figures(trainer.loggers, self.name, draw_figures(self.history, found, self._active, folder))
+                publish_figures(trainer.loggers, self.name, draw_curves(self.history, folder))
+                if shows_images(trainer.loggers):
+                    publish_figures(trainer.loggers, self.name, draw_most_memorized(found, self._active, folder))
+        self._latest = found
         return found
 
     def _find_sets(self, trainer: Trainer) -> MemorizationSets:

@@ -18,6 +18,11 @@ def publish_metrics(loggers: Iterable[Any], name: str, row: Mapping[str, float],
         logger.log_metrics({f"{name}/{key}": value for key, value in row.items()}, step=step)
 
 
+def shows_images(loggers: Iterable[Any]) -> bool:
+    """Whether anyone would see a picture before the run ends."""
+    return any(map(_is_wandb, loggers))
+
+
 def publish_figures(loggers: Iterable[Any], name: str, figures: Mapping[str, Path]) -> None:
     """Log figures as images to W&B."""
     for logger in filter(_is_wandb, loggers):

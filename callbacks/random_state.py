@@ -24,12 +24,12 @@ class RandomState(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The streams of all ranks, as types that load with ``weights_only=True``."""
-        algorithm, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+        numpy: Any = np.random.get_state(legacy=True)
         own = {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
             "python": random.getstate(),
-            "numpy": (algorithm, keys.tolist(), position, has_gauss, gauss),
+            "numpy": (numpy[0], numpy[1].tolist(), *numpy[2:]),
         }
         return {"ranks": gathered(own)}
 

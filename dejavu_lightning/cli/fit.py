@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.utilities import rank_zero_only
 
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, RandomState
 from dejavu_lightning.cli.configs import with_found_configs
@@ -48,11 +48,12 @@ class DejavuCLI(LightningCLI):
         config = self.config[self.subcommand]
         folder = Path(config.trainer.default_root_dir)
         resumed = config.get("ckpt_path")
-        if rank_zero_only.rank == 0 and (folder / "checkpoints").is_dir():
+        if getattr(rank_zero_only, "rank", 0) == 0 and (folder / "checkpoints").is_dir():
             if not resumed:
                 raise SystemExit(
-                    f"error: the run folder {folder} exists and holds a run. Name another with --trainer.default_root_dir, continue "
-                    f"this run with --ckpt_path {folder}/checkpoints/last.ckpt, or remove it"
+                    f"error: the run folder {folder} exists and holds a run. Name another with "
+                    f"--trainer.default_root_dir, continue this one with --ckpt_path {folder}/checkpoints/last.ckpt, "
+                    "or remove it"
                 )
             _keep_metrics(folder)
         for logger in _as_list(config.trainer.logger):

@@ -18,7 +18,7 @@ from dejavu_lightning.callbacks import MemorizationMonitor
 from dejavu_lightning.memorization import Checkpoint, MemorizationSets, ModuleEncoder, SplitRecord, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.references import completed_epochs, load_checkpoint
-from dejavu_lightning.report.findings import draw_figures, save_records
+from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
 from dejavu_lightning.report.table import print_table
 
 
@@ -131,7 +131,7 @@ def _write(
     history = target.history()
     # The run's curve ends in this very measurement, unless it had another reference or k.
     same = bool(history) and history[-1] == row
-    figures = draw_figures(history if same else [row], found, sets, output)
+    figures = draw_curves(history if same else [row], output) | draw_most_memorized(found, sets, output)
     facts = {
         "metrics": metrics,
         "settings": found.comparison.settings,

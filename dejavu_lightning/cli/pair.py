@@ -6,11 +6,12 @@ import argparse
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
 
-from dejavu_lightning.cli.configs import PACKAGE, with_found_configs
+from dejavu_lightning.cli.configs import PACKAGE, shipped_configs, with_found_configs
 
 ROLES = {"reference": "B", "target": "A"}  # in the order of training: the target's curve needs the reference's
 
@@ -49,8 +50,10 @@ def pair(arguments: list[str]) -> None:
 
 def _run(command: list[str]) -> None:
     """Each run is a process of its own: it starts from a clean state and may launch further processes."""
-    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = dict(os.environ)
+    if shipped_configs().parent == PACKAGE.parent:  # a checkout, which need not be installed
+        paths = [str(PACKAGE.parent), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
     print("$ dejavu_lightning " + " ".join(command), flush=True)
     finished = subprocess.run([sys.executable, "-m", "dejavu_lightning", *command], env=environment, check=False)
     if finished.returncode:
@@ -60,7 +63,7 @@ def _run(command: list[str]) -> None:
 def _configured_folder(arguments: list[str]) -> str | None:
     """``trainer.default_root_dir`` as ``fit`` would take it: the last one named wins."""
     folder: str | None = None
-    for name, value in zip(arguments, arguments[1:], strict=False):
+    for name, value in pairwise(arguments):
         if name in ("--config", "-c"):
             trainer = (yaml.safe_load(Path(value).read_text()) or {}).get("trainer") or {}
             folder = trainer.get("default_root_dir", folder)

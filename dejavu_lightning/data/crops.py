@@ -59,8 +59,8 @@ def background_crops(
     size = np.asarray(sizes, dtype=np.float64).reshape(len(boxes), 2)
     counts = np.array([len(picture) for picture in boxes], dtype=np.int64)
     crops = np.full((len(boxes), 4), np.nan)
-    for count in np.unique(counts[counts > 0]):
-        members = np.flatnonzero(counts == count)
+    for count in np.unique(counts[counts > 0]).tolist():
+        members = np.flatnonzero(counts == count).tolist()
         grouped = np.stack([np.asarray(boxes[member], dtype=np.float64) for member in members])  # N, n, 4
         if grouped.shape[2:] != (4,):
             raise ValueError(f"boxes must have shape (n, 4) as x0, y0, x1, y1, got {grouped.shape[1:]}")
@@ -74,11 +74,11 @@ def background_crops(
 
 def _check(boxes: FloatArray, size: FloatArray, names: Sequence[str] | None) -> None:
     """boxes (N, n, 4), size (N, 2)."""
-    bad_size = (size <= 0).any(axis=1)
-    x0, y0, x1, y1 = np.moveaxis(boxes, 2, 0)
-    with np.errstate(invalid="ignore"):
-        degenerate = ~((x0 < x1) & (y0 < y1)) | ~np.isfinite(boxes).all(axis=2)
-        outside = (x1 <= 0) | (y1 <= 0) | (x0 >= size[:, :1]) | (y0 >= size[:, 1:])
+    bad_size = np.min(size, axis=1) <= 0
+    x0, y0, x1, y1 = (boxes[:, :, axis] for axis in range(4))
+    finite = np.isfinite(boxes).all(axis=2)
+    degenerate = ~((x0 < x1) & (y0 < y1)) | ~finite
+    outside = (x1 <= 0) | (y1 <= 0) | (x0 >= size[:, :1]) | (y0 >= size[:, 1:])
     wrong = degenerate | outside | bad_size[:, None]
     if not wrong.any():
         return

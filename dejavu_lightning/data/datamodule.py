@@ -89,7 +89,6 @@ class PictureData(LightningDataModule):
             )
         )
         self.record = self.manifest.record(train_on)
-        self.save_hyperparameters({"train_on": train_on, "split_fingerprint": self.record.split_fingerprint}, logger=True)
         position = {identifier: index for index, identifier in enumerate(source.ids)}
         missing = [i for ids in self.manifest.members.values() for i in ids if i not in position]
         if missing:
@@ -170,4 +169,6 @@ class PictureData(LightningDataModule):
                 f"split {split!r}: none of its {len(indices)} records leaves a background crop wider and higher than "
                 f"min_crop_side={self.min_crop_side} pixels; lower it, or check that the boxes are in pixels"
             )
-        return self._labelled([i for i, keep in zip(indices, kept, strict=True) if keep], crops[kept]), int((~kept).sum())
+        return self._labelled([i for i, keep in zip(indices, kept, strict=True) if keep], crops[kept]), int(
+            (~kept).sum()
+        )

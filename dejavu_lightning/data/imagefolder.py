@@ -90,7 +90,7 @@ class ImageFolder:
         """
         path = self.paths[index]
         try:
-            image = decode_image(str(path), ImageReadMode.RGB)
+            image: Tensor = decode_image(str(path), ImageReadMode.RGB)
         except RuntimeError as error:
             raise ValueError(f"{path} (id {self.ids[index]!r}) cannot be decoded: {error}") from error
         width, height = self.sizes[index].tolist()

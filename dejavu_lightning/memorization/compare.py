@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from dejavu_lightning.memorization import statistics
 from dejavu_lightning.memorization.records import Records
@@ -18,7 +20,7 @@ FRACTIONS = {"score": 1.0, "score@20": 0.2, "score@5": 0.05}
 OUTCOMES = ("memorized", "correlated", "misrepresented", "unassociated")
 
 Floats = statistics.Floats
-Statistic = Callable[[statistics.Resample, statistics.Resample], Floats]
+Statistic = Callable[[statistics.Counts, statistics.Counts], Floats]
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,13 @@ def compare(target: Records, reference: Records, *, paired: bool = True, seed: i
     Raises:
         ValueError: the ids differ although paired, or the tables were made with other settings.
     """
-    differing = {key for key in target.settings | reference.settings if target.settings.get(key) != reference.settings.get(key)}
+    differing = {
+        key for key in target.settings | reference.settings if target.settings.get(key) != reference.settings.get(key)
+    }
     if differing:
-        listed = ", ".join(f"{k}: {target.settings.get(k)} against {reference.settings.get(k)}" for k in sorted(differing))
+        listed = ", ".join(
+            f"{k}: {target.settings.get(k)} against {reference.settings.get(k)}" for k in sorted(differing)
+        )
         raise ValueError(f"target and reference records cannot be compared, they were made differently ({listed})")
     if paired and target.ids != reference.ids:
         lost, extra = sorted(set(target.ids) - set(reference.ids)), sorted(set(reference.ids) - set(target.ids))
@@ -108,7 +114,7 @@ def _top_accuracy(records: Records, fraction: float) -> torch.Tensor:
 
 
 def _replicates(target: Records, reference: Records, paired: bool, seed: int) -> dict[str, Floats]:
-    def accuracy(records: Records, column: str, fraction: float) -> Callable[[statistics.Resample], Floats]:
+    def accuracy(records: Records, column: str, fraction: float) -> Callable[[statistics.Counts], Floats]:
         values = records.column(column).double().numpy()
         order = records.column("confidence").argsort(descending=True, stable=True).numpy()
         keep = kept_records(fraction, len(records))
@@ -118,7 +124,7 @@ def _replicates(target: Records, reference: Records, paired: bool, seed: int) ->
         own, other = accuracy(target, "correct", fraction), accuracy(reference, "correct", fraction)
         return lambda counts, others: own(counts) - other(others)
 
-    def one(function: Callable[[statistics.Resample], Floats], of_target: bool) -> Statistic:
+    def one(function: Callable[[statistics.Counts], Floats], of_target: bool) -> Statistic:
         return lambda counts, others: function(counts if of_target else others)
 
     named: dict[str, Statistic] = {name: difference(fraction) for name, fraction in FRACTIONS.items()}
@@ -129,28 +135,17 @@ def _replicates(target: Records, reference: Records, paired: bool, seed: int) ->
         own, other = target.column("correct").numpy(), reference.column("correct").numpy()
         cells = (own & ~other, own & other, ~own & other, ~own & ~other)
         for name, cell in zip(OUTCOMES, cells, strict=True):
-            share = cell.astype(np.float64) / len(own)
-            named[name] = one(lambda counts, share=share: counts @ share, True)
+            named[name] = one(partial(_share, cell), True)
 
-    def every(counts: statistics.Resample, others: statistics.Resample) -> Floats:
+    def every(counts: statistics.Counts, others: statistics.Counts) -> Floats:
         return np.stack([statistic(counts, others) for statistic in named.values()], axis=1)
 
-    if paired:
-        values = statistics.bootstrap(len(target), lambda counts: every(counts, counts), seed)
-    else:
-        values = _two_sample(len(target), len(reference), every, seed)
+    values = statistics.bootstrap(every, len(target), None if paired else len(reference), seed)
     return dict(zip(named, values.T, strict=True))
 
 
-def _two_sample(records: int, others: int, statistic: Statistic, seed: int) -> Floats:
-    rng, other_rng = (np.random.default_rng([seed, stream]) for stream in (0, 1))
-    blocks = [
-        statistic(
-            next(statistics.resampled_counts(records, 1, rng)), next(statistics.resampled_counts(others, 1, other_rng))
-        )
-        for _ in range(statistics.RESAMPLES)
-    ]
-    return np.concatenate(blocks)
+def _share(cell: NDArray[np.bool_], counts: statistics.Counts) -> Floats:
+    return np.asarray(counts @ cell.astype(np.float64) / len(cell))
 
 
 def _joined(target: Records, reference: Records) -> pa.Table:

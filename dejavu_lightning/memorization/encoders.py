@@ -37,7 +37,7 @@ class ModuleEncoder:
 
     def __init__(self, module: nn.Module, encode: EncodeSpec = None) -> None:
         self.module, self.encode = module, encode
-        self._resolve()  # a misspelt path should not wait for the first measurement
+        self._resolve()
         floating = [p for p in module.parameters() if p.is_floating_point()]
         self.dtype = floating[0].dtype if floating else torch.float32
         self.device = floating[0].device if floating else torch.device("cpu")
@@ -102,7 +102,9 @@ class ModuleEncoder:
                 "function (module, images) -> embeddings"
             ) from None
         if not callable(found):
-            raise ValueError(f"encode={path!r} of {type(self.module).__name__} is a {type(found).__name__}, not callable")
+            raise ValueError(
+                f"encode={path!r} of {type(self.module).__name__} is a {type(found).__name__}, not callable"
+            )
         return found
 
 

@@ -39,8 +39,8 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
         raise ValueError(f"queries (N, D) and bank (M, D) must share D, got {(*queries.shape,)} and {(*bank.shape,)}")
     if not 1 <= k <= len(bank):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {len(bank)}; k must lie in [1, {len(bank)}]")
-    for name, rows in (("queries", queries), ("bank", bank)):
-        finite = torch.isfinite(rows).all(dim=1)
+    for name, points in (("queries", queries), ("bank", bank)):
+        finite = torch.isfinite(points).all(dim=1)
         if not finite.all():
             raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} holds NaN or infinite values")
     distances = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)

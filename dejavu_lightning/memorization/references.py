@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
-from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder, undisturbed
 from dejavu_lightning.memorization.label_inference import LabelAttack
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.sets import MemorizationSets, SplitRecord
@@ -106,11 +106,15 @@ class Checkpoint:
         self._verify(checkpoint, attack.sets, file)
         base = self.encoder or attack.encoder
         if not isinstance(base, ModuleEncoder):
-            raise TypeError("Checkpoint needs to know the module its weights belong to: pass encoder=ModuleEncoder(...)")
+            raise TypeError(
+                "Checkpoint needs to know the module its weights belong to: pass encoder=ModuleEncoder(...)"
+            )
         encoder: Encoder = base.with_weights(checkpoint["state_dict"], str(file))
-        other = attack.test.prepare(encoder, attack.sets)
         held_out = attack.sets.held_out
-        found = ReferenceRecords(other(attack.sets.attack, "attack"), other(held_out, "held-out") if held_out else None)
+        with undisturbed(base.module):
+            other = attack.test.prepare(encoder, attack.sets)
+            attacked = other(attack.sets.attack, "attack")
+            found = ReferenceRecords(attacked, other(held_out, "held-out") if held_out else None)
         self._kept = (file, id(attack.sets), found)
         return found
 
@@ -120,7 +124,9 @@ class Checkpoint:
             return [self.path] * len(epochs)
         if not self.path.is_dir():
             raise FileNotFoundError(f"Checkpoint: {self.path} is neither a file nor a directory")
-        found = {completed_epochs(load_checkpoint(file)): file for file in sorted(self.path.glob("*.ckpt"), reverse=True)}
+        found = {
+            completed_epochs(load_checkpoint(file)): file for file in sorted(self.path.glob("*.ckpt"), reverse=True)
+        }
         lacking = sorted(set(epochs) - set(found))
         if lacking:
             raise ValueError(

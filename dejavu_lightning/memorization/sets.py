@@ -27,7 +27,7 @@ class SplitRecord:
     def find(cls, checkpoint: Mapping[str, Any]) -> SplitRecord | None:
         """The record that a datamodule or a callback left in a checkpoint, if any did."""
         for state in checkpoint.values():
-            if isinstance(state, dict) and "split_fingerprint" in state:
+            if isinstance(state, dict) and {"split", "split_fingerprint"} <= state.keys():
                 return cls(str(state["split"]), str(state["split_fingerprint"]))
         return None
 

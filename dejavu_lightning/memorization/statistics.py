@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Resample = NDArray[np.int64]
+Counts = NDArray[np.int64]
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -29,28 +29,35 @@ def interval(replicates: Floats) -> Interval:
     return Interval(float(low), float(high))
 
 
-def resampled_counts(records: int, resamples: int, rng: np.random.Generator) -> Iterator[Resample]:
-    """How often each record is drawn, when as many are drawn with replacement: blocks (r, records)."""
-    step = max(1, CELLS_AT_ONCE // records)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        drawn = rng.integers(0, records, (rows, records)) + np.arange(rows)[:, None] * records
-        yield np.bincount(drawn.ravel(), minlength=rows * records).reshape(rows, records)
-
-
-def bootstrap(records: int, statistic: Callable[[Resample], Floats], seed: int, resamples: int = RESAMPLES) -> Floats:
-    """Replicates of a statistic over resampled records.
+def bootstrap(
+    statistic: Callable[[Counts, Counts], Floats], records: int, others: int | None = None, seed: int = 0
+) -> Floats:
+    """Replicates of a statistic of resampled records.
 
     Args:
-        records: how many there are.
-        statistic: counts (r, records) -> (r, ...) values.
+        statistic: maps how often each record is drawn, when as many are drawn with replacement, to its
+            value: blocks (r, records) and (r, others) -> (r, ...).
+        records: size of the first sample.
+        others: size of the second sample, drawn independently; None resamples both together, because they
+            are the same records.
         seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
-    return np.concatenate([statistic(counts) for counts in resampled_counts(records, resamples, rng)])
+    step = max(1, CELLS_AT_ONCE // max(records, others or 0))
+    blocks = []
+    for start in range(0, RESAMPLES, step):
+        rows = min(step, RESAMPLES - start)
+        counts = _draw(rng, rows, records)
+        blocks.append(statistic(counts, counts if others is None else _draw(rng, rows, others)))
+    return np.concatenate(blocks)
 
 
-def mean_of_first(values: Floats, order: NDArray[np.int64], counts: Resample, keep: int) -> Floats:
+def _draw(rng: np.random.Generator, rows: int, records: int) -> Counts:
+    drawn = rng.integers(0, records, (rows, records)) + np.arange(rows)[:, None] * records
+    return np.bincount(drawn.ravel(), minlength=rows * records).reshape(rows, records)
+
+
+def mean_of_first(values: Floats, order: NDArray[np.int64], counts: Counts, keep: int) -> Floats:
     """Mean of values (N,) over the first ``keep`` drawn records in ``order``: counts (r, N) -> (r,)."""
     drawn = counts[:, order]
     before = np.cumsum(drawn, axis=1) - drawn

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projector
+
+LOOK_EVERY = 50
 
 
 @dataclass
@@ -92,9 +94,9 @@ class SelfSupervisedMethod(LightningModule):
 
         Raises:
             FloatingPointError: the loss is NaN or infinite, so every later step would be wasted. On an
-                accelerator only every ``log_every_n_steps`` steps, because looking waits for the device.
+                accelerator only every 50 steps, because looking waits for the device.
         """
-        looks = loss.device.type == "cpu" or self.global_step % self.trainer.log_every_n_steps == 0
+        looks = loss.device.type == "cpu" or self.global_step % LOOK_EVERY == 0
         if looks and not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the training loss is {loss.item()} at epoch {self.current_epoch}, step {self.global_step}: training "

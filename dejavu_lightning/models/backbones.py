@@ -45,7 +45,7 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
     if library == "torchvision":
         known = torchvision.models.list_models(module=torchvision.models)
         if model in known:
-            network = torchvision.models.get_model(model, **options)
+            network: nn.Module = torchvision.models.get_model(model, **options)
             for classifier in ("fc", "heads", "head", "classifier"):
                 if hasattr(network, classifier):
                     setattr(network, classifier, nn.Identity())

@@ -30,23 +30,23 @@ def save_records(measurement: Measurement, folder: Path) -> None:
         pq.write_table(measurement.comparison.table, folder / "comparison.parquet")
 
 
-def draw_figures(
-    history: Sequence[Mapping[str, float]], measurement: Measurement, sets: MemorizationSets, folder: Path
-) -> dict[str, Path]:
-    """Draw what the numbers allow: ``curve``, ``partition`` and ``gallery`` by name.
-
-    The partition needs paired records, the gallery datasets that can show their samples.
-    """
+def draw_curves(history: Sequence[Mapping[str, float]], folder: Path) -> dict[str, Path]:
+    """Draw ``curve.png`` and, of paired records, ``partition.png``; by name."""
     figures = {"curve": draw_curve(history, folder / "curve.png")}
     if all(OUTCOMES[0] in row for row in history):
         figures["partition"] = draw_partition(history, folder / "partition.png")
-    rows = gallery_rows(measurement, sets)
-    if rows:
-        title = "Most memorized records: only the target infers the label, ordered by its confidence"
-        if measurement.comparison.table is None:
-            title = "Records whose label the target infers, ordered by its confidence (no reference per record)"
-        figures["gallery"] = draw_gallery(rows, folder / "gallery.png", title)
     return figures
+
+
+def draw_most_memorized(measurement: Measurement, sets: MemorizationSets, folder: Path) -> dict[str, Path]:
+    """Draw ``gallery.png``, where the datasets can show their samples and something is memorized; by name."""
+    rows = gallery_rows(measurement, sets)
+    if not rows:
+        return {}
+    title = "Most memorized records: only the target infers the label, ordered by its confidence"
+    if measurement.comparison.table is None:
+        title = "Records whose label the target infers, ordered by its confidence (no reference per record)"
+    return {"gallery": draw_gallery(rows, folder / "gallery.png", title)}
 
 
 def most_memorized(measurement: Measurement, count: int) -> list[dict[str, Any]]:
@@ -90,7 +90,6 @@ def gallery_rows(measurement: Measurement, sets: MemorizationSets, count: int = 
                 crop=exhibit.crop,
                 target=neighbors(row, "target"),
                 reference=neighbors(row, "reference"),
-                note=row["id"],
             )
         )
     return gallery

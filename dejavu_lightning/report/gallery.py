@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from dejavu_lightning.report import style
 
 RIGHT, WRONG = "#009E73", "#BBBBBB"
+CELL, ROW = 0.92, 1.12  # inches
+
+Box = Sequence[float] | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,6 @@ class GalleryRow:
         record: the whole picture.
         boxes: (n, 4) of its objects, and ``crop`` (4,) what the test saw, pixels as x0, y0, x1, y1.
         target, reference: nearest public images of the two models, nearest first; ``reference`` may be empty.
-        note: a line about the votes.
     """
 
     identifier: str
@@ -43,7 +45,6 @@ class GalleryRow:
     crop: NDArray[Any] | None
     target: Sequence[Shown]
     reference: Sequence[Shown]
-    note: str
 
 
 def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Path:
@@ -52,43 +53,70 @@ def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Pa
     Neighbours of the record's own class are framed in green.
     """
     neighbors = max(len(row.target) for row in rows)
-    with_reference = any(row.reference for row in rows)
-    widths = [1.0, 1.0, 0.2, *[1.0] * neighbors, *([0.2, *[1.0] * neighbors] if with_reference else [])]
-    figure = Figure(figsize=(1.05 * sum(widths) + 0.3, 1.25 * len(rows) + 0.9), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=style.INK)
-    grid = figure.subplots(len(rows), len(widths), squeeze=False, width_ratios=widths)
-    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr]
-    headings = {0: "record", 1: "what the test saw", 3: "target's nearest public images"}
-    if with_reference:
-        headings[4 + neighbors] = "reference's nearest public images"
-    for line, row in zip(grid, rows, strict=True):
-        for axes in line:
-            axes.set_axis_off()
-        line[0].imshow(row.record.image, interpolation="nearest")
-        for x0, y0, x1, y1 in row.boxes:
-            _frame(line[0], x0, y0, x1, y1, "#D55E00", "-")
+    sides = 2 if any(row.reference for row in rows) else 1
+    starts = [2.4 + side * (neighbors + 0.4) for side in range(sides)]
+    width, height = starts[-1] + neighbors, ROW * len(rows) + 0.75
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.text(0, 0.22, title, fontsize=10, color=style.INK)
+    headings = {0.0: "record", 1.1: "what the test saw", starts[0]: "target's nearest public images"}
+    if sides == 2:
+        headings[starts[1]] = "reference's nearest public images"
+    for left, heading in headings.items():
+        axes.text(left, 0.55, heading, fontsize=8, color=style.INK)
+    for line, row in enumerate(rows):
+        top = 0.75 + ROW * line
+        scale = _place(axes, row.record.image, 0, top)
+        for box in row.boxes:
+            _frame(axes, 0, top, scale, box, "#D55E00", "-")
         seen = row.record.image
         if row.crop is not None:
+            _frame(axes, 0, top, scale, row.crop, "white", ":")
             x0, y0, x1, y1 = row.crop
-            _frame(line[0], x0, y0, x1, y1, "white", ":")
             seen = seen[y0:y1, x0:x1]
-        line[1].imshow(seen, interpolation="nearest")
-        line[0].set_title(row.record.class_name, fontsize=7, color=style.INK, pad=2)
-        line[1].set_title(row.note, fontsize=6, color=style.INK, pad=2)
-        for start, shown in ((3, row.target), (4 + neighbors, row.reference)):
-            for axes, neighbor in zip(line[start:], shown, strict=False):
-                axes.imshow(neighbor.image, interpolation="nearest")
-                height, width = neighbor.image.shape[:2]
+        _place(axes, seen, 1.1, top)
+        _name(axes, f"{row.record.class_name} · {row.identifier}", 0, top, style.INK)
+        for start, shown in zip(starts, (row.target, row.reference), strict=False):
+            for column, neighbor in enumerate(shown):
+                left = start + column
                 own = neighbor.class_name == row.record.class_name
-                _frame(axes, 0, 0, width, height, RIGHT if own else WRONG, "-", 3.0)
-                axes.set_title(neighbor.class_name, fontsize=6, color=RIGHT if own else "#888888", pad=2)
-    for column, heading in headings.items():
-        grid[0][column].annotate(
-            heading, (0, 1.22), xycoords="axes fraction", fontsize=8, color=style.INK, annotation_clip=False
-        )
+                scale = _place(axes, neighbor.image, left, top)
+                down, across = neighbor.image.shape[:2]
+                _frame(axes, left, top, scale, (0, 0, across, down), RIGHT if own else WRONG, "-", 2.5)
+                _name(axes, neighbor.class_name, left, top, RIGHT if own else "#888888")
     return style.save(figure, path)
 
 
-def _frame(axes: Axes, x0: float, y0: float, x1: float, y1: float, color: str, line: str, width: float = 1.4) -> None:
-    corner = (x0 - 0.5, y0 - 0.5)
-    axes.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, color=color, linestyle=line, linewidth=width))
+def _place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
+    """Show an image in a square cell, its shape kept; returns cell units per pixel."""
+    down, across = image.shape[:2]
+    scale = CELL / max(down, across)
+    axes.imshow(image, extent=(left, left + across * scale, top + down * scale, top), interpolation="nearest")
+    axes.set_aspect("equal")
+    return float(scale)
+
+
+def _frame(
+    axes: Axes,
+    left: float,
+    top: float,
+    scale: float,
+    box: Sequence[float] | NDArray[Any],
+    color: str,
+    line: str,
+    width: float = 1.4,
+) -> None:
+    x0, y0, x1, y1 = box
+    corner = (left + x0 * scale, top + y0 * scale)
+    axes.add_patch(
+        Rectangle(
+            corner, (x1 - x0) * scale, (y1 - y0) * scale, fill=False, color=color, linestyle=line, linewidth=width
+        )
+    )
+
+
+def _name(axes: Axes, text: str, left: float, top: float, color: str) -> None:
+    axes.text(left, top + CELL + 0.11, text, fontsize=6, color=color)

@@ -1,0 +1,99 @@
+import math
+
+import pytest
+import torch
+
+from dejavu_lightning.metrics.functional import (
+    dejavu_score,
+    kept_records,
+    label_votes,
+    partition,
+    rank_labels,
+    vote_confidence,
+)
+
+
+def test_votes_and_confidence_by_hand():
+    neighbors = torch.tensor([[0, 0, 2, 1], [1, 1, 1, 1]])
+    votes = label_votes(neighbors, num_classes=3)
+    assert votes.tolist() == [[2, 1, 1], [0, 4, 0]]
+    # Shares 1/2, 1/4, 1/4: entropy = (1/2) log 2 + 2 (1/4) log 4 = 1.5 log 2.
+    assert vote_confidence(votes).tolist() == pytest.approx([-1.5 * math.log(2), 0])
+    assert label_votes(neighbors, 3, k=2).tolist() == [[2, 0, 0], [0, 2, 0]]
+
+
+def test_ties_go_to_the_closest_voter_then_the_lower_class():
+    # Classes 2 and 0 have two votes each; 2 has the closest voter. Class 1 has one vote.
+    neighbors = torch.tensor([[2, 0, 0, 1, 2]])
+    assert rank_labels(label_votes(neighbors, 4), neighbors, top_k=3).tolist() == [[2, 0, 1]]
+    # One vote each: by closeness, 3 before 1 before 0.
+    neighbors = torch.tensor([[3, 1, 0]])
+    assert rank_labels(label_votes(neighbors, 4), neighbors, top_k=4).tolist() == [[3, 1, 0, -1]]
+
+
+def test_a_class_without_votes_is_never_predicted():
+    neighbors = torch.tensor([[4, 4, 4]])
+    assert rank_labels(label_votes(neighbors, 6), neighbors, top_k=5).tolist() == [[4, -1, -1, -1, -1]]
+    assert rank_labels(label_votes(neighbors, 6), neighbors, top_k=8).shape == (1, 8)
+
+
+def test_rank_labels_equals_a_loop():
+    generator = torch.Generator().manual_seed(0)
+    neighbors = torch.randint(0, 7, (200, 9), generator=generator)
+    ranked = rank_labels(label_votes(neighbors, 7), neighbors, top_k=5)
+    for row, labels in zip(ranked.tolist(), neighbors.tolist(), strict=True):
+        order = sorted(set(labels), key=lambda c: (-labels.count(c), labels.index(c), c))[:5]
+        assert row == order + [-1] * (5 - len(order))
+
+
+def test_score_at_a_fraction_by_hand():
+    target_correct = torch.tensor([True, False, True, False, True])
+    reference_correct = torch.tensor([False, False, True, True, False])
+    target_confidence = torch.tensor([-0.1, -0.2, -0.3, -0.4, -0.5])
+    reference_confidence = torch.tensor([-0.5, -0.4, -0.3, -0.2, -0.1])
+    arguments = (target_correct, reference_correct, target_confidence, reference_confidence)
+    # All: 3/5 - 2/5. At 40% n = 2: target keeps records 0, 1 (1/2), reference keeps 4, 3 (1/2).
+    assert dejavu_score(*arguments, 1.0) == pytest.approx(0.2)
+    assert dejavu_score(*arguments, 0.4) == pytest.approx(0.0)
+    # At 20% n = 1: target keeps record 0 (right), reference keeps 4 (wrong). At 1%: n = max(1, 0).
+    assert dejavu_score(*arguments, 0.2) == 1.0
+    assert dejavu_score(*arguments, 0.01) == 1.0
+
+
+def test_ties_at_the_cut_go_to_the_first_record():
+    correct, same = torch.tensor([True, False, False]), torch.zeros(3)
+    assert dejavu_score(correct, ~correct, same, same, 1 / 3) == 1.0
+
+
+def test_kept_records_is_exact_where_floats_are_not():
+    assert 0.29 * 100 < 29
+    assert kept_records(0.29, 100) == 29
+    assert kept_records(0.2, 300) == 60
+    assert kept_records(0.2, 4) == 1
+
+
+def test_partition_by_hand_and_the_identity_of_the_score():
+    target = torch.tensor([True, True, False, False, True])
+    reference = torch.tensor([False, True, True, False, False])
+    shares = partition(target, reference)
+    assert [float(share) for share in shares] == pytest.approx([2 / 5, 1 / 5, 1 / 5, 1 / 5])
+    confidence = torch.arange(5)
+    score = dejavu_score(target, reference, confidence, confidence)
+    assert shares.memorized - shares.misrepresented == pytest.approx(float(score))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: label_votes(torch.zeros(3, 4, dtype=torch.long), 2, k=5), r"k must lie in \[1, 4\]"),
+        (lambda: label_votes(torch.tensor([[0, 5]]), 3), r"run from 0 to 5, outside \[0, 3\)"),
+        (lambda: label_votes(torch.tensor([0, 1]), 3), r"shape \(N, K\)"),
+        (lambda: rank_labels(torch.tensor([[1]]), torch.tensor([[0]]), 0), "top_k must be at least 1"),
+        (lambda: partition(torch.tensor([True]), torch.tensor([True, False])), "same shape"),
+        (lambda: partition(torch.tensor([], dtype=torch.bool), torch.tensor([], dtype=torch.bool)), "no records"),
+        (lambda: dejavu_score(*[torch.ones(2)] * 4, 0.0), r"fraction must lie in \(0, 1\], got 0.0"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
