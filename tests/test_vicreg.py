@@ -32,9 +32,7 @@ def test_values_and_gradients_equal_lightly(coefficients):
     ours = VICRegLoss(*coefficients)(z_a, z_b)
     theirs = LightlyVICReg(*coefficients)(z_a, z_b)
     assert float(ours) == pytest.approx(float(theirs), abs=1e-8)
-    for mine, other in zip(
-        torch.autograd.grad(ours, (z_a, z_b)), torch.autograd.grad(theirs, (z_a, z_b)), strict=True
-    ):
+    for mine, other in zip(torch.autograd.grad(ours, (z_a, z_b)), torch.autograd.grad(theirs, (z_a, z_b)), strict=True):
         assert torch.allclose(mine, other, atol=1e-8)
 
 

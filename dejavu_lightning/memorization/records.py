@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ class Records:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", self.table.sort_by("id"))
+        ids = self.ids
+        twice = [identifier for identifier, following in pairwise(ids) if identifier == following]
+        if twice:
+            raise ValueError(f"records hold ids more than once, such as {twice[0]!r}; the id is the only join key")
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

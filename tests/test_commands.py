@@ -1,0 +1,148 @@
+"""The commands as users run them, in processes of their own, tiny."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "seed_everything": 0,
+    "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_progress_bar": False},
+    "model": {
+        "class_path": "dejavu_lightning.methods.VICReg",
+        "init_args": {
+            "backbone": "small_resnet",
+            "backbone_options": {"widths": [8, 8]},
+            "projector_widths": [16],
+            "image_size": 32,
+            "optimizer": {"name": "adamw", "base_lr": 0.05, "warmup_epochs": 0},
+        },
+    },
+    "data": {
+        "class_path": "dejavu_lightning.data.PictureData",
+        "init_args": {
+            "source": {"class_path": "dejavu_lightning.data.Scenes", "init_args": {"num_images": 300}},
+            "per_class": 4,
+            "held_out_per_class": 3,
+            "min_crop_side": 6,
+            "batch_size": 20,
+        },
+    },
+    "memorization": {
+        "test": {"class_path": "dejavu_lightning.memorization.LabelInference", "init_args": {"k": 5}},
+        "every_n_epochs": 1,
+    },
+}
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return path
+
+
+def run(script, *arguments, cwd=ROOT, code=0):
+    command = [sys.executable, *([ROOT / script] if script.endswith(".py") else ["-m", script]), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    return done
+
+
+def history(folder):
+    with (folder / "memorization" / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_path):
+    out = tmp_path / "out"
+    printed = run("train.py", "pair", "--config", config, "--output", out).stdout
+    for row in ("target accuracy", "déjà vu score", "control", "memorized", "symmetric"):
+        assert row in printed
+    for role in ("target", "reference"):
+        assert {f"epoch=000{n}.ckpt" for n in range(3)} <= {p.name for p in (out / role / "checkpoints").iterdir()}
+        assert (out / role / "config.yaml").is_file()
+        assert "train/loss" in (out / role / "metrics.csv").read_text()
+    for figure in ("curve", "partition"):
+        assert (out / "comparison" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+    comparison = pq.read_table(out / "comparison" / "comparison.parquet")
+    assert comparison.num_rows == 40
+    metrics = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
+    # The offline evaluator and the callback agree to the last bit, metric by metric.
+    during = history(out / "target")[-1]
+    compared = {name: float(value) for name, value in during.items() if name != "epoch"}
+    assert len(compared) > 30
+    assert compared == {name: metrics[name] for name in compared}
+
+    earlier = tmp_path / "earlier"
+    checkpoints = [out / role / "checkpoints" / "epoch=0001.ckpt" for role in ("target", "reference")]
+    run("evaluate.py", "memorization", "--target", checkpoints[0], "--reference", checkpoints[1], "--output", earlier)
+    metrics = json.loads((earlier / "metrics.json").read_text())["metrics"]
+    assert metrics["score"] == float(history(out / "target")[1]["score"])
+
+    refused = run("train.py", "pair", "--config", config, "--output", out, code=1).stderr
+    assert "exists. Name another with --output, or continue with --resume" in refused
+    refused = run(
+        "evaluate.py", "memorization", "--target", checkpoints[0], "--reference", checkpoints[0], code=1
+    ).stderr
+    assert "error:" in refused
+    assert "trained on split 'A', like the target" in refused
+    assert "Traceback" not in refused
+
+
+def test_without_a_checkout(config, tmp_path):
+    """`python -m dejavu_lightning` from elsewhere, refusing a run folder that exists."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "dejavu_lightning", "fit", "--config", str(config)]
+    command += ["--trainer.default_root_dir", str(tmp_path / "run"), "--trainer.max_epochs", "1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "exists and holds a run. Name another with" in again.stderr
+
+
+def test_unknown_commands_and_help(tmp_path):
+    assert "unknown command 'fti'; choose from fit, pair" in run("train.py", "fti", code=1).stderr
+    assert "compare two checkpoints" in run("evaluate.py", "--help").stdout
+
+
+def test_diverging_training_stops_with_advice(config, tmp_path):
+    arguments = ("--trainer.default_root_dir", tmp_path / "run", "--model.optimizer.base_lr", "1e30")
+    told = run("train.py", "fit", "--config", config, *arguments, code=1).stderr
+    assert "error: the training loss is" in told
+    assert "Lower optimizer.base_lr" in told
+
+
+def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path):
+    def command(folder, *more):
+        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", *more]
+        return [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(config), *map(str, options)]
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole), cwd=ROOT, capture_output=True, check=True)
+    process = subprocess.Popen(command(broken), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (broken / "checkpoints" / "epoch=0002.ckpt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    last = broken / "checkpoints" / "last.ckpt"
+    subprocess.run(command(broken, "--ckpt_path", last), cwd=ROOT, capture_output=True, check=True)
+    states = [
+        torch.load(folder / "checkpoints" / "epoch=0006.ckpt", weights_only=True)["state_dict"]
+        for folder in (whole, broken)
+    ]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    assert history(whole) == history(broken)

@@ -1,0 +1,68 @@
+"""Every YAML that ships parses, as its first line says it is used."""
+
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser
+
+from dejavu_lightning.cli.configs import find_config, shipped_configs
+from dejavu_lightning.cli.fit import DejavuCLI
+
+CONFIGS = sorted(shipped_configs().rglob("*.yaml"))
+
+
+def parse(*arguments):
+    class ParseOnly(DejavuCLI):
+        def instantiate_classes(self):
+            pass
+
+        def _run_subcommand(self, subcommand):
+            pass
+
+    return ParseOnly(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        trainer_defaults={"default_root_dir": "nowhere"},
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        args=["fit", *arguments],
+    ).config.fit
+
+
+def test_all_are_found():
+    assert len(CONFIGS) == 3
+    assert LightningArgumentParser is not None
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_parses_on_top_of_the_quickstart(path):
+    config = parse("--config", find_config("configs/quickstart.yaml"), "--config", str(path))
+    assert config.memorization.test.init_args.k == 20
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_opens_with_its_command_hardware_and_expectation(path):
+    text = path.read_text()
+    assert text.startswith("# python train.py ")
+    assert "# Expect:" in text
+    assert "# Hardware:" in text or "# Needs:" in text
+
+
+def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Path(find_config("configs/loggers/wandb.yaml")).is_file()
+    with pytest.raises(SystemExit, match=r"no config 'configs/quikstart.yaml'.*configs/quickstart.yaml"):
+        find_config("configs/quikstart.yaml")
+
+
+def test_a_typo_fails_at_parse_time(capsys):
+    with pytest.raises(SystemExit):
+        parse("--config", find_config("configs/quickstart.yaml"), "--memorization.every_n_epoch", "3")
+    assert "every_n_epoch" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse("--config", find_config("configs/quickstart.yaml"), "--model.varience", "3")
+    assert "varience" in capsys.readouterr().err
