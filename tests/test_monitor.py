@@ -152,8 +152,8 @@ def test_the_reference_of_each_epoch_is_taken_from_a_directory(tmp_path):
 
     with pytest.raises(ValueError, match="trained on split 'B', like the target"):
         fit("B", tmp_path / "c", Checkpoint(tmp_path / "b" / "checkpoints"))
+    (tmp_path / "b" / "checkpoints" / "epoch=0001.ckpt").unlink()
     with pytest.raises(ValueError, match=r"no checkpoint of epochs \[1\], only of epochs \[0, 2\]"):
-        (tmp_path / "b" / "checkpoints" / "epoch=0001.ckpt").unlink()
         fit("A", tmp_path / "d", Checkpoint(tmp_path / "b" / "checkpoints"))
 
 

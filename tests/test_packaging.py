@@ -1,0 +1,76 @@
+"""Every way to install gives the same package, in a fresh environment that borrows only the dependencies."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_package_is_listed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {"dejavu_lightning.callbacks", "dejavu_lightning.configs"}
+    for init in (ROOT / "dejavu_lightning").rglob("__init__.py"):
+        found.add(".".join(init.parent.relative_to(ROOT).parts))
+    assert set(listed) == found
+
+
+def test_a_bare_import_says_what_to_import():
+    done = subprocess.run([sys.executable, "-c", "import callbacks"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "this folder is the package dejavu_lightning.callbacks; import that" in done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    skip = shutil.ignore_patterns(".git", "runs", "build", "*.egg-info", "__pycache__", "wandb", ".*_cache")
+    return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=skip))
+
+
+def run(*command, cwd):
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+INSTALLS = {
+    "plain": ["."],
+    "editable": ["-e", "."],
+    "strict-editable": ["-e", ".", "--config-settings", "editable_mode=strict"],
+    "wheel": ["wheel"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", INSTALLS)
+def test_install(mode, checkout, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+    # Entries of a .pth file come last: what is installed here is found before what is installed there.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    what = INSTALLS[mode]
+    if mode == "wheel":
+        wheels = tmp_path / "wheels"
+        run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, ".", cwd=checkout)
+        what = [str(next(wheels.glob("*.whl")))]
+    run(*pip, "install", "--no-deps", "--no-build-isolation", *what, cwd=checkout)
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code = "import dejavu_lightning.callbacks as c; print(c.MemorizationMonitor.__module__, c.__file__)"
+    name, file = run(python, "-c", code, cwd=elsewhere).split()
+    assert name == "dejavu_lightning.callbacks.memorization_monitor"
+    assert tmp_path in Path(file).parents
+    assert run(python, "-c", code, cwd=checkout).startswith(name)
+    fit = ["fit", "--config", "configs/quickstart.yaml", "--print_config"]
+    assert "every_n_epochs: 40" in run(python, checkout / "train.py", *fit, cwd=checkout)
+    if mode in ("plain", "wheel"):
+        shutil.rmtree(checkout)
+    assert "every_n_epochs: 40" in run(python, "-m", "dejavu_lightning", *fit, cwd=elsewhere)

@@ -1,0 +1,29 @@
+"""The demonstration, in full: an overfit model must score higher on its own split."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_commands import ROOT
+
+
+@pytest.mark.slow
+def test_the_quickstart_shows_memorization(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "train.py", "pair", "--config", "configs/quickstart.yaml", "--output", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
+    assert metrics["score"] > 0.12
+    assert metrics["score_low"] > 0
+    assert abs(metrics["control"]) < 0.06
+    with (out / "target" / "memorization" / "history.csv").open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert rows[0]["score_low"] <= 0 <= rows[0]["score_high"]
+    assert rows[-1]["target_accuracy"] > rows[0]["target_accuracy"] + 0.1
+    assert abs(rows[-1]["reference_accuracy"] - rows[0]["reference_accuracy"]) < 0.1
+    for figure in ("curve", "partition", "gallery"):
+        assert (out / "comparison" / f"{figure}.png").stat().st_size > 10_000
