@@ -22,7 +22,9 @@ def test_every_package_is_listed():
 
 
 def test_a_bare_import_says_what_to_import():
-    done = subprocess.run([sys.executable, "-c", "import callbacks"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", "import callbacks"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert "this folder is the package dejavu_lightning.callbacks; import that" in done.stderr
 
 
