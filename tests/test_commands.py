@@ -14,6 +14,8 @@ import pytest
 import torch
 import yaml
 
+from dejavu_lightning.data import SplitManifest
+
 ROOT = Path(__file__).parent.parent
 TINY = {
     "seed_everything": 0,
@@ -72,6 +74,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     for role in ("target", "reference"):
         assert {f"epoch=000{n}.ckpt" for n in range(3)} <= {p.name for p in (out / role / "checkpoints").iterdir()}
         assert (out / role / "config.yaml").is_file()
+        assert SplitManifest.load(out / role / "splits.parquet").members["A"]
         assert "train/loss" in (out / role / "metrics.csv").read_text()
     for figure in ("curve", "partition"):
         assert (out / "comparison" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")

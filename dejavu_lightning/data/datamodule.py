@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -96,6 +97,11 @@ class PictureData(LightningDataModule):
         self._indices = {
             split: [position[identifier] for identifier in ids] for split, ids in self.manifest.members.items()
         }
+
+    def setup(self, stage: str) -> None:
+        """Leave the partition in the run folder, as ``splits.parquet``."""
+        if self.trainer is not None and self.trainer.is_global_zero:
+            self.manifest.save(Path(self.trainer.default_root_dir) / "splits.parquet")
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Shuffled batches of the training split and the shared split; the incomplete last one is dropped.

@@ -34,10 +34,11 @@ def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, title: 
     score.annotate(
         f"{last['score']:+.3f}",
         (last["epoch"], last["score"]),
-        xytext=(-4, 8),
+        xytext=(6, 0),
         textcoords="offset points",
-        ha="right",
+        va="center",
         color=style.SCORE,
+        annotation_clip=False,
     )
     accuracy.set_ylim(bottom=0)
     for axes in (accuracy, score):
