@@ -54,8 +54,13 @@ def test_install(mode, checkout, tmp_path):
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
-    # Entries of a .pth file come last: what is installed here is found before what is installed there.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    # All that is installed beside the tests but this package, which may be installed there too.
+    dependencies = tmp_path / "dependencies"
+    dependencies.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if "dejavu" not in entry.name:
+            (dependencies / entry.name).symlink_to(entry)
+    (site / "dependencies.pth").write_text(str(dependencies))
     pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
     what = INSTALLS[mode]
     if mode == "wheel":
