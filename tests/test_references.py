@@ -72,6 +72,16 @@ def test_the_same_weights_leave_nothing(tmp_path):
     assert found["score"] == found["memorized"] == found["misrepresented"] == found["control"] == 0
 
 
+def test_a_checkpoint_that_is_rewritten_is_read_again(tmp_path):
+    file, same = tmp_path / "b.ckpt", sets()
+    reference = Checkpoint(save(file, host(0), SplitRecord("B", "f00d")))
+    encoder, test = ModuleEncoder(host(0), "backbone"), LabelInference(k=5, batch_size=16)
+    assert measure(encoder, test, reference, same).metrics["memorized"] == 0
+    save(file, host(1), SplitRecord("B", "f00d"))
+    changed = measure(encoder, test, reference, same)
+    assert changed.reference.table["neighbors"] != changed.target.table["neighbors"]
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

@@ -88,10 +88,11 @@ class Checkpoint:
         self, path: str | Path, encoder: ModuleEncoder | None = None, allow_unverified_split: bool = False
     ) -> None:
         self.path, self.encoder, self.allow_unverified_split = Path(path), encoder, allow_unverified_split
-        self._kept: tuple[Path, int, ReferenceRecords] | None = None
+        self._kept: tuple[tuple[Path, int, int, int], ReferenceRecords] | None = None
 
     def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
         """The files must be there and come from a disjoint split."""
+        self._kept = None
         for file in self._files(epochs):
             self._verify(load_checkpoint(file), sets, file)
 
@@ -100,8 +101,10 @@ class Checkpoint:
         if epoch is None and not self.path.is_file():
             raise ValueError(f"Checkpoint: {self.path} is no file and the target's epoch is unknown; name one file")
         file = self._files([epoch or 0])[0]
-        if self._kept and self._kept[:2] == (file, id(attack.sets)):
-            return self._kept[2]
+        # What a fixed checkpoint answers does not change from one measurement to the next.
+        asked = (file, file.stat().st_mtime_ns, attack.test.k, id(attack.sets))
+        if self._kept and self._kept[0] == asked:
+            return self._kept[1]
         checkpoint = load_checkpoint(file)
         self._verify(checkpoint, attack.sets, file)
         base = self.encoder or attack.encoder
@@ -115,7 +118,7 @@ class Checkpoint:
             other = attack.test.prepare(encoder, attack.sets)
             attacked = other(attack.sets.attack, "attack")
             found = ReferenceRecords(attacked, other(held_out, "held-out") if held_out else None)
-        self._kept = (file, id(attack.sets), found)
+        self._kept = (asked, found)
         return found
 
     def _files(self, epochs: list[int]) -> list[Path]:
