@@ -19,3 +19,13 @@ def gather_batch(local: Tensor) -> Tensor:
     from torch.distributed.nn.functional import all_gather
 
     return torch.cat(all_gather(local))  # type: ignore[no-untyped-call]
+
+
+@torch.no_grad()
+def mean_over_ranks(local: Tensor) -> Tensor:
+    """Average a tensor over all ranks, without gradient; every rank gets the same."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return local
+    total = local.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()

@@ -1,12 +1,8 @@
 import pytest
 import torch
-import torch.distributed as dist
 from lightly.loss import VICRegLoss as LightlyVICReg
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from dejavu_lightning.losses import VICRegLoss, vicreg_loss
-from tests.processes import run_processes
 
 
 def test_by_hand():
@@ -34,35 +30,6 @@ def test_values_and_gradients_equal_lightly(coefficients):
     assert float(ours) == pytest.approx(float(theirs), abs=1e-8)
     for mine, other in zip(torch.autograd.grad(ours, (z_a, z_b)), torch.autograd.grad(theirs, (z_a, z_b)), strict=True):
         assert torch.allclose(mine, other, atol=1e-8)
-
-
-def train_step(batch):
-    """Loss and parameter gradients of one step, under DDP if there is a process group."""
-    torch.manual_seed(0)
-    network: nn.Module = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 5)).double()
-    if dist.is_initialized():
-        network = DistributedDataParallel(network)
-        batch = batch.chunk(dist.get_world_size())[dist.get_rank()]
-    # Both views in one call: DistributedDataParallel expects one forward a step.
-    z_a, z_b = network(batch.flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
-    loss = vicreg_loss(z_a, z_b)
-    loss.backward()
-    return loss.item(), [parameter.grad.tolist() for parameter in network.parameters()]
-
-
-def distributed_step(batch):
-    return train_step(torch.tensor(batch, dtype=torch.float64))
-
-
-def test_two_processes_equal_one_on_the_concatenated_batch():
-    batch = torch.randn(12, 2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    value, gradients = train_step(batch)
-    for its_value, its_gradients in run_processes(2, distributed_step, batch.tolist()):
-        assert its_value == pytest.approx(value, abs=1e-12)
-        for mine, expected in zip(its_gradients, gradients, strict=True):
-            assert torch.allclose(torch.tensor(mine), torch.tensor(expected), atol=1e-12)
-    local = train_step(batch[:6])  # what local statistics would give is something else
-    assert abs(local[0] - value) > 1e-3
 
 
 @pytest.mark.parametrize(

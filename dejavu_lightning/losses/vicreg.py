@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dejavu_lightning.distributed import gather_batch
+from dejavu_lightning.losses.precision import full_precision
 
 
 def variance_term(z: Tensor, eps: float = 1e-4) -> Tensor:
@@ -32,6 +33,7 @@ def covariance_term(z: Tensor) -> Tensor:
     return (covariance.square().sum() - covariance.diagonal().square().sum()) / dimensions
 
 
+@full_precision
 def vicreg_loss(
     z_a: Tensor,
     z_b: Tensor,

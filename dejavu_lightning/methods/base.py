@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from dejavu_lightning.models.backbones import build_backbone, feature_width
@@ -52,6 +52,7 @@ class SelfSupervisedMethod(LightningModule):
             mitigation: the backbone forgets much of what the projector remembers.
         optimizer: see :class:`OptimizerConfig`.
         channels_last: lay out images and kernels channels last, which is faster for most convolutions.
+        compile: compile the backbone for training with ``torch.compile``; measurements stay uncompiled.
     """
 
     def __init__(
@@ -63,16 +64,27 @@ class SelfSupervisedMethod(LightningModule):
         embedding: Literal["projector", "backbone"] = "projector",
         optimizer: OptimizerConfig | None = None,
         channels_last: bool = True,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if embedding not in ("projector", "backbone"):
             raise ValueError(f"embedding must be 'projector' or 'backbone', got {embedding!r}")
         self.backbone = build_backbone(backbone, **(backbone_options or {}))
-        self.projector = projector(feature_width(self.backbone, image_size), projector_widths)
-        self.embedding = embedding
+        self.feature_width = feature_width(self.backbone, image_size)
+        self.projector = self.build_projector(self.feature_width, projector_widths)
+        self.embedding, self.compile_backbone = embedding, compile
         self.optimizer = optimizer or OptimizerConfig()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
+        """The layers between the features and the loss; methods with other layers override it."""
+        return projector(width_in, widths)
+
+    def configure_model(self) -> None:
+        """Compile in place, so that the names of the weights stay."""
+        if self.compile_backbone:
+            self.backbone.compile()
 
     def forward(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) normalised -> projector output (B, D)."""
@@ -88,6 +100,25 @@ class SelfSupervisedMethod(LightningModule):
         """What the memorization tests see: (B, D) or (B, F), as ``embedding`` says."""
         embedded: Tensor = self(images) if self.embedding == "projector" else self.features(images)
         return embedded
+
+    def encode_layers(self, images: Tensor) -> dict[str, Tensor]:
+        """The features and the output of each linear layer of the projector, by name."""
+        found = {"backbone": self.features(images)}
+        value, linear = found["backbone"], 0
+        for layer in self.projector:
+            value = layer(value)
+            if isinstance(layer, nn.Linear):
+                linear += 1
+                # Layers after it may work in place.
+                found[f"projector.{linear}"] = value.clone()
+        return found
+
+    def two_views(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """The views of a batch, for methods that compare exactly two."""
+        views = batch["views"]
+        if len(views) != 2:
+            raise ValueError(f"{type(self).__name__} compares 2 views of each picture, data.views makes {len(views)}")
+        return views[0], views[1]
 
     def log_loss(self, loss: Tensor, batch_size: int) -> Tensor:
         """Log the training loss and hand it back.
@@ -117,10 +148,7 @@ class SelfSupervisedMethod(LightningModule):
                 f"optimizer.warmup_epochs={settings.warmup_epochs} takes {warmup} of the {steps} training steps: "
                 "nothing is left for the schedule; lower it, or train longer"
             )
-        # timm gives 1-D tensors no weight decay, and its LARS adapts only what decays.
-        optimizer = create_optimizer_v2(
-            self, opt=settings.name, lr=lr, weight_decay=settings.weight_decay, **settings.options
-        )
+        optimizer = self.build_optimizer(lr)
         cosine = CosineAnnealingLR(optimizer, max(steps - warmup, 1), eta_min=lr * settings.final_lr_fraction)
         schedule = (
             SequentialLR(optimizer, [LinearLR(optimizer, 1e-3, total_iters=warmup), cosine], milestones=[warmup])
@@ -130,14 +158,27 @@ class SelfSupervisedMethod(LightningModule):
         self.scaled_lr = lr
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def build_optimizer(self, lr: float) -> torch.optim.Optimizer:
+        """Optimiser of everything that is trained; 1-D tensors get no weight decay and no adaptation."""
+        settings = self.optimizer
+        # timm gives 1-D tensors no weight decay, and its LARS adapts only what decays: kernels must decay a little.
+        decay = settings.weight_decay or (torch.finfo(torch.float32).tiny if settings.name == "lars" else 0.0)
+        options = {"lr": lr, "weight_decay": decay, **settings.options}
+        built: torch.optim.Optimizer = create_optimizer_v2(self, opt=settings.name, **options)
+        return built
+
     def on_train_start(self) -> None:
         """Log the learning rate after scaling by the global batch."""
         for logger in self.loggers:
             logger.log_hyperparams({"optimizer/scaled_lr": self.scaled_lr})
 
     def _global_batch(self) -> int:
-        loader = self.trainer.train_dataloader
-        per_device = getattr(loader, "batch_size", None)
+        per_device = getattr(self.trainer.train_dataloader, "batch_size", None)
         if per_device is None:
             raise ValueError("the training dataloader has no batch_size to scale optimizer.base_lr with")
+        if per_device < 2:
+            raise ValueError(
+                f"batch_size={per_device}: batch normalisation and the losses' statistics need at least 2 pictures "
+                "on each device"
+            )
         return int(per_device) * self.trainer.world_size * self.trainer.accumulate_grad_batches

@@ -27,5 +27,5 @@ class VICReg(SelfSupervisedMethod):
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """batch["views"]: two (B, 3, H, W)."""
-        view_a, view_b = batch["views"]
+        view_a, view_b = self.two_views(batch)
         return self.log_loss(self.loss(self(view_a), self(view_b)), len(view_a))

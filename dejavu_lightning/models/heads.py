@@ -1,10 +1,11 @@
-"""Projectors: what self-supervised losses see instead of the features."""
+"""Heads: what self-supervised losses see instead of the features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def projector(width_in: int, widths: Sequence[int]) -> nn.Sequential:
@@ -19,3 +20,46 @@ def projector(width_in: int, widths: Sequence[int]) -> nn.Sequential:
     if widths:
         layers.append(nn.Linear(width_in, widths[-1], bias=False))
     return nn.Sequential(*layers)
+
+
+class Normalize(nn.Module):
+    """Rows to length 1."""
+
+    def forward(self, value: Tensor) -> Tensor:
+        """(B, D) -> (B, D)."""
+        return nn.functional.normalize(value, dim=1)
+
+
+def bottleneck_mlp(width_in: int, widths: Sequence[int], norm: bool = False) -> nn.Sequential:
+    """DINO's projector: linear layers with GELU in between, the last one's output scaled to length 1.
+
+    (B, width_in) -> (B, widths[-1]). ``norm`` puts batch norm before each GELU.
+    """
+    layers: list[nn.Module] = []
+    for width in widths[:-1]:
+        layers += [nn.Linear(width_in, width), *([nn.BatchNorm1d(width)] if norm else []), nn.GELU()]
+        width_in = width
+    layers += [nn.Linear(width_in, widths[-1]), Normalize()]
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+class Prototypes(nn.Module):
+    """Cosines with learned directions: DINO's weight-normalised last layer, its gains fixed at 1.
+
+    Args:
+        width_in: D.
+        count: K.
+    """
+
+    def __init__(self, width_in: int, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, width_in))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def forward(self, directions: Tensor) -> Tensor:
+        """(B, D) of length 1 -> (B, K) in [-1, 1]."""
+        return nn.functional.linear(directions, nn.functional.normalize(self.weight, dim=1))

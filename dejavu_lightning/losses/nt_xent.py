@@ -1,0 +1,63 @@
+"""NT-Xent, the contrastive loss of SimCLR: find the other view of the same image among all of the batch.
+
+Chen, Kornblith, Norouzi and Hinton, "A Simple Framework for Contrastive Learning of Visual Representations",
+ICML 2020, arXiv 2002.05709, equation (1):
+
+    l(i, j) = -log [ exp(sim(z_i, z_j) / tau) / sum_{k != i} exp(sim(z_i, z_k) / tau) ]
+
+averaged over the 2N ordered pairs of views of one sample; sim is the cosine, N counts the global batch.
+
+The default tau = 0.15 is that of Meehan et al. (2023, arXiv 2304.13850); the paper's best is 0.1 on ImageNet.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dejavu_lightning.distributed import gather_batch
+from dejavu_lightning.losses.precision import full_precision
+
+
+@full_precision
+def nt_xent_loss(z_a: Tensor, z_b: Tensor, *, temperature: float = 0.15) -> Tensor:
+    """Normalised temperature-scaled cross-entropy of two views.
+
+    In a distributed run every rank passes its own samples; both tensors are gathered with gradient, so
+    that the negatives are those of the global batch.
+
+    Args:
+        z_a, z_b: (B, D) embeddings of the two views of the same samples; of any length.
+        temperature: tau, divides the cosines; positive.
+
+    Returns:
+        0-dim loss, the same on every rank.
+
+    Raises:
+        ValueError: shapes differ, temperature is not positive, or there is no negative sample.
+    """
+    if z_a.ndim != 2 or z_a.shape != z_b.shape:
+        raise ValueError(f"z_a and z_b must have the same shape (B, D), got {tuple(z_a.shape)} and {tuple(z_b.shape)}")
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    z_a, z_b = gather_batch(z_a), gather_batch(z_b)  # N, D
+    samples = len(z_a)
+    if samples < 2:
+        raise ValueError("NT-Xent contrasts with other samples: the global batch needs at least 2, got 1")
+    z = nn.functional.normalize(torch.cat([z_a, z_b]), dim=1)  # 2N, D
+    logits = z @ z.T / temperature  # 2N, 2N
+    logits = logits.masked_fill(torch.eye(2 * samples, dtype=torch.bool, device=z.device), -torch.inf)
+    other_view = torch.arange(2 * samples, device=z.device).roll(samples)
+    return nn.functional.cross_entropy(logits, other_view)
+
+
+class NTXentLoss(nn.Module):
+    """:func:`nt_xent_loss` with its temperature fixed."""
+
+    def __init__(self, temperature: float = 0.15) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        """z_a, z_b (B, D) -> 0-dim."""
+        return nt_xent_loss(z_a, z_b, temperature=self.temperature)

@@ -1,0 +1,29 @@
+"""Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230): two views, one network, decorrelated dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from dejavu_lightning.losses.barlow_twins import BarlowTwinsLoss
+from dejavu_lightning.methods.base import SelfSupervisedMethod
+
+
+class BarlowTwins(SelfSupervisedMethod):
+    """Trains with :func:`~dejavu_lightning.losses.barlow_twins_loss` on batches with two ``views``.
+
+    Args:
+        redundancy: lambda, the weight of the off-diagonal correlations.
+        settings: arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+    """
+
+    def __init__(self, redundancy: float = 0.0051, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.loss = BarlowTwinsLoss(redundancy)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """batch["views"]: two (B, 3, H, W)."""
+        view_a, view_b = self.two_views(batch)
+        return self.log_loss(self.loss(self(view_a), self(view_b)), len(view_a))

@@ -1,0 +1,101 @@
+"""DINO (Caron et al. 2021, arXiv 2104.14294): from every view, guess what the teacher makes of the large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dejavu_lightning.losses.dino import DINOLoss
+from dejavu_lightning.methods.momentum import MomentumMethod
+from dejavu_lightning.models.heads import Prototypes, bottleneck_mlp
+
+
+class DINO(MomentumMethod):
+    """Trains with :func:`~dejavu_lightning.losses.dino_loss` on batches of large ``views``, then small ones.
+
+    The student sees all views, the teacher the large ones: those as large as the first. The projector
+    ends in the bottleneck, whose directions, not the scores of the prototypes, are the embedding that
+    the memorization tests see.
+
+    Args:
+        prototypes: K, the scores that are compared.
+        student_temperature: divides the student's scores.
+        teacher_temperature: (first, last); rises linearly over ``teacher_warmup_epochs``, epoch by epoch.
+        teacher_warmup_epochs: epochs of that rise.
+        center_momentum: of the centre that is subtracted from the teacher's scores.
+        freeze_prototypes_epochs: epochs in which the prototypes stay as they are.
+        projector_widths: of the projector's layers; the last one is the bottleneck.
+        projector_norm: batch norm in the projector, for convolutional backbones.
+        settings: more arguments of :class:`~dejavu_lightning.methods.momentum.MomentumMethod`.
+    """
+
+    def __init__(
+        self,
+        prototypes: int = 65536,
+        student_temperature: float = 0.1,
+        teacher_temperature: tuple[float, float] = (0.04, 0.07),
+        teacher_warmup_epochs: int = 30,
+        center_momentum: float = 0.9,
+        freeze_prototypes_epochs: int = 1,
+        projector_widths: Sequence[int] = (2048, 2048, 256),
+        projector_norm: bool = False,
+        **settings: Any,
+    ) -> None:
+        if not projector_widths:
+            raise ValueError("DINO needs a projector: projector_widths is empty")
+        self.projector_norm = projector_norm
+        super().__init__(projector_widths=projector_widths, **settings)
+        self.prototypes = Prototypes(projector_widths[-1], prototypes)
+        self.teacher = self.build_teacher("backbone", "projector", "prototypes")
+        self.teacher_temperature, self.teacher_warmup_epochs = teacher_temperature, teacher_warmup_epochs
+        self.freeze_prototypes_epochs = freeze_prototypes_epochs
+        self.loss = DINOLoss(prototypes, student_temperature, center_momentum)
+
+    def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
+        """GELU layers that end in directions."""
+        return bottleneck_mlp(width_in, widths, self.projector_norm)
+
+    def on_fit_start(self) -> None:
+        """Refuse a warm-up that never ends."""
+        epochs = self.trainer.max_epochs
+        if epochs is not None and 0 <= epochs < self.teacher_warmup_epochs:
+            raise ValueError(
+                f"teacher_warmup_epochs={self.teacher_warmup_epochs} is longer than the training of {epochs} epochs"
+            )
+
+    def current_teacher_temperature(self) -> float:
+        """tau_t of this epoch."""
+        first, last = self.teacher_temperature
+        rise = min(self.current_epoch / max(self.teacher_warmup_epochs - 1, 1), 1.0)
+        return first + (last - first) * rise if self.teacher_warmup_epochs else last
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """batch["views"]: (B, 3, H, W) each, the large ones first."""
+        views = batch["views"]
+        large = [view for view in views if view.shape == views[0].shape]
+        with torch.no_grad():
+            teacher = self.teacher["prototypes"](self.project_teacher(torch.cat(large)))
+        features = torch.cat([self.features(torch.cat(group)) for group in same_size(views)])
+        student = self.prototypes(self.projector(features))
+        scores = student.unflatten(0, (len(views), -1))  # S, B, K
+        loss = self.loss(scores, teacher.unflatten(0, (len(large), -1)), self.current_teacher_temperature())
+        return self.log_loss(loss, len(views[0]))
+
+    def on_after_backward(self) -> None:
+        """Early on the prototypes are held still: moving them is how a collapse begins."""
+        if self.current_epoch < self.freeze_prototypes_epochs:
+            self.prototypes.weight.grad = None
+
+
+def same_size(views: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Neighbouring views of one shape together, so that each size is one forward pass."""
+    groups: list[list[Tensor]] = []
+    for view in views:
+        if groups and groups[-1][0].shape == view.shape:
+            groups[-1].append(view)
+        else:
+            groups.append([view])
+    return groups

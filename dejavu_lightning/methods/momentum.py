@@ -1,0 +1,71 @@
+"""What BYOL and DINO share: a teacher whose weights follow the student's."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from dejavu_lightning.methods.base import SelfSupervisedMethod
+
+
+class MomentumMethod(SelfSupervisedMethod):
+    """A student that is trained, and a ``teacher`` that is the moving average of its weights.
+
+    After every optimiser step ``teacher <- m teacher + (1 - m) student``; m rises along a cosine from
+    ``momentum`` to 1 over the training. Batch-norm statistics are the teacher's own. Measurements see the
+    student; ``encode="encode_teacher"`` shows them the teacher.
+
+    Args:
+        momentum: m at the start, in [0, 1].
+        settings: arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+    """
+
+    teacher: nn.ModuleDict
+
+    def __init__(self, momentum: float = 0.996, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must lie in [0, 1], got {momentum}")
+        self.momentum = momentum
+
+    def build_teacher(self, *parts: str) -> nn.ModuleDict:
+        """Copies of the named parts of the student, without gradients."""
+        return nn.ModuleDict({name: copy.deepcopy(getattr(self, name)).requires_grad_(False) for name in parts})
+
+    def current_momentum(self) -> float:
+        """m at this step: ``momentum`` at the first, 1 after the last."""
+        progress = self.trainer.global_step / max(int(self.trainer.estimated_stepping_batches), 1)
+        return 1 - (1 - self.momentum) * (math.cos(math.pi * min(progress, 1)) + 1) / 2
+
+    def optimizer_step(self, *arguments: Any, **more: Any) -> None:
+        """Step, then let the teacher follow."""
+        momentum = self.current_momentum()
+        super().optimizer_step(*arguments, **more)
+        self.update_teacher(momentum)
+
+    @torch.no_grad()
+    def update_teacher(self, momentum: float) -> None:
+        """Move the teacher's weights towards the student's."""
+        for name, part in self.teacher.items():
+            student: nn.Module = getattr(self, name)
+            average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
+            average(list(part.parameters()), list(student.parameters()), None)
+
+    def project_teacher(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> the teacher's projector output (B, D)."""
+        projected: Tensor = self.teacher["projector"](self.teacher_features(images))
+        return projected
+
+    def teacher_features(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> the teacher's backbone features (B, F)."""
+        features: Tensor = self.teacher["backbone"](images.contiguous(memory_format=self.memory_format))
+        return features
+
+    def encode_teacher(self, images: Tensor) -> Tensor:
+        """As ``encode``, of the teacher: (B, D) or (B, F)."""
+        return self.project_teacher(images) if self.embedding == "projector" else self.teacher_features(images)

@@ -1,0 +1,36 @@
+"""The supervised baseline: the labels are given, the crops are those of the self-supervised methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dejavu_lightning.losses.supervised import supervised_loss
+from dejavu_lightning.methods.base import SelfSupervisedMethod
+
+
+class Supervised(SelfSupervisedMethod):
+    """Trains with :func:`~dejavu_lightning.losses.supervised_loss` on every view of a batch.
+
+    Args:
+        num_classes: labels lie in [0, num_classes).
+        projector_widths: layers between the features and the classifier; none, as usual, makes the
+            projector's output the features.
+        settings: more arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+    """
+
+    def __init__(self, num_classes: int = 1000, projector_widths: Sequence[int] = (), **settings: Any) -> None:
+        super().__init__(projector_widths=projector_widths, **settings)
+        self.num_classes = num_classes
+        self.classifier = nn.Linear(projector_widths[-1] if projector_widths else self.feature_width, num_classes)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """batch["views"]: any number of (B, 3, H, W); batch["label"] (B,)."""
+        labels = batch["label"]
+        if self.global_step == 0 and int(labels.max()) >= self.num_classes:
+            raise ValueError(f"label {int(labels.max())} is beyond model.num_classes={self.num_classes}")
+        losses = [supervised_loss(self.classifier(self(view)), labels) for view in batch["views"]]
+        return self.log_loss(torch.stack(losses).mean(), len(labels))
