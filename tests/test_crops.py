@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dejavu_lightning.data import background_crop, background_crops
+from dejavu_lightning.data import background_crop, background_crops, corner_crop, corner_crops
 
 
 def brute_force(boxes, width, height, min_side):
@@ -93,3 +93,44 @@ def test_bad_boxes_are_named(boxes, message):
 def test_errors_name_the_picture():
     with pytest.raises(ValueError, match="n01440764_18: degenerate box"):
         background_crops([np.array([[0, 0, 3, 3]]), np.array([[4, 0, 3, 3]])], [(9, 9)] * 2, 1, ["a", "n01440764_18"])
+
+
+@pytest.mark.parametrize(
+    ("corner", "expected"),
+    [
+        ("top_left", (0, 0, 150, 112)),
+        ("top_right", (350, 0, 500, 112)),
+        ("bottom_left", (0, 263, 150, 375)),
+        ("bottom_right", (350, 263, 500, 375)),
+    ],
+)
+def test_corners_take_their_share_of_both_sides(corner, expected):
+    crop = corner_crop(500, 375, 0.3, corner)  # 0.3 * 375 = 112.5, to even
+    assert crop == expected
+    assert all(isinstance(value, int) for value in crop)
+    many = corner_crops([(500, 375), (10, 20)], 0.3, corner)
+    assert many.shape == (2, 4)
+    assert many[0].tolist() == list(expected)
+    assert (many[1, 2:] - many[1, :2]).tolist() == [3, 6]
+
+
+def test_corners_have_at_least_a_pixel_and_at_most_the_picture():
+    assert corner_crop(2, 300, 0.01, "bottom_right") == (1, 297, 2, 300)
+    assert corner_crop(7, 5, 1.0, "bottom_right") == (0, 0, 7, 5)
+    assert corner_crop(100, 50) == (0, 0, 30, 15)
+    assert corner_crops(np.zeros((0, 2))).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((9, 9, 0.0), r"fraction must lie in \(0, 1\], got 0.0"),
+        ((9, 9, 1.1), r"fraction must lie in \(0, 1\], got 1.1"),
+        ((9, 9, float("nan")), r"fraction must lie in \(0, 1\], got nan"),
+        ((9, 9, 0.3, "middle"), r"unknown corner 'middle'; choose from \['top_left', 'top_right', 'bottom_left', "),
+        ((9, 0), "width and height must be positive, got 9 x 0"),
+    ],
+)
+def test_bad_corners_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        corner_crop(*arguments)

@@ -29,6 +29,7 @@ def test_counts_follow_the_rule():
         "B": 8,
         "shared": 0,
         "held_out": 2,
+        "validation": 0,
         "public": 10,
     }
     # 6 boxed, 5 asked: n = 3 and 2 unboxed pictures of each class are shared.
@@ -38,6 +39,7 @@ def test_counts_follow_the_rule():
         "B": 6,
         "shared": 4,
         "held_out": 0,
+        "validation": 0,
         "public": 10,
     }
     assert all("plain" in identifier for identifier in splits["shared"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 Rectangle = tuple[float, float, float, float]
 
+Corner = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
 CELLS_AT_ONCE = 1 << 20  # bounds the scratch memory of the search to some 100 MB
 
 
@@ -70,6 +71,42 @@ def background_crops(
     shorter = np.minimum(crops[:, 2] - crops[:, 0], crops[:, 3] - crops[:, 1])
     crops[~(shorter > min_side)] = np.nan
     return crops
+
+
+def corner_crop(
+    width: int, height: int, fraction: float = 0.3, corner: Corner = "top_left"
+) -> tuple[int, int, int, int]:
+    """What an attacker without boxes sees: a corner, where objects seldom are.
+
+    Args:
+        width, height: the picture's size in pixels.
+        fraction: of the picture's sides, in (0, 1]; rounded to whole pixels, at least one.
+        corner: one of :data:`Corner`.
+
+    Returns:
+        (x0, y0, x1, y1) with exclusive ends.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+    """
+    x0, y0, x1, y1 = corner_crops([(width, height)], fraction, corner)[0].tolist()
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def corner_crops(sizes: ArrayLike, fraction: float = 0.3, corner: Corner = "top_left") -> FloatArray:
+    """:func:`corner_crop` of many pictures at once: sizes (N, 2) as width, height -> (N, 4), whole numbers."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
+    if corner not in get_args(Corner):
+        raise ValueError(f"unknown corner {corner!r}; choose from {list(get_args(Corner))}")
+    size = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+    if not (size > 0).all():
+        width, height = size[np.argwhere(~(size > 0))[0, 0]].tolist()
+        raise ValueError(f"width and height must be positive, got {width:g} x {height:g}")
+    side = np.maximum(np.round(fraction * size), 1)
+    far = np.array([corner.endswith("right"), corner.startswith("bottom")])
+    start = np.where(far, size - side, 0)
+    return np.concatenate([start, start + side], axis=1)
 
 
 def _check(boxes: FloatArray, size: FloatArray, names: Sequence[str] | None) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
 
-from dejavu_lightning.data.crops import background_crops
+from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
+from dejavu_lightning.data.loader import TrainingLoader
 from dejavu_lightning.data.pictures import LabelledPictures, TrainingPictures
 from dejavu_lightning.data.source import Source
 from dejavu_lightning.data.splits import TRAINING_SPLITS, SplitManifest, partition_per_class
 from dejavu_lightning.data.views import RandomViews
 from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.utility.sets import UtilitySets
 
 
 class PictureData(LightningDataModule):
@@ -32,17 +34,23 @@ class PictureData(LightningDataModule):
         image_size: side in pixels of what the encoder takes.
         per_class: pictures of each class to train on.
         held_out_per_class: annotated pictures of each class for the control; 0 for none.
+        validation_per_class: pictures of each class for measures of utility; 0 for none.
         min_crop_side: a record's background crop must be wider and higher than this many pixels of the
             original picture; 100 suits pictures of some 400 pixels.
+        corner: attack a corner of each picture instead of its background, for pictures without boxes:
+            "top_left", "top_right", "bottom_left" or "bottom_right".
+        corner_fraction: sides of that corner as a share of the picture's.
         batch_size: pictures per step and device.
-        views: makes a batch's views on its device.
+        views: makes a batch's views on its device; of several, all make theirs, the largest first.
+        resolutions: epoch -> side in pixels of the full-size views from that epoch on, as in {0: 160, 50: 192};
+            ``image_size`` before the first and if not given. The tests always use ``image_size``.
         storage_size: side in pixels of the squares that workers hand over; at least ``image_size``, more
             keeps detail in small crops. ``image_size`` if not given.
         mean, std: per channel, for the tests; the views have their own.
         split_seed: another seed, another partition. Target and reference must share it.
         manifest: a saved partition to follow instead of drawing one.
         num_workers: processes that decode pictures for training.
-        pin_memory: as in torch's ``DataLoader``.
+        pin_memory, persistent_workers: as in torch's ``DataLoader``.
     """
 
     def __init__(
@@ -52,9 +60,13 @@ class PictureData(LightningDataModule):
         image_size: int = 32,
         per_class: int = 30,
         held_out_per_class: int = 0,
+        validation_per_class: int = 0,
         min_crop_side: float = 100,
+        corner: Corner | None = None,
+        corner_fraction: float = 0.3,
         batch_size: int = 256,
-        views: RandomViews | None = None,
+        views: RandomViews | list[RandomViews] | None = None,
+        resolutions: dict[int, int] | None = None,
         storage_size: int | None = None,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
@@ -62,30 +74,38 @@ class PictureData(LightningDataModule):
         manifest: str | None = None,
         num_workers: int = 0,
         pin_memory: bool = False,
+        persistent_workers: bool = True,
     ) -> None:
         super().__init__()
         if train_on not in TRAINING_SPLITS:
             raise ValueError(f"train_on must be one of {list(TRAINING_SPLITS)}, got {train_on!r}")
-        self.views = views or RandomViews(image_size, mean=mean, std=std)
-        if self.views.image_size != image_size:
+        given = views if isinstance(views, list) else [views or RandomViews(image_size, mean=mean, std=std)]
+        if not given or given[0].image_size != image_size:
             raise ValueError(
-                f"views.image_size={self.views.image_size} is not image_size={image_size}: "
+                f"image_size={image_size} must be the size of the (first) views, got "
+                f"{[view.image_size for view in given]}: "
                 "the tests would show the encoder pictures of another size than training does"
             )
+        self.views = nn.ModuleList(given)
+        self.resolutions = _checked_resolutions(resolutions or {})
+        self.seed = torch.initial_seed() % 2**31  # the same on every rank
         self.source, self.train_on, self.image_size, self.batch_size = source, train_on, image_size, batch_size
         self.min_crop_side, self.storage_size = min_crop_side, storage_size or image_size
+        self.corner, self.corner_fraction = corner, corner_fraction
         self.mean, self.std, self.num_workers, self.pin_memory = mean, std, num_workers, pin_memory
-        boxed = np.array([len(boxes) > 0 for boxes in source.boxes])
+        self.persistent_workers = persistent_workers and num_workers > 0
+        attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
         self.manifest = (
             SplitManifest.load(manifest)
             if manifest
             else partition_per_class(
                 source.ids,
                 source.labels,
-                boxed,
+                attackable,
                 source.class_names,
                 per_class=per_class,
                 held_out_per_class=held_out_per_class,
+                validation_per_class=validation_per_class,
                 seed=split_seed,
             )
         )
@@ -99,11 +119,15 @@ class PictureData(LightningDataModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Leave the partition in the run folder, as ``splits.parquet``."""
+        """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
         if self.trainer is not None and self.trainer.is_global_zero:
             self.manifest.save(Path(self.trainer.default_root_dir) / "splits.parquet")
+        counts: Mapping[str, int] = getattr(self.source, "counts", {})
+        if counts:
+            listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+            rank_zero_info(f"{type(self.source).__name__}: {listed}")
 
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+    def train_dataloader(self) -> TrainingLoader:
         """Shuffled batches of the training split and the shared split; the incomplete last one is dropped.
 
         The order depends on the seed and the epoch alone, so a resumed run sees what an uninterrupted one does.
@@ -117,22 +141,46 @@ class PictureData(LightningDataModule):
                 f"batch_size={self.batch_size} on {ranks} devices exceeds the {len(pictures)} pictures of split "
                 f"{self.train_on!r}: there would be no step"
             )
-        seed = torch.initial_seed() % 2**31  # the same on every rank
-        return DataLoader(
+        return TrainingLoader(
             pictures,
             self.batch_size,
-            sampler=DistributedSampler(pictures, ranks, rank, shuffle=True, seed=seed, drop_last=True),
-            generator=torch.Generator().manual_seed(seed),  # leaves the global stream to the views
-            drop_last=True,
+            ranks=ranks,
+            rank=rank,
+            seed=self.seed,
+            processed=self._processed_batches,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=self.persistent_workers,
         )
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Add the views, made on the device that the batch arrived on."""
         image: Tensor = batch["image"]
-        return {**batch, "views": self.views.to(image.device)(image, batch["aspect"])}
+        side, views = self.current_resolution(), self.views.to(image.device)
+        made = [
+            view
+            for maker in views
+            for view in maker(image, batch["aspect"], side if maker.image_size == self.image_size else None)
+        ]
+        return {**batch, "views": made}
+
+    def current_resolution(self) -> int:
+        """Side in pixels of the full-size views in this epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        reached = [start for start in self.resolutions if start <= epoch]
+        return self.resolutions[max(reached)] if reached else self.image_size
+
+    def utility_sets(self) -> UtilitySets:
+        """Whole public pictures to learn from; the validation pictures, else the held-out ones, to test on."""
+        validation = self._indices["validation"] or self._indices["held_out"]
+        if not validation:
+            raise ValueError("measuring utility needs pictures to test on: set data.validation_per_class")
+        return UtilitySets(
+            train=self._labelled(self._indices["public"]),
+            validation=self._labelled(validation),
+            num_classes=len(self.source.class_names),
+            trained_on=self.record,
+        )
 
     def memorization_sets(self) -> MemorizationSets:
         """Background crops of the own, the other and no training split, and whole public pictures."""
@@ -158,11 +206,21 @@ class PictureData(LightningDataModule):
         if state_dict != self.record.state():
             raise ValueError(f"the checkpoint was trained on {state_dict}, this run trains on {self.record.state()}")
 
+    def _processed_batches(self) -> int:
+        if self.trainer is None:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return int(progress.processed)
+
     def _labelled(self, indices: Sequence[int], crops: Any = None) -> LabelledPictures:
         return LabelledPictures(self.source, indices, self.image_size, self.mean, self.std, crops)
 
     def _background(self, split: str) -> tuple[LabelledPictures, int]:
         indices = self._indices[split]
+        if self.corner is not None:
+            return self._labelled(
+                indices, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
+            ), 0
         crops = background_crops(
             [self.source.boxes[index] for index in indices],
             self.source.sizes[indices],
@@ -178,3 +236,10 @@ class PictureData(LightningDataModule):
         return self._labelled([i for i, keep in zip(indices, kept, strict=True) if keep], crops[kept]), int(
             (~kept).sum()
         )
+
+
+def _checked_resolutions(resolutions: Mapping[int, int]) -> dict[int, int]:
+    for epoch, side in resolutions.items():
+        if int(epoch) < 0 or side < 16:
+            raise ValueError(f"resolutions must map epochs >= 0 to sides >= 16 pixels, got {epoch}: {side}")
+    return {int(epoch): side for epoch, side in resolutions.items()}

@@ -20,6 +20,9 @@ class Source(Protocol):
         boxes: for each picture (n, 4) pixels as x0, y0, x1, y1 with exclusive ends; n is 0 where the
             objects of a picture were not annotated.
         sizes: (N, 2) width and height in pixels, known at least where there are boxes.
+
+    Sources over files also have ``counts``, a mapping from str to int: how many pictures there are, and how
+    many of each oddity were met on the way, such as ``boxes_clipped``. Its keys stand with each source.
     """
 
     ids: Sequence[str]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dejavu_lightning.memorization.sets import SplitRecord
 
-SPLITS = ("A", "B", "shared", "public", "held_out")
+SPLITS = ("A", "B", "shared", "public", "held_out", "validation")
 TRAINING_SPLITS = ("A", "B")
 
 
@@ -95,13 +95,14 @@ def partition_per_class(
     *,
     per_class: int,
     held_out_per_class: int = 0,
+    validation_per_class: int = 0,
     seed: int = 0,
 ) -> SplitManifest:
     """Partition every class as Meehan et al. (2023, arXiv 2304.13850) do, in a seeded order.
 
     Of each class, splits A and B take n = min(floor(boxed / 2), per_class) annotated pictures each, and
     train together on (per_class - n) pictures without annotation, the shared split. ``held_out`` takes
-    annotated pictures that remain; ``public`` is the rest. A picture's split depends on its class's
+    annotated pictures that remain, ``validation`` any; ``public`` is the rest. A picture's split depends on its class's
     pictures and the seed, not on the order in which a folder lists them, nor on other classes.
 
     Args:
@@ -110,25 +111,33 @@ def partition_per_class(
         boxed: (N,) whether a picture's objects are annotated, so that it can be attacked.
         per_class: pictures of each class that a model trains on.
         held_out_per_class: annotated pictures of each class for the control.
+        validation_per_class: pictures of each class for measures of utility.
         seed: another seed, another partition.
 
     Raises:
         ValueError: a class has too few pictures; the message names it.
     """
-    if per_class < 1 or held_out_per_class < 0:
-        raise ValueError(f"need per_class >= 1 and held_out_per_class >= 0, got {per_class} and {held_out_per_class}")
+    if per_class < 1 or min(held_out_per_class, validation_per_class) < 0:
+        raise ValueError(
+            "need per_class >= 1, held_out_per_class >= 0 and validation_per_class >= 0, got "
+            f"{per_class}, {held_out_per_class} and {validation_per_class}"
+        )
     members: dict[str, list[str]] = {split: [] for split in SPLITS}
     label_array = labels.numpy()
     if len(label_array) and not (0 <= label_array.min() and label_array.max() < len(class_names)):
         raise ValueError(f"labels run from {label_array.min()} to {label_array.max()}, classes are {len(class_names)}")
     for label, name in enumerate(class_names):
         own = sorted(np.flatnonzero(label_array == label).tolist(), key=lambda index: ids[index])
-        order = np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(own).tolist()
+        stream = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        order = stream.permutation(own).tolist()
         annotated = [ids[index] for index in order if boxed[index]]
         plain = [ids[index] for index in order if not boxed[index]]
         n = min(len(annotated) // 2, per_class)
         if n == 0:
-            raise ValueError(f"class {name!r} has {len(annotated)} annotated pictures: at least 2 are needed to attack")
+            raise ValueError(
+                f"class {name!r} has {len(annotated)} annotated pictures: at least 2 are needed to attack; pictures "
+                "without boxes can be attacked by a corner (data.corner)"
+            )
         rest = annotated[2 * n :]
         for need, have, what in (
             (per_class - n, len(plain), f"unannotated pictures to fill per_class={per_class} beside {n} annotated"),
@@ -140,7 +149,16 @@ def partition_per_class(
         members["B"] += annotated[n : 2 * n]
         members["shared"] += plain[: per_class - n]
         members["held_out"] += rest[:held_out_per_class]
-        members["public"] += rest[held_out_per_class:] + plain[per_class - n :]
+        remaining = rest[held_out_per_class:] + plain[per_class - n :]
+        if validation_per_class:
+            if len(remaining) <= validation_per_class:
+                raise ValueError(
+                    f"class {name!r} is short: {len(remaining)} pictures remain for validation_per_class="
+                    f"{validation_per_class} and the public set; lower that number"
+                )
+            remaining = stream.permutation(remaining).tolist()
+        members["validation"] += remaining[:validation_per_class]
+        members["public"] += remaining[validation_per_class:]
     if len(set(ids)) != len(ids):
         raise ValueError("ids are not unique")
     return SplitManifest(members)

@@ -107,12 +107,21 @@ class RandomViews(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, aspect: Tensor) -> list[Tensor]:
-        """images uint8 (B, 3, S, S), aspect (B,) -> ``num_views`` normalised (B, 3, image_size, image_size)."""
-        pixels = images.float() / 255
-        return [self._view(pixels, aspect) for _ in range(self.num_views)]
+    def forward(self, images: Tensor, aspect: Tensor, image_size: int | None = None) -> list[Tensor]:
+        """Make ``num_views`` views of a batch.
 
-    def _view(self, pixels: Tensor, aspect: Tensor) -> Tensor:
+        Args:
+            images: uint8 (B, 3, S, S).
+            aspect: (B,) width / height before the pictures were squeezed into squares.
+            image_size: another side of the views, for this call.
+
+        Returns:
+            ``num_views`` normalised (B, 3, image_size, image_size).
+        """
+        pixels = images.float() / 255
+        return [self._view(pixels, aspect, image_size or self.image_size) for _ in range(self.num_views)]
+
+    def _view(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
         boxes = random_boxes(aspect, pixels.shape[-1], self.scale, self.ratio)
-        view: Tensor = self.photometric(crop_and_resize(pixels, boxes, self.image_size).clamp(0, 1))
+        view: Tensor = self.photometric(crop_and_resize(pixels, boxes, size).clamp(0, 1))
         return (view - self.get_buffer("mean")) / self.get_buffer("std")

@@ -1,0 +1,144 @@
+"""COCO instances: pictures in one folder, all boxes in one JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dejavu_lightning.data.index import Boxes, Index, IntArray, PictureFiles, clip_boxes
+
+KEYS = (
+    "pictures",
+    "annotated",
+    "several_objects",
+    "boxes_clipped",
+    "boxes_dropped",
+    "boxes_crowd",
+    "without_instances",
+)
+
+
+class CocoInstances(PictureFiles):
+    """The COCO data set's instances.
+
+    A picture's id is its file name without folder and ending. Its label is the category that covers most,
+    by the total area of its boxes; of equal ones that of the smaller category id. Boxes of crowds count as
+    boxes, for they cover pixels, but not for the label. Pictures without instances have no label and are left
+    out. Boxes are rounded outward to whole pixels. COCO's boxes are about the pixels as they are stored, so
+    pictures are given so, whatever their EXIF orientation; only where the upright size alone is the annotated
+    one are they turned.
+
+    Files are first opened when they are decoded; one that is missing, or of another size than annotated, is
+    an error then.
+
+    Attributes:
+        class_names: all categories, in the order of their ids.
+        counts: :data:`KEYS`.
+
+    Args:
+        root: folder of the pictures.
+        annotations: the JSON file, such as ``annotations/instances_train2017.json``.
+
+    Raises:
+        FileNotFoundError: the folder or the JSON file is missing.
+        ValueError: the JSON is not that of COCO instances, refers to a picture or category it does not
+            have, or two pictures would share an id.
+    """
+
+    def __init__(self, root: str, annotations: str) -> None:
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"root={root!r} is not a folder")
+        if not Path(annotations).is_file():
+            raise FileNotFoundError(f"annotations={annotations!r} is not a file; it must be COCO instances as JSON")
+        try:
+            with open(annotations, "rb") as file:
+                content = json.load(file, object_hook=_without_outline)
+            index = _index(content)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ValueError(f"annotations={annotations!r} does not hold usable COCO instances: {reason}") from error
+        super().__init__(Path(root), index, upright=False, known_from=annotations)
+
+
+def _without_outline(fields: dict[str, Any]) -> dict[str, Any]:
+    fields.pop("segmentation", None)  # gigabytes, in a large file
+    return fields
+
+
+def _index(content: Any) -> Index:
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    label_of = {category["id"]: label for label, category in enumerate(categories)}
+    pictures, instances = content["images"], content["annotations"]
+    position_of = {picture["id"]: position for position, picture in enumerate(pictures)}
+    if len(position_of) != len(pictures):
+        raise ValueError(f"{len(pictures) - len(position_of)} pictures share their id with another")
+    for instance in instances:
+        if instance["image_id"] not in position_of or instance["category_id"] not in label_of:
+            raise ValueError(
+                f"annotation {instance['id']} is of picture {instance['image_id']} and category "
+                f"{instance['category_id']}, which are not both in the file"
+            )
+    owner = np.array([position_of[instance["image_id"]] for instance in instances], dtype=np.int64)
+    label = np.array([label_of[instance["category_id"]] for instance in instances], dtype=np.int64)
+    crowd = np.array([bool(instance.get("iscrowd")) for instance in instances], dtype=bool)
+    boxes = np.array([instance["bbox"] for instance in instances], dtype=np.float64).reshape(len(instances), 4)
+    sizes = np.array([(picture["width"], picture["height"]) for picture in pictures], dtype=np.int64).reshape(-1, 2)
+    if not np.isfinite(boxes).all():
+        first = np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0]
+        raise ValueError(
+            f"annotation {instances[first]['id']} has a box that is not finite: {instances[first]['bbox']}"
+        )
+
+    boxes[:, 2:] += boxes[:, :2]
+    corners, kept, counts = clip_boxes(boxes, sizes[owner])
+    owner, label, crowd = owner[kept], label[kept], crowd[kept]
+    labelled, labels = _cover_most(
+        owner[~crowd], label[~crowd], np.prod(corners[:, 2:] - corners[:, :2], axis=1)[~crowd]
+    )
+    if not len(labelled):
+        raise ValueError(f"none of its {len(pictures)} pictures has an instance")
+    used = np.flatnonzero(np.isin(owner, labelled))
+    used = used[np.argsort(owner[used], kind="stable")]
+    objects = np.bincount(owner[used], minlength=len(pictures))[labelled]
+    counts.update(
+        pictures=len(labelled),
+        annotated=len(labelled),
+        several_objects=int((objects > 1).sum()),
+        boxes_crowd=int(crowd.sum()),
+        without_instances=len(pictures) - len(labelled),
+    )
+    files = [pictures[position]["file_name"] for position in labelled.tolist()]
+    return Index(
+        ids=_stems(files),
+        files=pa.array(files, pa.string()),
+        labels=labels,
+        class_names=[category["name"] for category in categories],
+        boxes=Boxes(corners[used], np.concatenate([[0], np.cumsum(objects)])),
+        sizes=sizes[labelled],
+        annotated=np.ones(len(labelled), dtype=bool),
+        counts={key: counts[key] for key in KEYS},
+    )
+
+
+def _cover_most(owner: IntArray, label: IntArray, area: IntArray) -> tuple[IntArray, IntArray]:
+    """Of n instances, (n,) each: the pictures that have any, sorted, and the label that covers most of each."""
+    pairs, which = np.unique(np.stack([owner, label], axis=1), axis=0, return_inverse=True)
+    total = np.bincount(which, weights=area, minlength=len(pairs))
+    ranked = pairs[np.lexsort([pairs[:, 1], -total, pairs[:, 0]])]
+    pictures, first = np.unique(ranked[:, 0], return_index=True)
+    return pictures, ranked[first, 1]
+
+
+def _stems(files: list[str]) -> list[str]:
+    """Unique names without folder and ending, or an error."""
+    first: dict[str, int] = {}
+    for position, file in enumerate(files):
+        stem = PurePosixPath(file).stem
+        other = first.setdefault(stem, position)
+        if other != position:
+            raise ValueError(f"{files[other]!r} and {file!r} would share the id {stem!r}")
+    return list(first)
