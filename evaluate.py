@@ -1,6 +1,6 @@
-"""Measure trained models: ``python evaluate.py memorization --help``."""
+"""Measure trained models: ``python evaluate.py {memorization,utility} --help``."""
 
 from dejavu_lightning.cli import main
 
 if __name__ == "__main__":
-    main(commands=("memorization",))
+    main(commands=("memorization", "utility"))

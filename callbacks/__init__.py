@@ -7,5 +7,14 @@ from dejavu_lightning.callbacks.epoch_checkpoint import EpochCheckpoint
 from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
 from dejavu_lightning.callbacks.progress import EpochProgressBar
 from dejavu_lightning.callbacks.random_state import RandomState
+from dejavu_lightning.callbacks.requeue import RequeueBetweenBatches
+from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 
-__all__ = ["EpochCheckpoint", "EpochProgressBar", "MemorizationMonitor", "RandomState"]
+__all__ = [
+    "EpochCheckpoint",
+    "EpochProgressBar",
+    "MemorizationMonitor",
+    "RandomState",
+    "RequeueBetweenBatches",
+    "UtilityMonitor",
+]

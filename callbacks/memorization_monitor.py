@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.callbacks.history import save_history
 from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary, shows_images
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -135,7 +135,7 @@ class MemorizationMonitor(Callback):
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
             folder = self._output(trainer)
             save_records(found, folder / f"epoch={epoch:04d}")
-            self._save_history(folder / "history.csv")
+            save_history(self.history, folder / "history.csv")
             if self.figures:
                 publish_figures(trainer.loggers, self.name, draw_curves(self.history, folder))
                 if shows_images(trainer.loggers):
@@ -166,9 +166,3 @@ class MemorizationMonitor(Callback):
 
     def _output(self, trainer: Trainer) -> Path:
         return Path(self.folder or Path(trainer.default_root_dir) / self.name)
-
-    def _save_history(self, path: Path) -> None:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.history[-1]), restval="")
-            writer.writeheader()
-            writer.writerows(self.history)

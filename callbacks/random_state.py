@@ -1,4 +1,4 @@
-"""Makes a resumed run draw the random numbers that an uninterrupted one would."""
+"""Random streams: one a rank, and the same in a resumed run as in an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from dejavu_lightning.memorization.embedding import gathered, world
 
 
 class RandomState(Callback):
-    """Keeps the random streams of every rank in each checkpoint and continues them after a resume.
+    """Gives every rank a stream of its own, keeps them in each checkpoint and continues them after a resume.
 
-    Lightning restores weights, optimisers and loops, not random streams, so without this a resumed run
-    sees other views than an uninterrupted one. Checkpoints at epoch ends resume exactly.
+    A seed alone starts all ranks alike, and they would draw the same augmentations. Lightning restores
+    weights, optimisers and loops, not random streams, so without this a resumed run sees other views than
+    an uninterrupted one.
     """
 
     def __init__(self) -> None:
@@ -38,8 +39,10 @@ class RandomState(Callback):
         self._resumed = state_dict["ranks"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Continue the streams."""
+        """Continue the streams, or tell those of the ranks apart."""
         rank, processes = world()
+        if self._resumed is None and rank > 0:
+            torch.manual_seed(torch.initial_seed() + rank)
         if self._resumed is None or len(self._resumed) != processes:
             return
         state = self._resumed[rank]

@@ -1,5 +1,6 @@
 """Every YAML that ships parses, as its first line says it is used."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,29 @@ def parse(*arguments):
     ).config.fit
 
 
+def command_of(path):
+    """The arguments of the command that the file opens with."""
+    lines = path.read_text().splitlines()
+    last = next(number for number, line in enumerate(lines) if not line.endswith("\\"))
+    words = shlex.split(" ".join(line.removeprefix("#").rstrip("\\") for line in lines[: last + 1]))
+    return [find_config(word) if word.startswith("configs/") else word for word in words]
+
+
 def test_all_are_found():
-    assert len(CONFIGS) == 3
+    assert len(CONFIGS) == 28
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_parses_on_top_of_the_quickstart(path):
-    config = parse("--config", find_config("configs/quickstart.yaml"), "--config", str(path))
-    assert config.memorization.test.init_args.k == 20
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
+def test_parses_in_the_command_it_opens_with(path):
+    program, script, command, *arguments = command_of(path)
+    assert (program, script) == ("python", "train.py")
+    assert command in ("fit", "pair")
+    assert str(path) in arguments
+    if "--output" in arguments:  # an option of pair alone
+        position = arguments.index("--output")
+        del arguments[position : position + 2]
+    config = parse(*arguments)
+    assert config.memorization.test.class_path.endswith("LabelInference")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Commands: fit and pair train, memorization evaluates."""
+"""Commands: fit and pair train, memorization and utility evaluate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = ("fit", "pair", "memorization")) -> None:
+def main(
+    arguments: Sequence[str] | None = None, commands: Sequence[str] = ("fit", "pair", "memorization", "utility")
+) -> None:
     """Run one command.
 
     Args:
@@ -32,6 +34,7 @@ SUMMARY = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
     "memorization": "compare two checkpoints",
+    "utility": "probe the features of a checkpoint",
 }
 
 
@@ -44,9 +47,13 @@ def _find(command: str) -> Callable[[list[str]], None]:
         from dejavu_lightning.cli.pair import pair
 
         return pair
-    from dejavu_lightning.cli.memorization import memorization
+    if command == "memorization":
+        from dejavu_lightning.cli.memorization import memorization
 
-    return memorization
+        return memorization
+    from dejavu_lightning.cli.utility import utility
+
+    return utility
 
 
 @contextmanager

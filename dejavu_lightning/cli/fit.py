@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, RandomState
+from dejavu_lightning import methods
+from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, RandomState, RequeueBetweenBatches
 from dejavu_lightning.cli.configs import with_found_configs
 
 
@@ -47,7 +49,8 @@ class DejavuCLI(LightningCLI):
         """Refuse to mix two runs in one folder."""
         config = self.config[self.subcommand]
         folder = Path(config.trainer.default_root_dir)
-        resumed = config.get("ckpt_path")
+        requeued = any(folder.glob("hpc_ckpt_*.ckpt"))  # Lightning continues from it by itself
+        resumed = config.get("ckpt_path") or requeued
         if getattr(rank_zero_only, "rank", 0) == 0 and (folder / "checkpoints").is_dir():
             if not resumed:
                 raise SystemExit(
@@ -67,12 +70,13 @@ class DejavuCLI(LightningCLI):
         if config.logger is not False:
             own: list[Logger] = [CSVLogger(config.default_root_dir, name="", version="")]
             kwargs["logger"] = own + _as_list(config.logger)
-        kwargs["callbacks"] = [*_as_list(config.callbacks), RandomState()]
+        kwargs["callbacks"] = [*_as_list(config.callbacks), RandomState(), RequeueBetweenBatches()]
         return super().instantiate_trainer(**kwargs)
 
 
 def fit(arguments: list[str]) -> None:
     """Train one model; ``arguments`` begin with "fit"."""
+    _check_method_names(arguments)
     # Notices of Lightning about what this package does on purpose.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
@@ -92,6 +96,16 @@ def fit(arguments: list[str]) -> None:
         auto_configure_optimizers=False,
         args=with_found_configs(arguments),
     )
+
+
+def _check_method_names(arguments: list[str]) -> None:
+    """A method may be named without its package; a misspelt one should be told what there is."""
+    for name, value in pairwise(arguments):
+        if name == "--model" and "." not in value:
+            try:
+                getattr(methods, value)
+            except AttributeError as error:
+                raise SystemExit(f"error: {error}") from None
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -7,75 +7,16 @@ import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningArgumentParser
 
-from dejavu_lightning.callbacks import MemorizationMonitor
-from dejavu_lightning.memorization import Checkpoint, MemorizationSets, ModuleEncoder, SplitRecord, symmetric_average
+from dejavu_lightning.cli.trained import TrainedModel, load_model
+from dejavu_lightning.memorization import Checkpoint, MemorizationSets, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, measure
-from dejavu_lightning.memorization.references import completed_epochs, load_checkpoint
+from dejavu_lightning.memorization.references import completed_epochs
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
 from dejavu_lightning.report.table import print_table
-
-
-class TrainedModel(NamedTuple):
-    """A model as its run left it: what it was, what it was trained on, how it was measured."""
-
-    file: Path
-    checkpoint: dict[str, Any]
-    encoder: ModuleEncoder
-    data: LightningDataModule
-    monitor: MemorizationMonitor
-
-    def sets(self) -> MemorizationSets:
-        """The attacked and public sets, those of the run's own measurements.
-
-        Raises:
-            ValueError: the data is not what the checkpoint was trained on.
-        """
-        sets: MemorizationSets = self.data.memorization_sets()  # type: ignore[attr-defined]
-        recorded = SplitRecord.find(self.checkpoint)
-        if recorded is not None and recorded != sets.trained_on:
-            raise ValueError(f"{self.file} was trained on {recorded}, the data of its config give {sets.trained_on}")
-        monitor = self.monitor
-        return sets.subsample(monitor.max_records, monitor.max_public, monitor.seed)
-
-    def history(self) -> list[dict[str, float]]:
-        """The curve that the run measured, as far as the checkpoint."""
-        states = self.checkpoint.get("callbacks", {})
-        found = [state for key, state in states.items() if key.startswith("MemorizationMonitor")]
-        return list(found[0]["history"]) if found else []
-
-
-def load_model(file: str, config: str | None = None) -> TrainedModel:
-    """Rebuild a trained model from its checkpoint and its run's resolved config.
-
-    Args:
-        file: a checkpoint.
-        config: the config; if not given, the nearest ``config.yaml`` in the folders above the checkpoint.
-    """
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {file}")
-    nearby = [folder / "config.yaml" for folder in path.resolve().parents]
-    source = Path(config) if config else next((candidate for candidate in nearby if candidate.is_file()), None)
-    if source is None or not source.is_file():
-        raise FileNotFoundError(f"no config for {file}: {config or 'config.yaml in a folder above it'} does not exist")
-    saved = yaml.safe_load(source.read_text())
-    parser = LightningArgumentParser(exit_on_error=True)
-    parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
-    parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
-    parser.add_lightning_class_args(MemorizationMonitor, "memorization")
-    parsed = parser.parse_object({key: saved[key] for key in ("model", "data", "memorization")})
-    built = parser.instantiate_classes(parsed)
-    checkpoint = load_checkpoint(path)
-    encoder = ModuleEncoder(built.model, built.memorization.encode)
-    encoder.load(checkpoint["state_dict"], file)
-    return TrainedModel(path, checkpoint, encoder, built.data, built.memorization)
 
 
 def compare_checkpoints(
@@ -99,13 +40,14 @@ def memorization(arguments: list[str]) -> None:
     parser.add_argument("--k", type=int | None, help="neighbours that vote; the run's own number if not given")
     parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
     parser.add_argument("--allow_unverified_split", type=bool, default=False, help="see the class Checkpoint")
+    parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
     parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
     options = parser.parse_args(arguments[1:])
     output = Path(options.output) if options.output else None
     if output is not None and output.exists():
         raise SystemExit(f"error: --output {output} exists; name a new folder")
-    target = load_model(options.target, options.config)
-    reference = load_model(options.reference, options.reference_config)
+    target = load_model(options.target, options.config, options.device)
+    reference = load_model(options.reference, options.reference_config, options.device)
     keywords = {"k": options.k, "allow_unverified_split": options.allow_unverified_split}
     found, sets = compare_checkpoints(target, reference, **keywords)
     metrics = dict(found.metrics)

@@ -121,14 +121,15 @@ class _Encode(nn.Module):
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients; afterwards modes, buffers and random streams are as they were.
+    """Evaluation mode, no gradients, nothing compiled; afterwards modes, buffers and random streams are as they were.
 
     Training that is interrupted by such a block continues bitwise as if it had not been.
     """
     training = {name: part.training for name, part in module.named_modules()}
     buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
     try:
-        with isolate_rng(), torch.no_grad():
+        # Compiling for the measurement's shapes would take longer than the measurement.
+        with isolate_rng(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             module.eval()
             yield
     finally:

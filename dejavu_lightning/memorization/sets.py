@@ -76,10 +76,10 @@ class MemorizationSets:
         """Class-balanced random parts: at most ``max_records`` of each attacked set, ``max_public`` of the bank."""
         return replace(
             self,
-            attack=_subsample(self.attack, "attack", max_records, seed),
-            unseen=self.unseen and _subsample(self.unseen, "unseen", max_records, seed),
-            held_out=self.held_out and _subsample(self.held_out, "held-out", max_records, seed),
-            public=_subsample(self.public, "public", max_public, seed),
+            attack=subsample(self.attack, "attack", max_records, seed),
+            unseen=self.unseen and subsample(self.unseen, "unseen", max_records, seed),
+            held_out=self.held_out and subsample(self.held_out, "held-out", max_records, seed),
+            public=subsample(self.public, "public", max_public, seed),
         )
 
 
@@ -106,7 +106,8 @@ class Subsample(Dataset[Any]):
         raise AttributeError(name)
 
 
-def _subsample(dataset: Dataset[Any], role: str, limit: int | None, seed: int) -> Dataset[Any]:
+def subsample(dataset: Dataset[Any], role: str, limit: int | None, seed: int) -> Dataset[Any]:
+    """A class-balanced random part of at most ``limit`` samples, in their order; ``role`` is for errors."""
     if limit is None or limit >= len(dataset):  # type: ignore[arg-type]
         return dataset
     found = getattr(dataset, "labels", getattr(dataset, "targets", None))

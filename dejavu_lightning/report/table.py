@@ -41,3 +41,11 @@ def print_table(metrics: Mapping[str, float], title: str) -> None:
     table.caption = counts
     table.caption_justify = "left"
     Console().print(table)
+
+
+def print_values(metrics: Mapping[str, float], title: str, caption: str) -> None:
+    """Print named values as they come."""
+    table = Table("", "value", title=title, title_justify="left", caption=caption, caption_justify="left")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.3f}")
+    Console().print(table)

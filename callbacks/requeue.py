@@ -1,0 +1,48 @@
+"""Lets a cluster stop a run between two batches, so that nothing is trained on twice."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class RequeueBetweenBatches(Callback):
+    """Defers Lightning's answer to a requeue signal to the end of a batch, on all ranks at once.
+
+    Under SLURM, Lightning answers the signal by saving a checkpoint and requeueing the job, at whatever
+    instruction the signal arrives. Between batches the checkpoint is whole: the resumed run shows every
+    sample as often as an uninterrupted one. Does nothing where Lightning does not listen to the signal.
+
+    Args:
+        requeue_signal: what ``sbatch --signal`` sends; as in Lightning's ``SLURMEnvironment``.
+        every_n_batches: with several processes, how often they ask one another.
+    """
+
+    def __init__(self, requeue_signal: signal.Signals = signal.SIGUSR1, every_n_batches: int = 10) -> None:
+        self.requeue_signal, self.every_n_batches = requeue_signal, every_n_batches
+        self._asked = False
+        self._answer: Callable[[int, FrameType | None], Any] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signal in place of Lightning."""
+        handler = signal.getsignal(self.requeue_signal)
+        self._answer = handler if callable(handler) else None
+        if self._answer is not None:
+            signal.signal(self.requeue_signal, self._note)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """If any rank was asked, save, requeue and stop."""
+        if self._answer is None or (trainer.world_size > 1 and batch_idx % self.every_n_batches):
+            return
+        if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
+            self._answer(self.requeue_signal, None)
+            raise SystemExit(f"requeued after {self.requeue_signal.name}; the next start continues from here")
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self._asked = True

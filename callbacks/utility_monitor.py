@@ -1,0 +1,126 @@
+"""Measures utility while a model trains. What is logged: docs/metrics.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dejavu_lightning.callbacks.history import save_history
+from dejavu_lightning.callbacks.publish import publish_metrics
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, Probe, UtilitySets, measure_utility
+
+
+class UtilityMonitor(Callback):
+    """Fits probes on frozen features every few epochs and at the end of training.
+
+    Works with any LightningModule and never changes training. All ranks share the work.
+
+    Args:
+        probes: what to fit; a linear probe and nearest neighbours if not given.
+        every_n_epochs: measure whenever this many more epochs are complete.
+        encode: as in ``MemorizationMonitor``; of a function or method that returns several layers' features
+            by name, such as "encode_layers" of this package's methods, each layer is measured.
+        sets: training and validation pictures; the datamodule's ``utility_sets()`` if not given.
+        max_train, max_validation: use at most so many pictures, a class-balanced seeded sample.
+        seed: of those samples.
+        batch_size: pictures the encoder sees at once.
+        num_workers: processes that decode pictures.
+        folder: where ``history.csv`` goes; ``<trainer.default_root_dir>/utility`` if not given.
+        name: prefix of the logged keys.
+
+    Attributes:
+        history: one row per measurement: ``epoch`` (number completed) and the metrics; kept in checkpoints.
+    """
+
+    def __init__(
+        self,
+        probes: Sequence[Probe] | None = None,
+        every_n_epochs: int = 10,
+        encode: EncodeSpec = "backbone",
+        sets: UtilitySets | None = None,
+        max_train: int | None = None,
+        max_validation: int | None = None,
+        seed: int = 0,
+        batch_size: int = 250,
+        num_workers: int = 0,
+        folder: str | None = None,
+        name: str = "utility",
+    ) -> None:
+        for argument, value in (
+            ("every_n_epochs", every_n_epochs),
+            ("max_train", max_train),
+            ("max_validation", max_validation),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"{argument} must be at least 1, got {value}")
+        self.probes: list[Probe] = list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
+        self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
+        self.max_train, self.max_validation, self.seed = max_train, max_validation, seed
+        self.batch_size, self.num_workers, self.folder, self.name = batch_size, num_workers, folder, name
+        self.history: list[dict[str, float]] = []
+        self._active: UtilitySets | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Two monitors in one trainer keep their histories apart by name."""
+        return self._generate_state_key(name=self.name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curve so far."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the curve."""
+        self.history = list(state_dict["history"])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the pictures, and fail now if a later measurement would."""
+        found = self.sets
+        if found is None:
+            offer = getattr(getattr(trainer, "datamodule", None), "utility_sets", None)
+            if offer is None:
+                raise ValueError(
+                    "UtilityMonitor found no data: pass sets=UtilitySets(...), or train with a datamodule that has a "
+                    "method utility_sets()"
+                )
+            found = offer()
+        self._active = found.subsample(self.max_train, self.max_validation, self.seed)
+        ModuleEncoder(pl_module, self.encode)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
+        completed = trainer.current_epoch + 1
+        if completed % self.every_n_epochs == 0 and not self._measured(completed):
+            for key, value in self._measure(trainer, pl_module, completed).items():
+                pl_module.log(f"{self.name}/{key}", value, logger=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the final model, if the schedule did not."""
+        if not self._measured(trainer.current_epoch):
+            self._measure(trainer, pl_module, trainer.current_epoch)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the datasets."""
+        self._active = None
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> dict[str, float]:
+        assert self._active is not None
+        metrics = measure_utility(
+            ModuleEncoder(pl_module, self.encode),
+            self.probes,
+            self._active,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+        )
+        self.history.append({"epoch": float(epoch), **metrics})
+        if trainer.is_global_zero:
+            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            save_history(self.history, Path(self.folder or Path(trainer.default_root_dir) / self.name) / "history.csv")
+        return metrics
+
+    def _measured(self, epoch: int) -> bool:
+        return bool(self.history) and self.history[-1]["epoch"] >= epoch

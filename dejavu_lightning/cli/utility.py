@@ -1,0 +1,42 @@
+"""``utility``: probe the features of a checkpoint, along the path that the callback takes during training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from dejavu_lightning.cli.trained import load_model
+from dejavu_lightning.memorization import ModuleEncoder
+from dejavu_lightning.report.table import print_values
+from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, measure_utility
+
+
+def utility(arguments: list[str]) -> None:
+    """Probe one checkpoint; ``arguments`` begin with "utility"."""
+    parser = ArgumentParser(prog="utility", description="Probe the frozen features of a checkpoint of fit or pair.")
+    parser.add_argument("--checkpoint", type=str, required=True, help="the trained model")
+    parser.add_argument("--config", type=str | None, help="its config; config.yaml above it if not given")
+    parser.add_argument(
+        "--encode", type=str, default="backbone", help="what is probed; encode_layers for every layer of the projector"
+    )
+    parser.add_class_arguments(LinearProbe, "linear")
+    parser.add_class_arguments(NearestNeighborProbe, "knn")
+    parser.add_argument("--max_train", type=int | None, help="learn from at most so many pictures")
+    parser.add_argument("--max_validation", type=int | None, help="test on at most so many pictures")
+    parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
+    parser.add_argument("--output", type=str | None, help="a new file for the numbers, as JSON")
+    options = parser.parse_args(arguments[1:])
+    if options.output and Path(options.output).exists():
+        raise SystemExit(f"error: --output {options.output} exists; name a new file")
+    built = parser.instantiate_classes(options)
+    model = load_model(options.checkpoint, options.config, options.device)
+    sets = model.utility_sets().subsample(options.max_train, options.max_validation)
+    metrics = measure_utility(ModuleEncoder(model.encoder.module, options.encode), [built.linear, built.knn], sets)
+    counts = f"{len(sets.train)} pictures to learn from, {len(sets.validation)} to test on"  # type: ignore[arg-type]
+    print_values(metrics, options.checkpoint, counts)
+    if options.output:
+        Path(options.output).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.output).write_text(json.dumps({"metrics": metrics, "options": options.as_dict()}, indent=2))
+        print(f"wrote {options.output}")

@@ -1,0 +1,71 @@
+"""Linear probe: multinomial logistic regression on frozen features, by SGD."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from dejavu_lightning.utility.probe import Classifier
+
+
+class LinearProbe:
+    """SGD with momentum and a cosine schedule on standardised features; starts from zero weights.
+
+    Features are standardised by the mean and deviation of the training features, so that one learning rate
+    suits every network.
+
+    Args:
+        epochs: passes over the training features.
+        base_lr: learning rate at a batch of 256; base_lr * batch / 256 is used.
+        weight_decay: of weights and biases.
+        batch_size: features per step, at most all.
+        seed: of the order.
+    """
+
+    name = "linear"
+
+    def __init__(
+        self,
+        epochs: int = 100,
+        base_lr: float = 0.1,
+        weight_decay: float = 0.0,
+        batch_size: int = 256,
+        seed: int = 0,
+    ) -> None:
+        if epochs < 1 or batch_size < 1 or base_lr <= 0:
+            raise ValueError(
+                f"need epochs >= 1, batch_size >= 1 and base_lr > 0, got {epochs}, {batch_size} and {base_lr}"
+            )
+        self.epochs, self.base_lr, self.weight_decay = epochs, base_lr, weight_decay
+        self.batch_size, self.seed = batch_size, seed
+
+    def fit(self, features: Tensor, labels: Tensor, num_classes: int) -> Classifier:
+        """See :class:`~dejavu_lightning.utility.probe.Probe`."""
+        # Launches differ in their number of threads and hence in rounding; in float64 that flips no prediction.
+        features = features.double() if features.device.type == "cpu" else features
+        mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0).clamp(min=1e-6)
+        features = (features - mean) / deviation
+        weight = features.new_zeros(num_classes, features.shape[1], requires_grad=True)
+        bias = features.new_zeros(num_classes, requires_grad=True)
+        batch = min(self.batch_size, len(features))
+        optimizer = torch.optim.SGD(
+            [weight, bias], self.base_lr * batch / 256, momentum=0.9, weight_decay=self.weight_decay
+        )
+        schedule = CosineAnnealingLR(optimizer, self.epochs)
+        order = torch.Generator().manual_seed(self.seed)
+        with torch.enable_grad():
+            for _ in range(self.epochs):
+                shuffled = torch.randperm(len(features), generator=order).to(features.device)
+                for rows in torch.split(shuffled, batch):
+                    optimizer.zero_grad()
+                    scores = nn.functional.linear(features[rows], weight, bias)
+                    nn.functional.cross_entropy(scores, labels[rows]).backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                schedule.step()
+
+        @torch.no_grad()
+        def classify(queries: Tensor) -> Tensor:
+            return nn.functional.linear((queries.to(mean.dtype) - mean) / deviation, weight, bias)
+
+        return classify

@@ -1,0 +1,100 @@
+"""One measurement of utility: the path that the training callback and the offline evaluator share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy
+
+from dejavu_lightning.memorization.embedding import Embedded, embed, gathered
+from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
+from dejavu_lightning.utility.probe import Probe
+from dejavu_lightning.utility.sets import UtilitySets
+
+LayerEncoder = Callable[[Tensor], Tensor | Mapping[str, Tensor]]
+
+
+def measure_utility(
+    encoder: LayerEncoder, probes: Sequence[Probe], sets: UtilitySets, *, batch_size: int = 250, num_workers: int = 0
+) -> dict[str, float]:
+    """Accuracy of each probe on the validation pictures.
+
+    Every process of a distributed run must call it, and each gets the same numbers: every picture counts
+    once, however many processes share the work. A module behind a ``ModuleEncoder`` is left as it was.
+
+    Args:
+        encoder: images (B, ...) to features (B, D), or to several layers' features by name.
+        probes: what to fit on the training features.
+        sets: training and validation pictures.
+        batch_size: pictures the encoder sees at once.
+        num_workers: processes that decode pictures.
+
+    Returns:
+        ``<probe>_top1`` and ``<probe>_top5`` in [0, 1]; of several layers ``<probe>_top1/<layer>``.
+
+    Raises:
+        ValueError: a label lies outside the class range, or a picture is in both sets.
+    """
+    with undisturbed(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
+        layers = _Layers(encoder)
+        train = embed(layers, sets.train, "train", batch_size, num_workers)
+        validation = embed(layers, sets.validation, "validation", batch_size, num_workers)
+    both = set(train.ids) & set(validation.ids)
+    if both:
+        raise ValueError(f"{len(both)} ids are both in the train and in the validation set, such as {min(both)!r}")
+    for name, part in (("train", train), ("validation", validation)):
+        if not (0 <= int(part.labels.min()) and int(part.labels.max()) < sets.num_classes):
+            raise ValueError(
+                f"labels of the {name} set run from {int(part.labels.min())} to {int(part.labels.max())}, outside "
+                f"[0, {sets.num_classes}), the classes of num_classes"
+            )
+    device = getattr(encoder, "device", train.embeddings.device)
+    widths = next(found for found in gathered(layers.widths) if found)
+    columns = list(widths.values())
+    features = torch.split(_everyone(train).to(device), columns, dim=1)
+    own = torch.split(validation.embeddings.reshape(-1, sum(columns)).to(device), columns, dim=1)
+    labels = train.labels.to(device)
+    truth = validation.labels[validation.rows].to(device)
+    metrics: dict[str, float] = {}
+    for probe in probes:
+        for layer, learned, asked in zip(widths, features, own, strict=True):
+            scores = probe.fit(learned, labels, sets.num_classes)(asked) if len(asked) else None
+            for top in (1, 5):
+                accuracy = MulticlassAccuracy(
+                    sets.num_classes, top_k=min(top, sets.num_classes), average="micro", validate_args=False
+                ).to(device)
+                if scores is not None:
+                    accuracy.update(scores, truth)
+                suffix = f"/{layer}" if len(widths) > 1 else ""
+                # Synchronised over processes.
+                metrics[f"{probe.name}_top{top}{suffix}"] = float(accuracy.compute())
+    return metrics
+
+
+class _Layers:
+    """Puts the features of several layers side by side, and remembers who is who."""
+
+    def __init__(self, encoder: LayerEncoder) -> None:
+        self.encoder = encoder
+        self.widths: dict[str, int] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        found = self.encoder(images)
+        layers = found if isinstance(found, Mapping) else {"": found}
+        if any(not isinstance(value, Tensor) or value.ndim != 2 for value in layers.values()):
+            shapes = {name: tuple(getattr(value, "shape", ())) for name, value in layers.items()}
+            raise ValueError(f"the encoder must return features of shape (B, D), it returned {shapes}")
+        self.widths = {name: value.shape[1] for name, value in layers.items()}
+        return torch.cat([value.float() for value in layers.values()], dim=1)
+
+
+def _everyone(embedded: Embedded) -> Tensor:
+    """All processes' features in the dataset's order: (N, D)."""
+    shares = [share for share in gathered((embedded.rows, embedded.embeddings.cpu())) if len(share[0])]
+    features = torch.empty(len(embedded.ids), shares[0][1].shape[1])
+    for rows, values in shares:
+        features[rows] = values
+    return features

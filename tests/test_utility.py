@@ -1,0 +1,179 @@
+"""Probes by hand and against references, in training, offline, and with any number of processes."""
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+from dejavu_lightning.callbacks import UtilityMonitor
+from torch import nn
+
+from dejavu_lightning.memorization import ModuleEncoder
+from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, UtilitySets, measure_utility
+from tests.models import HostModule, Pairs, tiny_data, tiny_trainer, tiny_vicreg
+from tests.processes import run_processes
+from tests.test_commands import ROOT, TINY, run  # noqa: F401
+from tests.test_commands import config as config
+
+
+def test_neighbours_by_hand():
+    """Directions at 0 (class 0), 60 (class 1) and 80 degrees (class 1); the query looks along 10 degrees."""
+    angles = [0.0, 60.0, 80.0]
+    bank = torch.tensor([[math.cos(math.radians(a)), math.sin(math.radians(a))] for a in angles])
+    query = 7 * torch.tensor([[math.cos(math.radians(10)), math.sin(math.radians(10))]])
+    labels = torch.tensor([0, 1, 1])
+    # Weights e^{cos/T}, up to the constant e^{-1/T}: cos 10 = .985, cos 50 = .643, cos 70 = .342.
+    for temperature, winner in ((0.07, 0), (10.0, 1)):
+        scores = NearestNeighborProbe(k=3, temperature=temperature).fit(3 * bank, labels, 2)(query)
+        cosines = [math.cos(math.radians(abs(a - 10))) for a in angles]
+        weights = [math.exp((cosine - 1) / temperature) for cosine in cosines]
+        assert torch.allclose(scores, torch.tensor([[weights[0], weights[1] + weights[2]]]).double(), atol=1e-6)
+        assert int(scores.argmax()) == winner
+    assert NearestNeighborProbe(k=1).fit(bank, labels, 2)(query).argmax() == 0
+
+
+def test_the_linear_probe_finds_the_optimum_of_the_regularised_problem():
+    """SGD with weight decay approaches what a second-order solver finds for the same objective."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(120, 6, generator=generator) * torch.tensor([1.0, 5.0, 0.1, 1.0, 1.0, 20.0]) + 3
+    labels = (
+        features @ torch.randn(6, 4, generator=generator) * 0.3 + torch.randn(120, 4, generator=generator)
+    ).argmax(1)
+    decay = 0.01
+    standard = ((features - features.mean(0)) / features.std(0, correction=0)).double()
+    weight, bias = torch.zeros(4, 6).double().requires_grad_(), torch.zeros(4).double().requires_grad_()
+    solver = torch.optim.LBFGS([weight, bias], max_iter=500, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+    def objective():
+        solver.zero_grad()
+        loss = nn.functional.cross_entropy(standard @ weight.T + bias, labels)
+        loss = loss + decay / 2 * (weight.square().sum() + bias.square().sum())
+        loss.backward()
+        return loss
+
+    solver.step(objective)
+    probe = LinearProbe(epochs=3000, base_lr=0.5, weight_decay=decay, batch_size=120)
+    scores = probe.fit(features, labels, 4)(features)
+    assert torch.allclose(scores, (standard @ weight.T + bias).detach(), atol=1e-3)
+
+
+def separable(count, seed, classes=10):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    return [
+        (torch.eye(classes)[label] + 0.3 * torch.randn(classes, generator=generator), int(label)) for label in labels
+    ]
+
+
+def test_both_probes_learn_what_is_there_and_nothing_else():
+    probes = [LinearProbe(epochs=30), NearestNeighborProbe(k=5)]
+    found = measure_utility(lambda x: x, probes, UtilitySets(separable(200, 0), separable(100, 1), 10))
+    assert found["linear_top1"] > 0.85
+    assert found["knn_top1"] > 0.85
+    assert found["linear_top5"] >= found["linear_top1"]
+    blind = measure_utility(torch.zeros_like, probes, UtilitySets(separable(200, 0), separable(100, 1), 10))
+    assert blind["linear_top1"] == pytest.approx(0.1)
+
+
+def test_accuracy_counts_every_picture_once_by_hand():
+    """Three validation pictures, batches of two: the padded fourth must not count."""
+    train = [(torch.tensor([1.0, 0.0]), 0), (torch.tensor([0.0, 1.0]), 1)]
+    validation = [(torch.tensor([1.0, 0.1]), 0), (torch.tensor([1.0, 0.2]), 0), (torch.tensor([1.0, 0.3]), 1)]
+    found = measure_utility(lambda x: x, [NearestNeighborProbe(k=1)], UtilitySets(train, validation, 2), batch_size=2)
+    assert found == {"knn_top1": pytest.approx(2 / 3), "knn_top5": 1.0}  # top 2 of 2 classes is always right
+
+
+def measured(batch_size, layers=False):
+    torch.manual_seed(0)
+    module = HostModule()
+    sets = UtilitySets(Pairs(67, 2), Pairs(45, 1), 10)
+    encode = (lambda module, x: {"early": x.flatten(1)[:, :9], "late": module.backbone(x)}) if layers else "backbone"
+    probes = [LinearProbe(epochs=5), NearestNeighborProbe(k=3)]
+    return measure_utility(ModuleEncoder(module, encode), probes, sets, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(("processes", "batch_size"), [(2, 8), (4, 8), (3, 64)])
+def test_numbers_equal_one_process(processes, batch_size):
+    alone = measured(batch_size, True)
+    assert len(alone) == 8
+    assert 0 < alone["linear_top1/late"] < alone["linear_top5/late"]
+    for found in run_processes(processes, measured, batch_size, True):
+        assert found == alone
+
+
+def test_layers_are_measured_as_if_alone():
+    layered, alone = measured(8, True), measured(8)
+    for name, value in alone.items():
+        assert layered[f"{name}/late"] == value
+
+
+def test_training_is_bitwise_the_same_and_the_curve_is_there(tmp_path):
+    weights = []
+    for monitored in (False, True):
+        monitor = UtilityMonitor([LinearProbe(epochs=2), NearestNeighborProbe(k=3)], every_n_epochs=2)
+        trainer = tiny_trainer(tmp_path / str(monitored), max_epochs=3, callbacks=[monitor] if monitored else [])
+        module = tiny_vicreg()
+        torch.manual_seed(5)
+        trainer.fit(module, datamodule=tiny_data())
+        weights.append(module.state_dict())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+    with (tmp_path / "True" / "utility" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["2.0", "3.0"]
+    assert set(rows[0]) == {"epoch", "linear_top1", "linear_top5", "knn_top1", "knn_top5"}
+    assert "utility/linear_top1" in trainer.callback_metrics
+
+
+def test_the_command_repeats_the_numbers_of_training(config, tmp_path):
+    out = tmp_path / "run"
+    overlay = tmp_path / "utility.yaml"
+    overlay.write_text("trainer:\n  callbacks+:\n    - class_path: dejavu_lightning.callbacks.UtilityMonitor\n")
+    run("train.py", "fit", "--config", config, "--config", overlay, "--trainer.default_root_dir", out)
+    with (out / "utility" / "history.csv").open() as file:
+        during = list(csv.DictReader(file))[-1]
+    arguments = ("--checkpoint", out / "checkpoints" / "last.ckpt", "--output", tmp_path / "utility.json")
+    printed = run("evaluate.py", "utility", *arguments).stdout
+    assert "linear_top1" in printed
+    found = json.loads((tmp_path / "utility.json").read_text())["metrics"]
+    assert found == {name: float(value) for name, value in during.items() if name != "epoch"}
+    layers = run("evaluate.py", "utility", *arguments[:2], "--encode", "encode_layers", "--linear.epochs", "1").stdout
+    assert "knn_top1/projector.1" in layers
+
+
+def on(encoder, samples, classes):
+    return measure_utility(encoder, [], UtilitySets(samples, samples, classes))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: NearestNeighborProbe(k=9).fit(torch.zeros(3, 2), torch.zeros(3), 2), "k=9 exceeds the 3 training"),
+        (lambda: NearestNeighborProbe(temperature=0), "temperature > 0, got 20 and 0"),
+        (lambda: LinearProbe(epochs=0), "epochs >= 1"),
+        (
+            lambda: measure_utility(lambda x: x, [], UtilitySets(separable(9, 0), separable(9, 1), 4)),
+            r"outside \[0, 4\)",
+        ),
+        (
+            lambda: measure_utility(lambda x: {"a": x[0]}, [], UtilitySets(Pairs(9, 0), Pairs(9, 0), 10)),
+            r"shape \(B, D\)",
+        ),
+        (lambda: tiny_data(held_out_per_class=0).utility_sets(), r"set data\.validation_per_class"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_validation_is_balanced_and_disjoint_from_the_bank():
+    data = tiny_data(validation_per_class=5)
+    sets = data.utility_sets()
+    assert torch.bincount(sets.validation.labels).tolist() == [5] * 10
+    others = {i for split in ("A", "B", "shared", "public", "held_out") for i in data.manifest.members[split]}
+    assert not set(sets.validation.ids) & others
+    assert set(sets.train.ids) == set(data.manifest.members["public"])
+    with pytest.raises(ValueError, match=r"class 'disk' is short: 19 pictures remain for validation_per_class=19"):
+        tiny_data(validation_per_class=19)
