@@ -129,7 +129,7 @@ def test_diverging_training_stops_with_advice(config, tmp_path):
 
 def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path):
     def command(folder, *more):
-        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", *more]
+        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", "--data.num_workers", "1", *more]
         return [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(config), *map(str, options)]
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -1,12 +1,14 @@
 """Any number of processes gives the memorization numbers of one."""
 
 import csv
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 import yaml
+from dejavu_lightning.callbacks import RandomState
 
 from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, ModuleEncoder, measure
 from tests.models import HostModule, Pairs
@@ -57,18 +59,70 @@ def test_an_error_on_one_rank_reaches_all_and_nothing_hangs():
     assert "'public/10'" in told[0]
 
 
-def test_ddp_training_measures_what_one_process_measures(tmp_path):
-    config = tmp_path / "tiny.yaml"
-    config.write_text(yaml.safe_dump(TINY))
-    rows = {}
-    for devices in (1, 2):
+# Without batch norm, whose statistics are each process's own, and with views that are not random.
+EXACT = {
+    "model": {
+        "class_path": "dejavu_lightning.methods.VICReg",
+        "init_args": {
+            "backbone": "vit_tiny_patch16_224",
+            "backbone_options": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2},
+            "projector_widths": [16],
+            "image_size": 32,
+            "optimizer": {"name": "adamw", "base_lr": 0.05, "warmup_epochs": 0},
+        },
+    },
+}
+EXACT_VIEWS = {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "grayscale": 0.0}
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_ddp_trains_and_measures_as_one_process_does(processes, tmp_path):
+    """40 pictures of a split with a global batch of 12: the last 4 never fill a batch."""
+    config = tmp_path / "exact.yaml"
+    views = {"class_path": "dejavu_lightning.data.RandomViews", "init_args": {"image_size": 32, **EXACT_VIEWS}}
+    data = {**TINY["data"], "init_args": {**TINY["data"]["init_args"], "views": views}}
+    monitor = {"class_path": "dejavu_lightning.callbacks.UtilityMonitor", "init_args": {"every_n_epochs": 2}}
+    trainer = {**TINY["trainer"], "callbacks": [monitor], "strategy": "ddp", "log_every_n_steps": 1}
+    config.write_text(yaml.safe_dump({**TINY, **EXACT, "data": data, "trainer": trainer}))
+    rows, losses, utility = {}, {}, {}
+    for devices in (1, processes):
+        folder = tmp_path / str(devices)
         command = [sys.executable, "train.py", "fit", "--config", str(config), "--trainer.devices", str(devices)]
-        command += ["--trainer.strategy", "ddp", "--data.batch_size", str(20 // devices)]
-        command += ["--trainer.default_root_dir", str(tmp_path / str(devices)), "--trainer.max_epochs", "1"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+        command += ["--data.batch_size", str(12 // devices), "--trainer.default_root_dir", str(folder)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
         assert done.returncode == 0, done.stderr[-3000:]
-        with (tmp_path / str(devices) / "memorization" / "history.csv").open() as file:
+        with (folder / "memorization" / "history.csv").open() as file:
             rows[devices] = list(csv.DictReader(file))
+        with (folder / "utility" / "history.csv").open() as file:
+            utility[devices] = list(csv.DictReader(file))
+        with (folder / "metrics.csv").open() as file:
+            losses[devices] = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert len(losses[1]) == 2
+    assert losses[1][0] > losses[1][1]
     # The untrained weights are the same, so every number is.
-    assert rows[1][0] == rows[2][0]
-    assert [row["epoch"] for row in rows[2]] == ["0.0", "1.0"]
+    assert rows[processes][0] == rows[1][0]
+    # Later ones were summed up in another order.
+    assert losses[processes] == pytest.approx(losses[1], rel=1e-4)
+    assert [row["epoch"] for row in rows[processes]] == ["0.0", "1.0", "2.0"]
+    final = [float(found[-1]["target_accuracy"]) for found in (rows[processes], rows[1])]
+    assert final[0] == pytest.approx(final[1], abs=0.1)
+    final = [float(found[-1]["knn_top1"]) for found in (utility[processes], utility[1])]
+    assert final[0] == pytest.approx(final[1], abs=0.1)
+
+
+def draws_of_each_rank():
+    state = RandomState()
+    torch.manual_seed(7)
+    state.on_train_start(None, None)
+    return torch.rand(3).tolist()
+
+
+def test_ranks_draw_their_own_augmentations():
+    torch.manual_seed(7)
+    alone = torch.rand(3).tolist()
+    first, second = run_processes(2, draws_of_each_rank)
+    assert first == alone
+    assert second != alone

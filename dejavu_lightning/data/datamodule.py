@@ -147,6 +147,7 @@ class PictureData(LightningDataModule):
             ranks=ranks,
             rank=rank,
             seed=self.seed,
+            epoch=self._epoch,
             processed=self._processed_batches,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
@@ -166,8 +167,7 @@ class PictureData(LightningDataModule):
 
     def current_resolution(self) -> int:
         """Side in pixels of the full-size views in this epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        reached = [start for start in self.resolutions if start <= epoch]
+        reached = [start for start in self.resolutions if start <= self._epoch()]
         return self.resolutions[max(reached)] if reached else self.image_size
 
     def utility_sets(self) -> UtilitySets:
@@ -205,6 +205,9 @@ class PictureData(LightningDataModule):
         """Refuse to resume on other data than the checkpoint was trained on."""
         if state_dict != self.record.state():
             raise ValueError(f"the checkpoint was trained on {state_dict}, this run trains on {self.record.state()}")
+
+    def _epoch(self) -> int:
+        return self.trainer.current_epoch if self.trainer else 0
 
     def _processed_batches(self) -> int:
         if self.trainer is None:

@@ -11,27 +11,27 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 
 class ShuffledSampler(DistributedSampler[Any]):
-    """Torch's ``DistributedSampler``, shuffled, that can leave out the first ``skip`` samples of one epoch."""
+    """Torch's ``DistributedSampler``, shuffled, that leaves out the first ``skip`` samples of the epoch."""
 
     skip = 0
 
     def __iter__(self) -> Iterator[Any]:
-        skip, self.skip = self.skip, 0
-        return islice(super().__iter__(), skip, None)
+        return islice(super().__iter__(), self.skip, None)
 
 
 class TrainingLoader(DataLoader[dict[str, Any]]):
     """Shuffled batches, each sample of the ranks' equal shares once an epoch; the incomplete last batch is dropped.
 
-    Lightning keeps its state in checkpoints, so that a run that was stopped within an epoch goes on with
-    the samples which that epoch has not shown yet.
+    Where an epoch begins is asked when its first batch is, not when Lightning makes the iterator: a resumed
+    run knows by then in which epoch and after how many batches it was stopped.
 
     Args:
         dataset: map-style.
         batch_size: per rank.
         ranks, rank: number of processes, and which one this is.
         seed: the same on every rank.
-        processed: how many batches of the current epoch the training has been through.
+        epoch: which epoch the training is in, from 0.
+        processed: how many batches of it the training has been through.
         options: more arguments of torch's ``DataLoader``.
     """
 
@@ -43,10 +43,11 @@ class TrainingLoader(DataLoader[dict[str, Any]]):
         ranks: int,
         rank: int,
         seed: int,
+        epoch: Callable[[], int],
         processed: Callable[[], int],
         **options: Any,
     ) -> None:
-        self.processed = processed
+        self.epoch, self.processed = epoch, processed
         super().__init__(
             dataset,
             batch_size,
@@ -56,11 +57,8 @@ class TrainingLoader(DataLoader[dict[str, Any]]):
             **options,
         )
 
-    def state_dict(self) -> dict[str, int]:
-        """Batches of the current epoch that are done."""
-        return {"batches": self.processed()}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Begin the next epoch after so many batches."""
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         assert isinstance(self.sampler, ShuffledSampler)
-        self.sampler.skip = state_dict["batches"] * int(self.batch_size or 1)
+        self.sampler.set_epoch(self.epoch())
+        self.sampler.skip = self.processed() * int(self.batch_size or 1)
+        yield from super().__iter__()

@@ -1,0 +1,109 @@
+"""What a batch holds, which corner is attacked, and options that must work together."""
+
+import shutil
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Callback
+
+from dejavu_lightning.data import ImageFolder, PictureData, RandomViews
+from tests.models import PLAIN, tiny_data, tiny_trainer, tiny_vicreg
+from tests.test_commands import TINY, history, run
+from tests.test_imagefolder import write_folder
+
+PLAIN_VIEWS = {"flip": 0.0, "jitter": 0.0, "grayscale": 0.0, **PLAIN}
+
+
+class Shapes(Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        self.seen.append((trainer.current_epoch, [view.shape[-1] for view in batch["views"]]))
+
+
+def test_views_of_several_makers_and_a_resolution_that_changes(tmp_path):
+    data = tiny_data(batch_size=40, resolutions={1: 24, 3: 32})
+    data.views.append(RandomViews(16, num_views=3, **PLAIN_VIEWS))
+    shapes = Shapes()
+
+    class TwoOfFive(type(tiny_vicreg())):
+        def two_views(self, batch):
+            return batch["views"][0], batch["views"][1]
+
+    torch.manual_seed(0)
+    module = TwoOfFive(
+        backbone="small_resnet", backbone_options={"widths": (8, 8)}, projector_widths=(16,), image_size=32
+    )
+    module.optimizer.warmup_epochs = 0
+    tiny_trainer(tmp_path, max_epochs=4, callbacks=[shapes]).fit(module, datamodule=data)
+    small = [16, 16, 16]
+    assert shapes.seen == [(0, [32, 32, *small]), (1, [24, 24, *small]), (2, [24, 24, *small]), (3, [32, 32, *small])]
+    assert data.memorization_sets().attack[0]["image"].shape == (3, 32, 32)
+
+
+def test_pictures_without_boxes_are_attacked_by_a_corner(tmp_path):
+    root = write_folder(tmp_path)
+    shutil.rmtree(root / "boxes")
+    settings = {"per_class": 4, "held_out_per_class": 2, "image_size": 32, "batch_size": 4}
+    source = ImageFolder(str(root / "train"))
+    with pytest.raises(ValueError, match=r"has 0 annotated pictures.*data\.corner"):
+        PictureData(source, **settings)
+    data = PictureData(source, corner="bottom_right", corner_fraction=0.25, **settings)
+    sets = data.memorization_sets()
+    assert len(sets.attack) == 12
+    assert sets.excluded == 0
+    # Of 72 x 56 pixels a quarter of each side is 18 x 14, at the far corner.
+    assert sets.attack.exhibit(0).crop.tolist() == [54, 42, 72, 56]
+    with pytest.raises(ValueError, match=r"top_left.*'middle'|'middle'.*top_left"):
+        PictureData(source, corner="middle", **settings).memorization_sets()
+
+
+def test_what_a_source_met_is_told(tmp_path, caplog):
+    root = write_folder(tmp_path)
+    source = ImageFolder(str(root / "train"), str(root / "boxes"), index=str(tmp_path / "index.parquet"))
+    data = PictureData(source, per_class=4, min_crop_side=8, image_size=32, batch_size=4)
+    with caplog.at_level("INFO"):
+        tiny_trainer(tmp_path / "run", max_epochs=1).fit(tiny_vicreg(), datamodule=data)
+    told = next(record.message for record in caplog.records if record.message.startswith("ImageFolder:"))
+    assert "48 pictures, 42 annotated, 6 without annotation" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 48}, r"image_size=48 must be the size of the \(first\) views, got \[32\]"),
+        ({"resolutions": {2: 4}}, "sides >= 16 pixels, got 2: 4"),
+        ({"resolutions": {-1: 32}}, "epochs >= 0"),
+        ({"per_class": 400}, r"class 'disk' is short"),
+        ({"train_on": "C"}, r"train_on must be one of \['A', 'B'\], got 'C'"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_data(**options)
+
+
+@pytest.mark.slow
+def test_the_fast_options_work_together(tmp_path):
+    """Compiled, bf16, channels last, workers that stay, a changing resolution: it trains, measures and resumes."""
+    config = tmp_path / "fast.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+    arguments = [
+        "--config",
+        config,
+        "--trainer.default_root_dir",
+        tmp_path / "run",
+        "--trainer.precision",
+        "bf16-mixed",
+    ]
+    arguments += ["--model.compile", "true", "--model.channels_last", "true", "--data.num_workers", "2"]
+    arguments += ["--data.persistent_workers", "true", "--data.resolutions", "{0: 24, 1: 32}"]
+    run("train.py", "fit", *arguments)
+    rows = history(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == ["0.0", "1.0", "2.0"]
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert not any("_orig_mod" in name for name in torch.load(last, weights_only=True)["state_dict"])
+    run("train.py", "fit", *arguments, "--ckpt_path", last, "--trainer.max_epochs", "3")
+    assert history(tmp_path / "run")[-1]["epoch"] == "3.0"

@@ -1,0 +1,102 @@
+"""A run that a cluster stops and starts again ends like one that was left alone."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import torch
+import yaml
+
+from dejavu_lightning.data.loader import TrainingLoader
+from tests.test_commands import ROOT, TINY, history
+
+SLURM = {
+    "SLURM_JOB_ID": "77",
+    "SLURM_JOB_NAME": "dejavu",
+    "SLURM_NTASKS": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "SLURM_JOB_NODELIST": "localhost",
+}
+
+
+def test_the_loader_continues_within_an_epoch():
+    epoch = done = 0
+    settings = {"ranks": 2, "rank": 1, "seed": 3, "epoch": lambda: epoch, "processed": lambda: done}
+    whole = TrainingLoader(list(range(41)), 4, **settings)  # 20 samples a rank: 5 batches
+    first = [batch.tolist() for batch in whole]
+    resumed = TrainingLoader(list(range(41)), 4, **settings)
+    batches = iter(resumed)  # before it is known where the epoch was stopped
+    done = 3
+    assert [batch.tolist() for batch in batches] == first[3:]
+    assert len(resumed) == len(first) == 5
+    epoch, done = 1, 0
+    second = [batch.tolist() for batch in whole]
+    assert second != first
+    assert [batch.tolist() for batch in resumed] == second  # only the first epoch is cut short
+    other = TrainingLoader(list(range(41)), 4, **{**settings, "rank": 0})
+    seen = [sample for loader in (whole, other) for batch in loader for sample in batch.tolist()]
+    assert len(seen) == len(set(seen)) == 40
+
+
+def test_a_requeued_run_ends_like_one_that_was_left_alone(tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+    fake = tmp_path / "bin" / "scontrol"
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    fake.chmod(fake.stat().st_mode | stat.S_IEXEC)
+    environment = {**os.environ, **SLURM, "PATH": f"{fake.parent}:{os.environ['PATH']}"}
+
+    def command(folder):
+        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "12", "--data.batch_size", "4"]
+        options += ["--memorization.every_n_epochs", "4", "--data.num_workers", "1"]
+        return [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(config), *map(str, options)]
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(whole), cwd=ROOT, capture_output=True, check=True)
+    process = subprocess.Popen(
+        command(broken), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (broken / "checkpoints" / "epoch=0004.ckpt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGUSR1)
+    told = process.communicate(timeout=120)[1]
+    assert process.returncode == 1, told
+    assert "requeued after SIGUSR1" in told
+    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    saved = torch.load(broken / "hpc_ckpt_1.ckpt", weights_only=True)
+    batches = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
+    assert not (broken / "checkpoints" / "epoch=0012.ckpt").exists()
+    # The same command again, as SLURM would.
+    subprocess.run(command(broken), cwd=ROOT, env=environment, capture_output=True, check=True)
+    states = [
+        torch.load(folder / "checkpoints" / "epoch=0012.ckpt", weights_only=True)["state_dict"]
+        for folder in (whole, broken)
+    ]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), (name, batches)
+    assert history(whole) == history(broken)
+
+
+def test_the_template_is_valid_and_submits_both_splits():
+    script = ROOT / "examples" / "slurm.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    found = []
+    for task in ("0", "1"):
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": task, "SLURM_JOB_NUM_NODES": "1"}
+        done = subprocess.run(
+            ["bash", "-c", f'srun() {{ echo "$@"; }}; export -f srun; bash {script} --seed_everything 3'],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(done.stdout)
+    assert "--data.train_on A --trainer.default_root_dir runs/slurm/A --seed_everything 3" in found[0]
+    assert "--data.train_on B" in found[1]
