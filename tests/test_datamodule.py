@@ -77,6 +77,7 @@ def test_what_a_source_met_is_told(tmp_path, caplog):
         ({"resolutions": {2: 4}}, "sides >= 16 pixels, got 2: 4"),
         ({"resolutions": {-1: 32}}, "epochs >= 0"),
         ({"per_class": 400}, r"class 'disk' is short"),
+        ({"num_classes": 12}, r"Scenes has 10 classes, num_classes=12 are asked for; the first is 'disk'"),
         ({"train_on": "C"}, r"train_on must be one of \['A', 'B'\], got 'C'"),
     ],
 )

@@ -97,3 +97,42 @@ def test_partition_by_hand_and_the_identity_of_the_score():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_object_overlap_by_hand():
+    """Truth {0, 1}; predicted {0, 2, 3}, nothing, {0, 1}."""
+    truth = torch.tensor([[1, 1, 0, 0]] * 3)
+    predicted = torch.tensor([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0]])
+    found = object_overlap(predicted, truth)
+    assert found.precision.tolist() == pytest.approx([1 / 3, 0, 1])
+    assert found.recall.tolist() == pytest.approx([1 / 2, 0, 1])
+    assert found.f_score.tolist() == pytest.approx([2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2), 0, 1])
+    with pytest.raises(ValueError, match="record 1 has no true object"):
+        object_overlap(predicted, torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]))
+    with pytest.raises(ValueError, match=r"got \(3, 4\) and \(2, 4\)"):
+        object_overlap(predicted, truth[:2])
+
+
+def test_object_overlap_against_plain_sets():
+    generator = torch.Generator().manual_seed(0)
+    predicted, truth = (torch.rand(200, 30, generator=generator) < share for share in (0.2, 0.3))
+    truth[:, 0] = True
+    found = object_overlap(predicted, truth)
+    for row in range(200):
+        guessed, there = (set(flags[row].nonzero()[:, 0].tolist()) for flags in (predicted, truth))
+        precision = len(guessed & there) / len(guessed) if guessed else 0.0
+        recall = len(guessed & there) / len(there)
+        f_score = 2 * precision * recall / (precision + recall) if guessed & there else 0.0
+        assert [float(value[row]) for value in found] == pytest.approx([precision, recall, f_score])
+
+
+def test_population_gaps_by_hand():
+    target, reference = torch.tensor([0.5, 0.2, 0.7, 1.0]), torch.tensor([0.1, 0.4, 0.7, 0.0])
+    assert float(population_gap(target, reference)) == pytest.approx(2 / 4 - 1 / 4)
+    assert float(auc_gap(target, reference)) == pytest.approx((2.4 - 1.2) / 4)
+    # The same area from the curves P(recall >= t) on a fine grid.
+    grid = torch.linspace(0, 1, 20001)[1:]
+    areas = [(recall[:, None] >= grid).double().mean() for recall in (target, reference)]
+    assert float(auc_gap(target, reference)) == pytest.approx(float(areas[0] - areas[1]), abs=1e-3)
+    with pytest.raises(ValueError, match=r"same shape \(N,\)"):
+        population_gap(target, reference[:2])

@@ -33,6 +33,7 @@ class PictureData(LightningDataModule):
         train_on: "A" for the target model, "B" for the reference model; the shared split joins both.
         image_size: side in pixels of what the encoder takes.
         per_class: pictures of each class to train on.
+        num_classes: how many classes the source must have, so that a missing folder is noticed; any if not given.
         held_out_per_class: annotated pictures of each class for the control; 0 for none.
         validation_per_class: pictures of each class for measures of utility; 0 for none.
         min_crop_side: a record's background crop must be wider and higher than this many pixels of the
@@ -59,6 +60,7 @@ class PictureData(LightningDataModule):
         train_on: Literal["A", "B"] = "A",
         image_size: int = 32,
         per_class: int = 30,
+        num_classes: int | None = None,
         held_out_per_class: int = 0,
         validation_per_class: int = 0,
         min_crop_side: float = 100,
@@ -79,6 +81,11 @@ class PictureData(LightningDataModule):
         super().__init__()
         if train_on not in TRAINING_SPLITS:
             raise ValueError(f"train_on must be one of {list(TRAINING_SPLITS)}, got {train_on!r}")
+        if num_classes is not None and len(source.class_names) != num_classes:
+            raise ValueError(
+                f"{type(source).__name__} has {len(source.class_names)} classes, num_classes={num_classes} are asked "
+                f"for; the first is {source.class_names[0]!r}, the last {source.class_names[-1]!r}"
+            )
         given = views if isinstance(views, list) else [views or RandomViews(image_size, mean=mean, std=std)]
         if not given or given[0].image_size != image_size:
             raise ValueError(

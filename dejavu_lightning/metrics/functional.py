@@ -24,6 +24,17 @@ class Partition(NamedTuple):
     """Both are wrong."""
 
 
+class ObjectOverlap(NamedTuple):
+    """How well predicted objects match the true ones; (N,) float64 in [0, 1] each."""
+
+    precision: Tensor
+    """Share of the predicted objects that are there; 0 where none is predicted."""
+    recall: Tensor
+    """Share of the objects there that are predicted."""
+    f_score: Tensor
+    """Harmonic mean of the two; 0 where both are."""
+
+
 def label_votes(neighbor_labels: Tensor, num_classes: int, k: int | None = None) -> Tensor:
     """Count the labels of the nearest neighbours, unweighted.
 
@@ -134,6 +145,60 @@ def most_confident(confidence: Tensor, fraction: float) -> Tensor:
 def kept_records(fraction: float, records: int) -> int:
     """max(1, floor(fraction * records)), exact also where 0.29 * 100 falls just below 29 in floating point."""
     return max(1, int(fraction * records + 1e-9))
+
+
+def object_overlap(predicted: Tensor, truth: Tensor) -> ObjectOverlap:
+    """Precision, recall and F of predicted sets of objects (Jayaraman et al. 2024, arXiv 2402.02103, section 3).
+
+    Args:
+        predicted: (N, C) boolean, the objects predicted of each record.
+        truth: (N, C) boolean, the objects that are there; at least one of each record.
+
+    Raises:
+        ValueError: shapes differ, or a record has no true object: its recall is undefined, leave it out.
+    """
+    if predicted.ndim != 2 or predicted.shape != truth.shape:
+        raise ValueError(
+            f"predicted and truth must have the same shape (N, C), got {tuple(predicted.shape)} and "
+            f"{tuple(truth.shape)}"
+        )
+    predicted, truth = predicted.bool(), truth.bool()
+    there = truth.sum(dim=1)
+    if (there == 0).any():
+        raise ValueError(f"record {int((there == 0).nonzero()[0])} has no true object, its recall is undefined")
+    both = (predicted & truth).sum(dim=1).double()
+    guessed = predicted.sum(dim=1)
+    return ObjectOverlap(both / guessed.clamp(min=1), both / there, 2 * both / (guessed + there))
+
+
+def population_gap(target: Tensor, reference: Tensor) -> Tensor:
+    """Share of records on which the target does better, minus the share on which the reference does.
+
+    PPG of precisions and PRG of recalls (Jayaraman et al. 2024, arXiv 2402.02103, section 3.2).
+
+    target, reference (N,) of the same records in the same order -> 0-dim float64 in [-1, 1].
+    """
+    _check_paired_values(target, reference)
+    return torch.sign(target.double() - reference.double()).mean()
+
+
+def auc_gap(target_recall: Tensor, reference_recall: Tensor) -> Tensor:
+    """AUCG: the area between the two curves P(recall >= t), t in [0, 1].
+
+    The area under such a curve is the mean recall, so no histogram is needed.
+
+    target_recall, reference_recall (N,) in [0, 1] -> 0-dim float64 in [-1, 1].
+    """
+    _check_paired_values(target_recall, reference_recall)
+    return target_recall.double().mean() - reference_recall.double().mean()
+
+
+def _check_paired_values(target: Tensor, reference: Tensor) -> None:
+    if target.ndim != 1 or target.shape != reference.shape or not len(target):
+        raise ValueError(
+            f"target and reference must have the same shape (N,), N > 0, got {tuple(target.shape)} and "
+            f"{tuple(reference.shape)}"
+        )
 
 
 def _check_paired(target: Tensor, reference: Tensor) -> None:
