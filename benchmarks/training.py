@@ -3,10 +3,11 @@
 python benchmarks/training.py                                        # 2 CPU cores, small network
 python benchmarks/training.py --backbone torchvision/resnet50 --size 224 --workers 12 --precision bf16-mixed
 
-Both sides train the same network from the same JPEG files with the same batch, views of the same distribution
-and the same optimiser. Ours: this package's data module (one decode a picture, views batched on the device) and
-method, with its defaults. Theirs: lightly's transform in the loader's workers, lightly's loss, a plain
-LightningModule. The sides take turns; a rate is the median over turns of the steady state, start-up left out.
+Both sides train the same network from the same JPEG files with the same batch, the same kinds of views and
+optimiser. Ours: this package's data module (one decode a picture, views batched on the device, cropped from
+squares of 8/7 the view, which is part of the difference) and method, with its defaults. Theirs: lightly's
+transform in the loader's workers, lightly's loss, a plain LightningModule. The sides take turns; a rate is the
+median over turns of the steady state, start-up left out.
 """
 
 import argparse

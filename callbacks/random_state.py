@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
-from dejavu_lightning.memorization.embedding import gathered, world
+from dejavu_lightning.distributed import gathered, world
 
 
 class RandomState(Callback):
@@ -41,9 +42,14 @@ class RandomState(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Continue the streams, or tell those of the ranks apart."""
         rank, processes = world()
-        if self._resumed is None and rank > 0:
-            torch.manual_seed(torch.initial_seed() + rank)
         if self._resumed is None or len(self._resumed) != processes:
+            if self._resumed is not None:
+                rank_zero_warn(
+                    f"the checkpoint holds random streams of {len(self._resumed)} processes, there are {processes}: "
+                    "augmentations are drawn from new streams"
+                )
+            if rank > 0:
+                torch.manual_seed(torch.initial_seed() + rank)
             return
         state = self._resumed[rank]
         torch.set_rng_state(state["torch"])

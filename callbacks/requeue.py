@@ -17,32 +17,40 @@ class RequeueBetweenBatches(Callback):
     instruction the signal arrives. Between batches the checkpoint is whole: the resumed run shows every
     sample as often as an uninterrupted one. Does nothing where Lightning does not listen to the signal.
 
+    It waits for a batch that ends an optimiser step and not the epoch, whose measurements come after it: ask
+    for the signal early enough for a measurement (``sbatch --signal=SIGUSR1@600``).
+
     Args:
-        requeue_signal: what ``sbatch --signal`` sends; as in Lightning's ``SLURMEnvironment``.
+        requeue_signal: what ``sbatch --signal`` sends; the cluster environment's own if not given.
         every_n_batches: with several processes, how often they ask one another.
     """
 
-    def __init__(self, requeue_signal: signal.Signals = signal.SIGUSR1, every_n_batches: int = 10) -> None:
+    def __init__(self, requeue_signal: signal.Signals | None = None, every_n_batches: int = 10) -> None:
         self.requeue_signal, self.every_n_batches = requeue_signal, every_n_batches
+        self._signal: signal.Signals = requeue_signal or signal.SIGUSR1
         self._asked = False
         self._answer: Callable[[int, FrameType | None], Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signal in place of Lightning."""
-        handler = signal.getsignal(self.requeue_signal)
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        self._signal = self.requeue_signal or getattr(environment, "requeue_signal", None) or signal.SIGUSR1
+        handler = signal.getsignal(self._signal)
         self._answer = handler if callable(handler) else None
         if self._answer is not None:
-            signal.signal(self.requeue_signal, self._note)
+            signal.signal(self._signal, self._note)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """If any rank was asked, save, requeue and stop."""
-        if self._answer is None or (trainer.world_size > 1 and batch_idx % self.every_n_batches):
+        if self._answer is None or trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        if trainer.world_size > 1 and batch_idx // trainer.accumulate_grad_batches % self.every_n_batches:
             return
         if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
-            self._answer(self.requeue_signal, None)
-            raise SystemExit(f"requeued after {self.requeue_signal.name}; the next start continues from here")
+            self._answer(self._signal, None)
+            raise SystemExit(f"requeued after {self._signal.name}; the next start continues from here")
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._asked = True

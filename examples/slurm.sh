@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # sbatch examples/slurm.sh
 #
-# The reference (split B) and the target (split A) as two tasks of one array, each on all GPUs of a node. Two minutes
-# before its time is up SLURM signals a task; it saves between two batches, requeues itself and continues.
+# The reference (split B) and the target (split A) as two tasks of one array, each on all GPUs of a node. Before its
+# time is up SLURM signals a task; it saves between two batches, requeues itself and continues. The 600 seconds must
+# cover a measurement, which is not interrupted.
 # When both are done:
 #   python evaluate.py memorization --target RUNS/A/checkpoints/last.ckpt --reference RUNS/B/checkpoints/last.ckpt \
 #       --symmetric true --output RUNS/comparison
@@ -13,7 +14,7 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=12
 #SBATCH --time=24:00:00
-#SBATCH --signal=SIGUSR1@120
+#SBATCH --signal=SIGUSR1@600
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -euo pipefail
@@ -22,7 +23,8 @@ splits=(A B)
 split=${splits[$SLURM_ARRAY_TASK_ID]}
 run=${RUNS:-runs/slurm}/$split
 
-# After a crash without a signal there is no requeue checkpoint: continue from the last epoch.
+# Submitted again after a crash: continue from the last checkpoint. A task that was ever requeued finds its newest by
+# itself.
 resume=()
 if [ -f "$run/checkpoints/last.ckpt" ] && ! compgen -G "$run/hpc_ckpt_*.ckpt" > /dev/null; then
     resume=(--ckpt_path "$run/checkpoints/last.ckpt")

@@ -50,6 +50,7 @@ def test_the_category_that_covers_most_labels_the_picture(tmp_path):
         "boxes_clipped": 0,
         "boxes_dropped": 0,
         "boxes_crowd": 1,
+        "of_rare_categories": 0,
         "without_instances": 0,
     }
 
@@ -137,3 +138,19 @@ def test_missing_or_foreign_files_are_named(tmp_path):
         (tmp_path / "instances.json").write_text(text)
         with pytest.raises(ValueError, match=r"annotations='.*instances.json' does not hold usable COCO instances"):
             CocoInstances(root, annotations)
+
+
+def test_rare_categories_are_left_out_with_their_pictures(tmp_path):
+    instances = [
+        instance(1, 17, [0, 0, 10, 10]),
+        instance(2, 17, [0, 0, 10, 10]),
+        instance(3, 18, [0, 0, 8, 8]),
+    ]
+    names = ("a.jpg", "b.jpg", "c.jpg")
+    source = CocoInstances(*write_coco(tmp_path, instances, names), min_pictures=2)
+    assert source.class_names == ["cat"]
+    assert source.labels.tolist() == [0, 0]
+    assert source.counts["of_rare_categories"] == 1
+    assert [len(boxes) for boxes in source.boxes] == [1, 1]
+    with pytest.raises(ValueError, match="no category labels min_pictures=3 pictures"):
+        CocoInstances(*write_coco(tmp_path, instances, names), min_pictures=3)

@@ -50,7 +50,7 @@ def test_parses_in_the_command_it_opens_with(path):
     program, script, command, *arguments = command_of(path)
     assert (program, script) == ("python", "train.py")
     assert command in ("fit", "pair")
-    assert str(path) in arguments
+    assert path in [Path(word).resolve() for word in arguments]
     if "--output" in arguments:  # an option of pair alone
         position = arguments.index("--output")
         del arguments[position : position + 2]
@@ -64,6 +64,18 @@ def test_opens_with_its_command_hardware_and_expectation(path):
     assert text.startswith("# python train.py ")
     assert "# Expect:" in text
     assert "# Hardware:" in text or "# Needs:" in text
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p.parent.name == "papers"], ids=lambda path: path.stem)
+def test_papers_have_the_setting_of_the_paper(path):
+    config = parse(*[word for word in command_of(path)[3:] if "runs/" not in word and word != "--output"])
+    assert config.trainer.max_epochs == 1000
+    assert config.data.init_args.per_class == 300
+    assert config.data.init_args.batch_size == 128
+    assert config.memorization.test.init_args.k == 100
+    assert config.model.init_args.backbone == "torchvision/resnet101"
+    assert config.model.init_args.backbone_options in (None, {})
+    assert config.model.init_args.optimizer.name == "lars"
 
 
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):

@@ -78,6 +78,8 @@ def test_what_a_source_met_is_told(tmp_path, caplog):
         ({"resolutions": {-1: 32}}, "epochs >= 0"),
         ({"per_class": 400}, r"class 'disk' is short"),
         ({"num_classes": 12}, r"Scenes has 10 classes, num_classes=12 are asked for; the first is 'disk'"),
+        ({"storage_size": 24}, "storage_size=24 is below the 32 pixels of the largest views"),
+        ({"resolutions": {3: 48}}, "storage_size=32 is below the 48 pixels"),
         ({"train_on": "C"}, r"train_on must be one of \['A', 'B'\], got 'C'"),
     ],
 )

@@ -25,7 +25,7 @@ def measured(batch_size):
     return found.metrics, found.target.table.to_pylist()
 
 
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_numbers_equal_one_process(processes):
     alone = measured(8)
     assert alone[0]["target_accuracy"] > 0
@@ -72,45 +72,81 @@ EXACT = {
         },
     },
 }
+DINO = {
+    "class_path": "dejavu_lightning.methods.DINO",
+    "init_args": {
+        **EXACT["model"]["init_args"],
+        "projector_widths": [16, 8],
+        "prototypes": 12,
+        "momentum": 0.7,
+        "teacher_warmup_epochs": 0,
+        "optimizer": {"name": "lars", "base_lr": 50.0, "warmup_epochs": 0},
+    },
+}
 EXACT_VIEWS = {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "grayscale": 0.0}
+
+
+def train(folder, config, devices):
+    command = [sys.executable, "train.py", "fit", "--config", str(config), "--trainer.devices", str(devices)]
+    command += ["--data.batch_size", str(12 // devices), "--trainer.default_root_dir", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def exact_config(path, **changed):
+    views = {"class_path": "dejavu_lightning.data.RandomViews", "init_args": {"image_size": 32, **EXACT_VIEWS}}
+    data = {**TINY["data"], "init_args": {**TINY["data"]["init_args"], "views": views}}
+    monitor = {"class_path": "dejavu_lightning.callbacks.UtilityMonitor", "init_args": {"every_n_epochs": 2}}
+    trainer = {**TINY["trainer"], "callbacks": [monitor], "strategy": "ddp", "log_every_n_steps": 1}
+    path.write_text(yaml.safe_dump({**TINY, **EXACT, "data": data, "trainer": trainer, **changed}))
+    return path
+
+
+def rows_of(file):
+    with file.open() as lines:
+        return list(csv.DictReader(lines))
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ddp_trains_and_measures_as_one_process_does(processes, tmp_path):
     """40 pictures of a split with a global batch of 12: the last 4 never fill a batch."""
-    config = tmp_path / "exact.yaml"
-    views = {"class_path": "dejavu_lightning.data.RandomViews", "init_args": {"image_size": 32, **EXACT_VIEWS}}
-    data = {**TINY["data"], "init_args": {**TINY["data"]["init_args"], "views": views}}
-    monitor = {"class_path": "dejavu_lightning.callbacks.UtilityMonitor", "init_args": {"every_n_epochs": 2}}
-    trainer = {**TINY["trainer"], "callbacks": [monitor], "strategy": "ddp", "log_every_n_steps": 1}
-    config.write_text(yaml.safe_dump({**TINY, **EXACT, "data": data, "trainer": trainer}))
-    rows, losses, utility = {}, {}, {}
+    config = exact_config(tmp_path / "exact.yaml")
+    measured, losses, utility = {}, {}, {}
     for devices in (1, processes):
         folder = tmp_path / str(devices)
-        command = [sys.executable, "train.py", "fit", "--config", str(config), "--trainer.devices", str(devices)]
-        command += ["--data.batch_size", str(12 // devices), "--trainer.default_root_dir", str(folder)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        with (folder / "memorization" / "history.csv").open() as file:
-            rows[devices] = list(csv.DictReader(file))
-        with (folder / "utility" / "history.csv").open() as file:
-            utility[devices] = list(csv.DictReader(file))
-        with (folder / "metrics.csv").open() as file:
-            losses[devices] = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+        train(folder, config, devices)
+        measured[devices] = rows_of(folder / "memorization" / "history.csv")
+        utility[devices] = rows_of(folder / "utility" / "history.csv")
+        losses[devices] = [float(row["train/loss"]) for row in rows_of(folder / "metrics.csv") if row["train/loss"]]
     assert len(losses[1]) == 2
     assert losses[1][0] > losses[1][1]
     # The untrained weights are the same, so every number is.
-    assert rows[processes][0] == rows[1][0]
+    assert measured[processes][0] == measured[1][0]
     # Later ones were summed up in another order.
     assert losses[processes] == pytest.approx(losses[1], rel=1e-4)
-    assert [row["epoch"] for row in rows[processes]] == ["0.0", "1.0", "2.0"]
-    final = [float(found[-1]["target_accuracy"]) for found in (rows[processes], rows[1])]
+    assert [row["epoch"] for row in measured[processes]] == ["0.0", "1.0", "2.0"]
+    final = [float(found[-1]["target_accuracy"]) for found in (measured[processes], measured[1])]
     assert final[0] == pytest.approx(final[1], abs=0.1)
     final = [float(found[-1]["knn_top1"]) for found in (utility[processes], utility[1])]
     assert final[0] == pytest.approx(final[1], abs=0.1)
+
+
+@pytest.mark.slow
+def test_teacher_centre_and_frozen_prototypes_under_ddp_are_those_of_one_process(tmp_path):
+    config = exact_config(tmp_path / "dino.yaml", model=DINO)
+    weights = {}
+    for devices in (1, 2):
+        train(tmp_path / str(devices), config, devices)
+        folder = tmp_path / str(devices) / "checkpoints"
+        weights[devices] = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    start = torch.load(tmp_path / "1" / "checkpoints" / "epoch=0000.ckpt", weights_only=True)["state_dict"]
+    for name, value in weights[1].items():
+        assert torch.allclose(value, weights[2][name], rtol=1e-3, atol=1e-5), name
+    for name in ("loss.center", "teacher.backbone.blocks.0.attn.qkv.weight", "prototypes.weight"):
+        moved = (weights[1][name] - start[name]).abs().max()
+        assert moved > 20 * (weights[1][name] - weights[2][name]).abs().max(), name
+        assert moved > 1e-4, name
 
 
 def draws_of_each_rank():

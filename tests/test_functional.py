@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from dejavu_lightning.metrics.functional import (
+    auc_gap,
     dejavu_score,
     kept_records,
     label_votes,
+    object_overlap,
     partition,
+    population_gap,
     rank_labels,
     vote_confidence,
 )

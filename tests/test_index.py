@@ -80,7 +80,7 @@ def test_a_loaded_index_gives_the_source_that_was_built(tmp_path, monkeypatch):
     root = write_folder(tmp_path)
     without = contents(source_of(root, index=None))
     built = contents(source_of(root))
-    assert [path.name for path in root.glob("index*")] == ["index.parquet"]
+    assert sorted(path.name for path in root.glob("index*")) == ["index.parquet", "index.parquet.lock"]
     monkeypatch.setattr(imagefolder_module, "survey", None)  # no file is opened
     monkeypatch.setattr(imagefolder_module._Layout, "pictures", None)  # no class folder is listed
     loaded = source_of(root)
@@ -229,7 +229,7 @@ def test_several_processes_may_build_one_index(tmp_path):
     with ThreadPoolExecutor(4) as threads:
         sources = list(threads.map(lambda _: contents(source_of(root, "deep/index.parquet")), range(8)))
     assert all(source == sources[0] for source in sources)
-    assert [path.name for path in (root / "deep").iterdir()] == ["index.parquet"]
+    assert sorted(path.name for path in (root / "deep").iterdir()) == ["index.parquet", "index.parquet.lock"]
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
@@ -241,7 +241,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         source_of(root)
-    assert sorted(path.name for path in root.iterdir()) == ["boxes", "train"]
+    assert sorted(path.name for path in root.iterdir()) == ["boxes", "index.parquet.lock", "train"]
 
 
 def test_large_boxes_survive_the_file(tmp_path):

@@ -7,6 +7,7 @@ import torch
 from dejavu_lightning.callbacks import RandomState
 from lightning.pytorch import Callback
 
+from dejavu_lightning.cli.fit import fit
 from dejavu_lightning.data import RandomViews
 from dejavu_lightning.methods import BYOL, DINO, BarlowTwins, OptimizerConfig, SimCLR, Supervised, VICReg
 from tests.models import PLAIN, tiny_data, tiny_trainer
@@ -256,8 +257,59 @@ def test_a_batch_of_one_is_refused(tmp_path):
         tiny_trainer(tmp_path).fit(build("vicreg"), datamodule=tiny_data(batch_size=1))
 
 
+def test_views_that_are_not_smaller_after_the_large_ones_are_refused():
+    views = [torch.randn(4, 3, side, side) for side in (32, 16, 32)]
+    with pytest.raises(ValueError, match=r"large views first, then smaller ones; .* sides \[32, 16, 32\]"):
+        build("dino").training_step({"views": views}, 0)
+
+
+def test_16_bit_weights_are_refused_where_a_teacher_follows(tmp_path):
+    with pytest.raises(ValueError, match=r"precision='bf16-true' rounds the teacher's .* use 'bf16-mixed'"):
+        tiny_trainer(tmp_path, precision="bf16-true").fit(build("byol"), datamodule=tiny_data())
+
+
+def test_warm_up_is_in_epochs_also_where_steps_are_limited(tmp_path):
+    """2 steps an epoch, 3 epochs of warm-up: the rate is highest after 6 steps."""
+    rates = []
+
+    class Watched(VICReg):
+        def on_train_batch_start(self, batch, index):
+            rates.append(self.optimizers().param_groups[0]["lr"])
+
+    settings = {**COMMON, "optimizer": OptimizerConfig("adamw", base_lr=0.05, warmup_epochs=3)}
+    tiny_trainer(tmp_path, max_epochs=-1, max_steps=10).fit(Watched(**settings), datamodule=tiny_data())
+    assert len(rates) == 10
+    assert rates.index(max(rates)) == 6
+    with pytest.raises(ValueError, match=r"set trainer\.max_epochs or trainer\.max_steps"):
+        tiny_trainer(tmp_path, max_epochs=-1).fit(build("vicreg"), datamodule=tiny_data())
+
+
+def test_compile_layout_and_precision_reach_the_network(tmp_path):
+    seen = []
+    module = VICReg(**COMMON, compile=True)
+    module.configure_model()
+    assert module.backbone._compiled_call_impl is not None
+    assert module.backbone[0].weight.is_contiguous(memory_format=torch.channels_last)
+    plain = VICReg(**COMMON, channels_last=False)
+    plain.backbone.register_forward_hook(lambda _, __, features: seen.append(features.dtype))
+    assert plain.backbone._compiled_call_impl is None
+    assert plain.backbone[0].weight.is_contiguous()
+    tiny_trainer(tmp_path, precision="bf16-mixed", max_epochs=1).fit(plain, datamodule=tiny_data())
+    assert set(seen) == {torch.bfloat16}
+
+
 def test_an_unknown_method_is_told_what_there_is():
     from dejavu_lightning import methods
 
     with pytest.raises(AttributeError, match="no method 'VICRge'; did you mean VICReg"):
         methods.VICRge  # noqa: B018
+
+
+@pytest.mark.parametrize("form", ["--model VICRge", "--model=VICRge", "--model.class_path VICRge", "file"])
+def test_a_misspelt_method_is_told_what_there_is_on_the_command_line(form, tmp_path):
+    if form == "file":
+        path = tmp_path / "model.yaml"
+        path.write_text("model: {class_path: dejavu_lightning.methods.VICRge}")
+        form = f"--config {path}"
+    with pytest.raises(SystemExit, match="error: there is no method 'VICRge'; did you mean VICReg"):
+        fit(["fit", *form.split()])

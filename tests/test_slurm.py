@@ -7,11 +7,16 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 import yaml
+from dejavu_lightning.callbacks import RequeueBetweenBatches
+from lightning.pytorch import Callback
 
+from dejavu_lightning.cli.fit import _requeued_from
 from dejavu_lightning.data.loader import TrainingLoader
-from tests.test_commands import ROOT, TINY, history
+from tests.models import tiny_data, tiny_trainer, tiny_vicreg
+from tests.test_commands import ROOT, TINY, history, run
 
 SLURM = {
     "SLURM_JOB_ID": "77",
@@ -72,6 +77,7 @@ def test_a_requeued_run_ends_like_one_that_was_left_alone(tmp_path):
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
     saved = torch.load(broken / "hpc_ckpt_1.ckpt", weights_only=True)
     batches = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
+    assert 0 < batches < 10  # within an epoch
     assert not (broken / "checkpoints" / "epoch=0012.ckpt").exists()
     # The same command again, as SLURM would.
     subprocess.run(command(broken), cwd=ROOT, env=environment, capture_output=True, check=True)
@@ -82,6 +88,73 @@ def test_a_requeued_run_ends_like_one_that_was_left_alone(tmp_path):
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), (name, batches)
     assert history(whole) == history(broken)
+
+
+def test_the_newest_checkpoint_of_a_requeued_job_is_taken(tmp_path):
+    assert _requeued_from(tmp_path) is None
+    (tmp_path / "checkpoints").mkdir()
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.touch()
+    assert _requeued_from(tmp_path) is None  # never requeued: starting again must be asked for
+    requeued = tmp_path / "hpc_ckpt_1.ckpt"
+    requeued.touch()
+    os.utime(last, ns=(1, 1))
+    assert _requeued_from(tmp_path) == str(requeued)
+    os.utime(requeued, ns=(0, 0))
+    assert _requeued_from(tmp_path) == str(last)
+
+
+def test_outside_slurm_a_requeue_checkpoint_does_not_open_a_run_folder(tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "hpc_ckpt_1.ckpt").touch()
+    arguments = ("--config", config, "--trainer.default_root_dir", tmp_path / "run")
+    assert "exists and holds a run. Name another with" in run("train.py", "fit", *arguments, code=1).stderr
+
+
+class Asked(RequeueBetweenBatches):
+    """Asked to stop at one batch; notes where it answers."""
+
+    def __init__(self, at, answers):
+        super().__init__()
+        self.at, self.answers = at, answers
+
+    def on_train_start(self, trainer, module):
+        self._answer = lambda signum, frame: self.answers.append((trainer.current_epoch, trainer.global_step))
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        self._asked |= (trainer.current_epoch, index) == self.at
+
+
+@pytest.mark.parametrize(
+    ("at", "accumulate", "answer"),
+    [
+        ((0, 1), 1, (0, 2)),
+        ((0, 3), 1, (1, 5)),  # the last batch of an epoch: its measurements come first
+        ((0, 0), 2, (0, 1)),  # the gradients of two batches are one step
+    ],
+)
+def test_it_is_answered_between_steps_and_not_at_the_end_of_an_epoch(at, accumulate, answer, tmp_path):
+    answers = []
+    trainer = tiny_trainer(tmp_path, callbacks=[Asked(at, answers)], accumulate_grad_batches=accumulate)
+    with pytest.raises(SystemExit, match="requeued after SIGUSR1"):
+        trainer.fit(tiny_vicreg(), datamodule=tiny_data(batch_size=10))
+    assert answers == [answer]
+
+
+def test_within_an_epoch_the_global_batch_must_stay(tmp_path):
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 2:
+                trainer.save_checkpoint(tmp_path / "middle.ckpt")
+                trainer.should_stop = True
+
+    tiny_trainer(tmp_path, callbacks=[Stop()]).fit(tiny_vicreg(), datamodule=tiny_data(batch_size=10))
+    with pytest.raises(ValueError, match="within an epoch with a global batch of 10, now it is 8"):
+        tiny_trainer(tmp_path).fit(
+            tiny_vicreg(), datamodule=tiny_data(batch_size=8), ckpt_path=tmp_path / "middle.ckpt", weights_only=True
+        )
 
 
 def test_the_template_is_valid_and_submits_both_splits():

@@ -46,6 +46,11 @@ def test_counts_follow_the_rule():
     assert all("boxed" in identifier for name in "AB" for identifier in splits[name])
 
 
+def test_a_class_without_a_public_picture_is_named():
+    with pytest.raises(ValueError, match=r"is short: 0 pictures remain .* at least one for the public set"):
+        partition(*collection(6, 2), per_class=5)
+
+
 def test_every_picture_is_in_exactly_one_split():
     ids, labels, boxed = collection(11, 9)
     splits = partition(ids, labels, boxed, per_class=6, held_out_per_class=1).members

@@ -58,6 +58,14 @@ def test_the_linear_probe_finds_the_optimum_of_the_regularised_problem():
     assert torch.allclose(scores, (standard @ weight.T + bias).detach(), atol=1e-3)
 
 
+def test_a_class_without_votes_is_never_among_the_top_five():
+    """Seven classes, two neighbours of classes 5 and 6: classes 0 to 4 have no votes, so the truth 0 is missed."""
+    train = [(torch.tensor([1.0, 0.0]), 5), (torch.tensor([1.0, 0.1]), 6), (torch.tensor([-1.0, 0.0]), 0)]
+    validation = [(torch.tensor([1.0, 0.05]), 0), (torch.tensor([1.0, 0.05]), 6)]
+    found = measure_utility(lambda x: x, [NearestNeighborProbe(k=2)], UtilitySets(train, validation, 7))
+    assert found["knn_top5"] == 0.5
+
+
 def separable(count, seed, classes=10):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
@@ -69,8 +77,8 @@ def separable(count, seed, classes=10):
 def test_both_probes_learn_what_is_there_and_nothing_else():
     probes = [LinearProbe(epochs=30), NearestNeighborProbe(k=5)]
     found = measure_utility(lambda x: x, probes, UtilitySets(separable(200, 0), separable(100, 1), 10))
-    assert found["linear_top1"] > 0.85
-    assert found["knn_top1"] > 0.85
+    assert found["linear_top1"] > 0.8
+    assert found["knn_top1"] > 0.8
     assert found["linear_top5"] >= found["linear_top1"]
     blind = measure_utility(torch.zeros_like, probes, UtilitySets(separable(200, 0), separable(100, 1), 10))
     assert blind["linear_top1"] == pytest.approx(0.1)
@@ -81,7 +89,8 @@ def test_accuracy_counts_every_picture_once_by_hand():
     train = [(torch.tensor([1.0, 0.0]), 0), (torch.tensor([0.0, 1.0]), 1)]
     validation = [(torch.tensor([1.0, 0.1]), 0), (torch.tensor([1.0, 0.2]), 0), (torch.tensor([1.0, 0.3]), 1)]
     found = measure_utility(lambda x: x, [NearestNeighborProbe(k=1)], UtilitySets(train, validation, 2), batch_size=2)
-    assert found == {"knn_top1": pytest.approx(2 / 3), "knn_top5": 1.0}  # top 2 of 2 classes is always right
+    # One neighbour votes for one class, and a class without votes is not among the top five.
+    assert found == {"knn_top1": 2 / 3, "knn_top5": 2 / 3}
 
 
 def measured(batch_size, layers=False):
@@ -93,7 +102,12 @@ def measured(batch_size, layers=False):
     return measure_utility(ModuleEncoder(module, encode), probes, sets, batch_size=batch_size)
 
 
-@pytest.mark.parametrize(("processes", "batch_size"), [(2, 8), (4, 8), (3, 64)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch_size"), [(2, 8), pytest.param(4, 8, marks=SLOW), pytest.param(3, 64, marks=SLOW)]
+)
 def test_numbers_equal_one_process(processes, batch_size):
     alone = measured(batch_size, True)
     assert len(alone) == 8

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -49,8 +50,9 @@ class DejavuCLI(LightningCLI):
         """Refuse to mix two runs in one folder."""
         config = self.config[self.subcommand]
         folder = Path(config.trainer.default_root_dir)
-        requeued = any(folder.glob("hpc_ckpt_*.ckpt"))  # Lightning continues from it by itself
-        resumed = config.get("ckpt_path") or requeued
+        if not config.get("ckpt_path") and SLURMEnvironment.detect():
+            config["ckpt_path"] = _requeued_from(folder)
+        resumed = config.get("ckpt_path")
         if getattr(rank_zero_only, "rank", 0) == 0 and (folder / "checkpoints").is_dir():
             if not resumed:
                 raise SystemExit(
@@ -76,6 +78,7 @@ class DejavuCLI(LightningCLI):
 
 def fit(arguments: list[str]) -> None:
     """Train one model; ``arguments`` begin with "fit"."""
+    arguments = with_found_configs(arguments)
     _check_method_names(arguments)
     # Notices of Lightning about what this package does on purpose.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
@@ -95,18 +98,38 @@ def fit(arguments: list[str]) -> None:
         seed_everything_default=0,
         load_from_checkpoint_support=False,
         auto_configure_optimizers=False,
-        args=with_found_configs(arguments),
+        args=arguments,
     )
 
 
 def _check_method_names(arguments: list[str]) -> None:
     """A method may be named without its package; a misspelt one should be told what there is."""
-    for name, value in pairwise(arguments):
-        if name == "--model" and "." not in value:
+    named = []
+    for name, value in pairwise([*(part for a in arguments for part in a.split("=", 1)), ""]):
+        if name in ("--model", "--model.class_path"):
+            named.append(value)
+        elif name in ("--config", "-c") and Path(value).is_file():
+            model = (yaml.safe_load(Path(value).read_text()) or {}).get("model")
+            named.append(model.get("class_path", "") if isinstance(model, dict) else str(model or ""))
+    for name in named:
+        own = name.removeprefix("dejavu_lightning.methods.")
+        if own and "." not in own:
             try:
-                getattr(methods, value)
+                getattr(methods, own)
             except AttributeError as error:
                 raise SystemExit(f"error: {error}") from None
+
+
+def _requeued_from(folder: Path) -> str | None:
+    """The newest checkpoint of a run that its cluster requeued before; None if it did not.
+
+    Left to itself, Lightning would take the one of the requeueing even where the run got further since.
+    """
+    requeued = list(folder.glob("hpc_ckpt_*.ckpt"))
+    if not requeued:
+        return None
+    last = [path for path in (folder / "checkpoints" / "last.ckpt",) if path.is_file()]
+    return str(max(requeued + last, key=lambda path: path.stat().st_mtime_ns))
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -23,6 +23,8 @@ def utility(arguments: list[str]) -> None:
     )
     parser.add_class_arguments(LinearProbe, "linear")
     parser.add_class_arguments(NearestNeighborProbe, "knn")
+    parser.add_argument("--batch_size", type=int, default=250, help="pictures the encoder sees at once")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode pictures")
     parser.add_argument("--max_train", type=int | None, help="learn from at most so many pictures")
     parser.add_argument("--max_validation", type=int | None, help="test on at most so many pictures")
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
@@ -33,7 +35,13 @@ def utility(arguments: list[str]) -> None:
     built = parser.instantiate_classes(options)
     model = load_model(options.checkpoint, options.config, options.device)
     sets = model.utility_sets().subsample(options.max_train, options.max_validation)
-    metrics = measure_utility(ModuleEncoder(model.encoder.module, options.encode), [built.linear, built.knn], sets)
+    metrics = measure_utility(
+        ModuleEncoder(model.encoder.module, options.encode),
+        [built.linear, built.knn],
+        sets,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+    )
     counts = f"{len(sets.train)} pictures to learn from, {len(sets.validation)} to test on"  # type: ignore[arg-type]
     print_values(metrics, options.checkpoint, counts)
     if options.output:

@@ -18,6 +18,7 @@ KEYS = (
     "boxes_clipped",
     "boxes_dropped",
     "boxes_crowd",
+    "of_rare_categories",
     "without_instances",
 )
 
@@ -36,12 +37,13 @@ class CocoInstances(PictureFiles):
     an error then.
 
     Attributes:
-        class_names: all categories, in the order of their ids.
+        class_names: the categories that label at least ``min_pictures`` pictures, in the order of their ids.
         counts: :data:`KEYS`.
 
     Args:
         root: folder of the pictures.
         annotations: the JSON file, such as ``annotations/instances_train2017.json``.
+        min_pictures: leave out categories that label fewer pictures, and those pictures.
 
     Raises:
         FileNotFoundError: the folder or the JSON file is missing.
@@ -49,7 +51,7 @@ class CocoInstances(PictureFiles):
             have, or two pictures would share an id.
     """
 
-    def __init__(self, root: str, annotations: str) -> None:
+    def __init__(self, root: str, annotations: str, min_pictures: int = 0) -> None:
         if not Path(root).is_dir():
             raise FileNotFoundError(f"root={root!r} is not a folder")
         if not Path(annotations).is_file():
@@ -57,7 +59,7 @@ class CocoInstances(PictureFiles):
         try:
             with open(annotations, "rb") as file:
                 content = json.load(file, object_hook=_without_outline)
-            index = _index(content)
+            index = _index(content, min_pictures)
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
             raise ValueError(f"annotations={annotations!r} does not hold usable COCO instances: {reason}") from error
@@ -69,7 +71,7 @@ def _without_outline(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _index(content: Any) -> Index:
+def _index(content: Any, min_pictures: int) -> Index:
     categories = sorted(content["categories"], key=lambda category: category["id"])
     label_of = {category["id"]: label for label, category in enumerate(categories)}
     pictures, instances = content["images"], content["annotations"]
@@ -101,6 +103,11 @@ def _index(content: Any) -> Index:
     )
     if not len(labelled):
         raise ValueError(f"none of its {len(pictures)} pictures has an instance")
+    common = np.bincount(labels, minlength=len(categories)) >= min_pictures
+    if not common.any():
+        raise ValueError(f"no category labels min_pictures={min_pictures} pictures")
+    rare = ~common[labels]
+    labelled, labels = labelled[~rare], (np.cumsum(common) - 1)[labels[~rare]]
     used = np.flatnonzero(np.isin(owner, labelled))
     used = used[np.argsort(owner[used], kind="stable")]
     objects = np.bincount(owner[used], minlength=len(pictures))[labelled]
@@ -109,14 +116,15 @@ def _index(content: Any) -> Index:
         annotated=len(labelled),
         several_objects=int((objects > 1).sum()),
         boxes_crowd=int(crowd.sum()),
-        without_instances=len(pictures) - len(labelled),
+        of_rare_categories=int(rare.sum()),
+        without_instances=len(pictures) - len(labelled) - int(rare.sum()),
     )
     files = [pictures[position]["file_name"] for position in labelled.tolist()]
     return Index(
         ids=_stems(files),
         files=pa.array(files, pa.string()),
         labels=labels,
-        class_names=[category["name"] for category in categories],
+        class_names=[category["name"] for category, keep in zip(categories, common, strict=True) if keep],
         boxes=Boxes(corners[used], np.concatenate([[0], np.cumsum(objects)])),
         sizes=sizes[labelled],
         annotated=np.ones(len(labelled), dtype=bool),

@@ -98,6 +98,12 @@ class PictureData(LightningDataModule):
         self.seed = torch.initial_seed() % 2**31  # the same on every rank
         self.source, self.train_on, self.image_size, self.batch_size = source, train_on, image_size, batch_size
         self.min_crop_side, self.storage_size = min_crop_side, storage_size or image_size
+        largest = max([image_size, *self.resolutions.values()])
+        if self.storage_size < largest:
+            raise ValueError(
+                f"storage_size={self.storage_size} is below the {largest} pixels of the largest views: they would be "
+                "blown up from less"
+            )
         self.corner, self.corner_fraction = corner, corner_fraction
         self.mean, self.std, self.num_workers, self.pin_memory = mean, std, num_workers, pin_memory
         self.persistent_workers = persistent_workers and num_workers > 0
@@ -205,13 +211,21 @@ class PictureData(LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the training split and the partition's fingerprint."""
-        return self.record.state()
+        """What a checkpoint keeps: the training split, the partition's fingerprint, how an epoch is being cut up."""
+        within = self.trainer is not None and 0 < self._processed_batches() < self.trainer.num_training_batches
+        return {**self.record.state(), "global_batch": self._global_batch(), "within_epoch": bool(within)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuse to resume on other data than the checkpoint was trained on."""
-        if state_dict != self.record.state():
-            raise ValueError(f"the checkpoint was trained on {state_dict}, this run trains on {self.record.state()}")
+        given = {key: state_dict.get(key) for key in self.record.state()}
+        if given != self.record.state():
+            raise ValueError(f"the checkpoint was trained on {given}, this run trains on {self.record.state()}")
+        before = state_dict.get("global_batch")
+        if state_dict.get("within_epoch") and before != self._global_batch():
+            raise ValueError(
+                f"the checkpoint was saved within an epoch with a global batch of {before}, now it is "
+                f"{self._global_batch()}: which pictures this epoch has shown cannot be told. Keep batch_size * devices"
+            )
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0
@@ -221,6 +235,9 @@ class PictureData(LightningDataModule):
             return 0
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
         return int(progress.processed)
+
+    def _global_batch(self) -> int:
+        return self.batch_size * (self.trainer.world_size if self.trainer else 1)
 
     def _labelled(self, indices: Sequence[int], crops: Any = None) -> LabelledPictures:
         return LabelledPictures(self.source, indices, self.image_size, self.mean, self.std, crops)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock
 
 from dejavu_lightning.data.index import Index, PictureFiles
 from dejavu_lightning.data.survey import Broken, survey
@@ -56,15 +57,21 @@ class ImageFolder(PictureFiles):
         settings = {"annotations": layout.beside, "verify": verify, "broken": broken}
         if index is None:
             made, _ = layout.build(verify, broken)
-        elif Path(index).exists():
-            made, about = Index.load(Path(index))
-            for name, value in settings.items():
-                if about[name] != value:
-                    raise ValueError(f"index={index!r} was made with {name}={about[name]!r}, not {value!r}; {REBUILD}")
-            layout.compare(made, about, index)
         else:
-            made, about = layout.build(verify, broken)
-            made.save(Path(index), {**settings, **about})
+            Path(index).parent.mkdir(parents=True, exist_ok=True)
+            # Of several processes one makes the index, the others wait for it.
+            with FileLock(f"{index}.lock"):
+                if Path(index).exists():
+                    made, about = Index.load(Path(index))
+                    for name, value in settings.items():
+                        if about[name] != value:
+                            raise ValueError(
+                                f"index={index!r} was made with {name}={about[name]!r}, not {value!r}; {REBUILD}"
+                            )
+                    layout.compare(made, about, index)
+                else:
+                    made, about = layout.build(verify, broken)
+                    made.save(Path(index), {**settings, **about})
         super().__init__(Path(root), made)
 
 

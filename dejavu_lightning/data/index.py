@@ -210,7 +210,10 @@ class PictureFiles:
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{path} (id {self.ids[index]!r}) does not exist") from error
         except ValueError as error:
-            raise ValueError(f"id {self.ids[index]!r}: {error}") from error
+            raise ValueError(
+                f"id {self.ids[index]!r}: {error}. Repair it; or verify=true with broken='skip' finds such files when "
+                "the source is made and leaves them out"
+            ) from error
         height, width = image.shape[1:]
         if (width, height) != size:
             raise ValueError(

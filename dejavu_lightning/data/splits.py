@@ -150,12 +150,12 @@ def partition_per_class(
         members["shared"] += plain[: per_class - n]
         members["held_out"] += rest[:held_out_per_class]
         remaining = rest[held_out_per_class:] + plain[per_class - n :]
+        if len(remaining) <= validation_per_class:
+            raise ValueError(
+                f"class {name!r} is short: {len(remaining)} pictures remain for validation_per_class="
+                f"{validation_per_class} and at least one for the public set; lower that number or per_class"
+            )
         if validation_per_class:
-            if len(remaining) <= validation_per_class:
-                raise ValueError(
-                    f"class {name!r} is short: {len(remaining)} pictures remain for validation_per_class="
-                    f"{validation_per_class} and the public set; lower that number"
-                )
             remaining = stream.permutation(remaining).tolist()
         members["validation"] += remaining[:validation_per_class]
         members["public"] += remaining[validation_per_class:]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dejavu_lightning.distributed import gathered, world
 from dejavu_lightning.memorization.encoders import Encoder
 
 
@@ -25,21 +25,6 @@ class Embedded(NamedTuple):
     embeddings: Tensor
     ids: list[str]
     labels: Tensor
-
-
-def world() -> tuple[int, int]:
-    """(rank, number of processes)."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
-
-
-def gathered(value: Any) -> list[Any]:
-    """``value`` of every process, by rank."""
-    processes = world()[1]
-    if processes == 1:
-        return [value]
-    values: list[Any] = [None] * processes
-    dist.all_gather_object(values, value)
-    return values
 
 
 def embed(encoder: Encoder, dataset: Dataset[Any], role: str, batch_size: int, num_workers: int) -> Embedded:

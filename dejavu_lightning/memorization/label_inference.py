@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dejavu_lightning.memorization.embedding import embed, gathered
+from dejavu_lightning.distributed import gathered
+from dejavu_lightning.memorization.embedding import embed
 from dejavu_lightning.memorization.encoders import Encoder
 from dejavu_lightning.memorization.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.records import Records

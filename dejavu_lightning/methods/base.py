@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,8 +25,8 @@ class OptimizerConfig:
 
     Args:
         name: "lars" or "adamw", from timm; biases and norms get no weight decay, and with LARS no adaptation.
-        base_lr: learning rate at a global batch of 256; what is used, and logged as ``lr``, is
-            base_lr * global batch / 256.
+        base_lr: learning rate at a global batch of 256; what is used, and logged as ``optimizer/scaled_lr``,
+            is base_lr * global batch / 256.
         weight_decay: of weight matrices and kernels.
         warmup_epochs: epochs of linear warm-up from 1/1000 of the learning rate.
         final_lr_fraction: where the cosine ends, as a share of the learning rate.
@@ -140,9 +141,17 @@ class SelfSupervisedMethod(LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimiser from timm, schedule from torch, stepped every batch."""
         settings = self.optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        if self.trainer.train_dataloader is None:  # Lightning has not needed it yet where max_steps is given
+            self.trainer.fit_loop.setup_data()
+        planned = self.trainer.estimated_stepping_batches
+        if not math.isfinite(planned):
+            raise ValueError(
+                "the schedule needs to know when training ends: set trainer.max_epochs or trainer.max_steps"
+            )
+        steps = int(planned)
         lr = settings.base_lr * self._global_batch() / 256
-        warmup = round(steps * settings.warmup_epochs / max(self.trainer.max_epochs or 1, 1))
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        warmup = round(settings.warmup_epochs * steps_per_epoch)
         if not 0 <= warmup < max(steps, 1):
             raise ValueError(
                 f"optimizer.warmup_epochs={settings.warmup_epochs} takes {warmup} of the {steps} training steps: "

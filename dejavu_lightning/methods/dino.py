@@ -60,6 +60,7 @@ class DINO(MomentumMethod):
 
     def on_fit_start(self) -> None:
         """Refuse a warm-up that never ends."""
+        super().on_fit_start()
         epochs = self.trainer.max_epochs
         if epochs is not None and 0 <= epochs < self.teacher_warmup_epochs:
             raise ValueError(
@@ -75,7 +76,10 @@ class DINO(MomentumMethod):
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """batch["views"]: (B, 3, H, W) each, the large ones first."""
         views = batch["views"]
-        large = [view for view in views if view.shape == views[0].shape]
+        large, *smaller = same_size(views)
+        if any(group[0].shape[-1] >= large[0].shape[-1] for group in smaller):
+            sides = [view.shape[-1] for view in views]
+            raise ValueError(f"DINO takes its large views first, then smaller ones; data.views gives sides {sides}")
         with torch.no_grad():
             teacher = self.teacher["prototypes"](self.project_teacher(torch.cat(large)))
         features = torch.cat([self.features(torch.cat(group)) for group in same_size(views)])

@@ -33,6 +33,14 @@ class MomentumMethod(SelfSupervisedMethod):
             raise ValueError(f"momentum must lie in [0, 1], got {momentum}")
         self.momentum = momentum
 
+    def on_fit_start(self) -> None:
+        """Refuse weights of 16 bits: the small steps of the teacher would be rounded away."""
+        if self.trainer.precision in ("bf16-true", "16-true"):
+            raise ValueError(
+                f"trainer.precision={self.trainer.precision!r} rounds the teacher's moving average away; use "
+                f"{self.trainer.precision.replace('true', 'mixed')!r}"
+            )
+
     def build_teacher(self, *parts: str) -> nn.ModuleDict:
         """Copies of the named parts of the student, without gradients."""
         return nn.ModuleDict({name: copy.deepcopy(getattr(self, name)).requires_grad_(False) for name in parts})

@@ -38,6 +38,9 @@ class NearestNeighborProbe:
             # Of directions |q - b|^2 = 2 - 2 cos; the constant e^(1/T) cancels.
             weight = torch.exp(-squared / (2 * self.temperature))  # M, k
             scores = torch.zeros(len(queries), num_classes, dtype=weight.dtype, device=weight.device)
-            return scores.scatter_add_(1, labels.to(weight.device)[found], weight)
+            voted = labels.to(weight.device)[found]
+            scores.scatter_add_(1, voted, weight)
+            has_votes = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, voted, True)
+            return scores.masked_fill(~has_votes, -torch.inf)
 
         return classify

@@ -7,9 +7,10 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric
 
-from dejavu_lightning.memorization.embedding import Embedded, embed, gathered
+from dejavu_lightning.distributed import gathered
+from dejavu_lightning.memorization.embedding import Embedded, embed
 from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
 from dejavu_lightning.utility.probe import Probe
 from dejavu_lightning.utility.sets import UtilitySets
@@ -53,25 +54,34 @@ def measure_utility(
             )
     device = getattr(encoder, "device", train.embeddings.device)
     widths = next(found for found in gathered(layers.widths) if found)
-    columns = list(widths.values())
-    features = torch.split(_everyone(train).to(device), columns, dim=1)
-    own = torch.split(validation.embeddings.reshape(-1, sum(columns)).to(device), columns, dim=1)
-    labels = train.labels.to(device)
-    truth = validation.labels[validation.rows].to(device)
+    labels, truth = train.labels.to(device), validation.labels[validation.rows].to(device)
+    own = validation.embeddings.reshape(-1, sum(widths.values()))
     metrics: dict[str, float] = {}
-    for probe in probes:
-        for layer, learned, asked in zip(widths, features, own, strict=True):
-            scores = probe.fit(learned, labels, sets.num_classes)(asked) if len(asked) else None
+    start = 0
+    for layer, width in widths.items():
+        columns = slice(start, start + width)
+        start += width
+        learned, asked = _everyone(train, columns).to(device), own[:, columns].to(device)
+        suffix = f"/{layer}" if len(widths) > 1 else ""
+        for probe in probes:
+            classify = probe.fit(learned, labels, sets.num_classes)
+            hits = _hits(classify(asked), truth) if len(asked) else None
             for top in (1, 5):
-                accuracy = MulticlassAccuracy(
-                    sets.num_classes, top_k=min(top, sets.num_classes), average="micro", validate_args=False
-                ).to(device)
-                if scores is not None:
-                    accuracy.update(scores, truth)
-                suffix = f"/{layer}" if len(widths) > 1 else ""
-                # Synchronised over processes.
+                # Sums over processes, in which every picture is once.
+                accuracy = MeanMetric().set_dtype(torch.float64).to(device)
+                if hits is not None:
+                    accuracy.update(hits[:, :top].any(dim=1).double())
                 metrics[f"{probe.name}_top{top}{suffix}"] = float(accuracy.compute())
     return metrics
+
+
+def _hits(scores: Tensor, truth: Tensor) -> Tensor:
+    """Whether each of the (up to) 5 best classes is the true one: scores (M, C), truth (M,) -> (M, 5) boolean.
+
+    Of equal scores the lower class comes first.
+    """
+    best = scores.argsort(dim=1, descending=True, stable=True)[:, :5]
+    return (best == truth[:, None]) & scores.gather(1, best).isfinite()
 
 
 class _Layers:
@@ -91,9 +101,10 @@ class _Layers:
         return torch.cat([value.float() for value in layers.values()], dim=1)
 
 
-def _everyone(embedded: Embedded) -> Tensor:
-    """All processes' features in the dataset's order: (N, D)."""
-    shares = [share for share in gathered((embedded.rows, embedded.embeddings.cpu())) if len(share[0])]
+def _everyone(embedded: Embedded, columns: slice) -> Tensor:
+    """All processes' features of one layer, in the dataset's order: (N, D)."""
+    own = embedded.embeddings[:, columns].cpu() if len(embedded.rows) else embedded.embeddings.cpu()
+    shares = [share for share in gathered((embedded.rows, own)) if len(share[0])]
     features = torch.empty(len(embedded.ids), shares[0][1].shape[1])
     for rows, values in shares:
         features[rows] = values

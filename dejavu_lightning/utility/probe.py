@@ -25,6 +25,7 @@ class Probe(Protocol):
             num_classes: C.
 
         Returns:
-            Function from features (M, D) to class scores (M, C), higher is likelier.
+            Function from features (M, D) to class scores (M, C), higher is likelier; a class
+            at minus infinity is never predicted.
         """
         ...
