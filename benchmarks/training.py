@@ -114,7 +114,7 @@ def our_data(name, root, options):
         corner="top_left",
         image_size=options.size,
         storage_size=options.size * 8 // 7,
-        per_class=options.pictures // 10 // 2,
+        per_class=options.pictures // 10 // 2 - 5,
         batch_size=options.batch,
         views=views,
         num_workers=options.workers,

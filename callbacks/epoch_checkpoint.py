@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
@@ -17,10 +18,13 @@ class EpochCheckpoint(ModelCheckpoint):
 
     Args:
         every_n_epochs: the cadence; give the monitor the same.
+        minutes: also renew ``last.ckpt`` at the first end of an epoch after so many minutes, so that little is
+            lost where the cadence is slow.
         dirpath: ``<trainer.default_root_dir>/checkpoints`` if not given.
     """
 
-    def __init__(self, every_n_epochs: int = 10, dirpath: str | None = None) -> None:
+    def __init__(self, every_n_epochs: int = 50, dirpath: str | None = None, minutes: float = 10.0) -> None:
+        self.cadence, self.seconds, self._renewed = every_n_epochs, 60 * minutes, time.monotonic()
         super().__init__(
             dirpath=dirpath,
             filename="{epoch:04d}",
@@ -41,6 +45,16 @@ class EpochCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             trainer.save_checkpoint(Path(str(self.dirpath)) / "epoch=0000.ckpt")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save on schedule, or renew ``last.ckpt`` where the schedule is far."""
+        super().on_train_epoch_end(trainer, pl_module)
+        scheduled = (trainer.current_epoch + 1) % self.cadence == 0
+        overdue = time.monotonic() - self._renewed > self.seconds
+        if not scheduled and trainer.strategy.broadcast(overdue):  # the first rank's clock decides
+            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+        if scheduled or overdue:
+            self._renewed = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the final weights, where the cadence did not."""

@@ -27,7 +27,8 @@ class MemorizationMonitor(Callback):
     Args:
         test: how records are attacked.
         reference: what estimates the dataset-level correlation; ``HeldOut`` needs no second model.
-        every_n_epochs: measure whenever this many more epochs are complete.
+        every_n_epochs: measure whenever this many more epochs are complete. A measurement costs about as much
+            as an epoch; shorter trainings deserve a finer curve.
         encode: how images become embeddings: None for the module's ``encode(images)``, a dotted attribute
             path such as "backbone", or a function ``(module, images) -> embeddings``.
         sets: the attacked records and the public set; the datamodule's ``memorization_sets()`` if not given.
@@ -35,7 +36,8 @@ class MemorizationMonitor(Callback):
         max_public: likewise for the public set.
         seed: of those samples.
         folder: where records and figures go; ``<trainer.default_root_dir>/memorization`` if not given.
-        figures: draw the curve, the partition and the gallery at every measurement.
+        figures: draw the curve, the partition and the gallery: at every measurement for a logger that shows
+            images, otherwise when training ends.
         name: prefix of the logged keys; give each of several monitors its own.
 
     Attributes:
@@ -47,7 +49,7 @@ class MemorizationMonitor(Callback):
         self,
         test: LabelInference | None = None,
         reference: Reference | None = None,
-        every_n_epochs: int = 10,
+        every_n_epochs: int = 50,
         encode: EncodeSpec = None,
         sets: MemorizationSets | None = None,
         max_records: int | None = None,
@@ -120,6 +122,7 @@ class MemorizationMonitor(Callback):
             self._measure(trainer, pl_module, trainer.current_epoch)
         if trainer.is_global_zero:
             if self.figures and self._latest is not None and self._active is not None:
+                draw_curves(self.history, self._output(trainer))
                 draw_most_memorized(self._latest, self._active, self._output(trainer))
             publish_summary(trainer.loggers, self.name, self.history, self._output(trainer))
 
@@ -136,10 +139,9 @@ class MemorizationMonitor(Callback):
             folder = self._output(trainer)
             save_records(found, folder / f"epoch={epoch:04d}")
             save_history(self.history, folder / "history.csv")
-            if self.figures:
-                publish_figures(trainer.loggers, self.name, draw_curves(self.history, folder))
-                if shows_images(trainer.loggers):
-                    publish_figures(trainer.loggers, self.name, draw_most_memorized(found, self._active, folder))
+            if self.figures and shows_images(trainer.loggers):
+                figures = draw_curves(self.history, folder) | draw_most_memorized(found, self._active, folder)
+                publish_figures(trainer.loggers, self.name, figures)
         self._latest = found
         return found
 

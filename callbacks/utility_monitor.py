@@ -39,7 +39,7 @@ class UtilityMonitor(Callback):
     def __init__(
         self,
         probes: Sequence[Probe] | None = None,
-        every_n_epochs: int = 10,
+        every_n_epochs: int = 50,
         encode: EncodeSpec = "backbone",
         sets: UtilitySets | None = None,
         max_train: int | None = None,

@@ -5,9 +5,11 @@ import pytest
 import pytorch_lightning
 import torch
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor
+from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
 
 from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, MemorizationSets, Records
+from dejavu_lightning.memorization.references import completed_epochs, load_checkpoint
 from tests.models import HostModule, Pairs, tiny_data, tiny_trainer, tiny_vicreg
 
 
@@ -187,3 +189,18 @@ def test_bad_arguments():
 
 def test_two_monitors_keep_their_states_apart():
     assert MemorizationMonitor().state_key != MemorizationMonitor(name="memorization_backbone").state_key
+
+
+def test_the_last_checkpoint_is_renewed_where_the_cadence_is_slow(tmp_path):
+    for minutes, expected in ((0.0, 2), (1e6, 0)):
+        seen = []
+
+        class Watch(Callback):
+            def on_train_epoch_start(self, trainer, module, seen=seen, folder=tmp_path / str(minutes)):
+                last = folder / "last.ckpt"
+                seen.append(last.is_file() and completed_epochs(load_checkpoint(last)))
+
+        checkpoint = EpochCheckpoint(every_n_epochs=10, dirpath=str(tmp_path / str(minutes)), minutes=minutes)
+        options = {"max_epochs": 3, "enable_checkpointing": True, "callbacks": [checkpoint, Watch()]}
+        tiny_trainer(tmp_path, **options).fit(tiny_vicreg(), datamodule=tiny_data())
+        assert seen[-1] == expected

@@ -83,7 +83,7 @@ class LabelAttack:
             ranked.append(rank_labels(votes, part, top_k=min(5, self.sets.num_classes)))
             confidence.append(vote_confidence(votes))
         top5 = torch.cat(ranked)
-        shown = neighbors[:, :SHOWN_NEIGHBORS].tolist()
+        shown = neighbors[:, :SHOWN_NEIGHBORS].numpy().tolist()  # torch's own is slow on a view
         table = pa.table(
             {
                 "id": queries.ids,

@@ -59,6 +59,8 @@ def _draw(rng: np.random.Generator, rows: int, records: int) -> Counts:
 
 def mean_of_first(values: Floats, order: NDArray[np.int64], counts: Counts, keep: int) -> Floats:
     """Mean of values (N,) over the first ``keep`` drawn records in ``order``: counts (r, N) -> (r,)."""
+    if keep == len(order):  # as many as are drawn
+        return np.asarray(counts @ values / keep, dtype=np.float64)
     drawn = counts[:, order]
     before = np.cumsum(drawn, axis=1) - drawn
     used = np.clip(keep - before, 0, drawn)
