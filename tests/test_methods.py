@@ -211,9 +211,9 @@ def test_lars_steps_one_dimensional_tensors_like_plain_momentum(weight_decay):
         parameter.grad = torch.zeros_like(parameter)
     norm.grad.fill_(0.3)
     kernel.grad.fill_(0.3)
+    ratio = 0.001 * before[1].norm() / kernel.grad.norm()
     optimizer.step()
     assert torch.allclose(before[0] - norm, torch.full_like(norm, 0.5 * 0.3))
-    ratio = 0.001 * before[1].norm() / kernel.grad.norm()
     assert torch.allclose(before[1] - kernel, 0.5 * ratio * 0.3 * torch.ones_like(kernel), rtol=1e-3)
 
 
