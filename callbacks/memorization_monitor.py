@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from dejavu_lightning.callbacks.history import save_history
+from dejavu_lightning.callbacks.curve import Curve
 from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary, shows_images
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
@@ -18,7 +17,7 @@ from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
 
 
-class MemorizationMonitor(Callback):
+class MemorizationMonitor(Curve):
     """Runs a memorization test before training, every few epochs, and at the end of training.
 
     Works with any LightningModule, under ``lightning.pytorch`` and ``pytorch_lightning`` trainers, and
@@ -59,6 +58,7 @@ class MemorizationMonitor(Callback):
         figures: bool = True,
         name: str = "memorization",
     ) -> None:
+        super().__init__(name, folder)
         for argument, value in (
             ("every_n_epochs", every_n_epochs),
             ("max_records", max_records),
@@ -69,23 +69,9 @@ class MemorizationMonitor(Callback):
         self.test, self.reference = test or LabelInference(), reference or HeldOut()
         self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
-        self.folder, self.figures, self.name = folder, figures, name
-        self.history: list[dict[str, float]] = []
+        self.figures = figures
         self._active: MemorizationSets | None = None
         self._latest: Measurement | None = None
-
-    @property
-    def state_key(self) -> str:
-        """Two monitors in one trainer keep their histories apart by name."""
-        return self._generate_state_key(name=self.name)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The curve so far."""
-        return {"history": self.history}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the curve."""
-        self.history = list(state_dict["history"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say which split the model is trained on, so that it can serve as a reference."""
@@ -111,20 +97,21 @@ class MemorizationMonitor(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
         completed = trainer.current_epoch + 1
-        if completed % self.every_n_epochs == 0 and not self._measured(completed):
+        if completed % self.every_n_epochs == 0 and not self.measured(completed):
             metrics = self._measure(trainer, pl_module, completed).metrics
             for key, value in metrics.items():
                 pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == "score")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""
-        if not self._measured(trainer.current_epoch):
+        if not self.measured(trainer.current_epoch):
             self._measure(trainer, pl_module, trainer.current_epoch)
         if trainer.is_global_zero:
+            if self.figures:
+                draw_curves(self.history, self.output(trainer))
             if self.figures and self._latest is not None and self._active is not None:
-                draw_curves(self.history, self._output(trainer))
-                draw_most_memorized(self._latest, self._active, self._output(trainer))
-            publish_summary(trainer.loggers, self.name, self.history, self._output(trainer))
+                draw_most_memorized(self._latest, self._active, self.output(trainer))
+            publish_summary(trainer.loggers, self.name, self.history, self.output(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets and the latest records."""
@@ -136,9 +123,9 @@ class MemorizationMonitor(Callback):
         self.history.append({"epoch": float(epoch), **found.metrics})
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-            folder = self._output(trainer)
+            folder = self.output(trainer)
             save_records(found, folder / f"epoch={epoch:04d}")
-            save_history(self.history, folder / "history.csv")
+            self.save_history(folder)
             if self.figures and shows_images(trainer.loggers):
                 figures = draw_curves(self.history, folder) | draw_most_memorized(found, self._active, folder)
                 publish_figures(trainer.loggers, self.name, figures)
@@ -161,10 +148,4 @@ class MemorizationMonitor(Callback):
         """Epochs still to be measured, as far as they are known."""
         last = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else trainer.current_epoch
         planned = {0, last, *range(0, last + 1, self.every_n_epochs)}
-        return sorted(epoch for epoch in planned if not self._measured(epoch))
-
-    def _measured(self, epoch: int) -> bool:
-        return bool(self.history) and self.history[-1]["epoch"] >= epoch
-
-    def _output(self, trainer: Trainer) -> Path:
-        return Path(self.folder or Path(trainer.default_root_dir) / self.name)
+        return sorted(epoch for epoch in planned if not self.measured(epoch))

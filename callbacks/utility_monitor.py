@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from dejavu_lightning.callbacks.history import save_history
+from dejavu_lightning.callbacks.curve import Curve
 from dejavu_lightning.callbacks.publish import publish_metrics
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, Probe, UtilitySets, measure_utility
 
 
-class UtilityMonitor(Callback):
+class UtilityMonitor(Curve):
     """Fits probes on frozen features every few epochs and at the end of training.
 
     Works with any LightningModule and never changes training. All ranks share the work.
@@ -50,6 +48,7 @@ class UtilityMonitor(Callback):
         folder: str | None = None,
         name: str = "utility",
     ) -> None:
+        super().__init__(name, folder)
         for argument, value in (
             ("every_n_epochs", every_n_epochs),
             ("max_train", max_train),
@@ -60,22 +59,8 @@ class UtilityMonitor(Callback):
         self.probes: list[Probe] = list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
         self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
         self.max_train, self.max_validation, self.seed = max_train, max_validation, seed
-        self.batch_size, self.num_workers, self.folder, self.name = batch_size, num_workers, folder, name
-        self.history: list[dict[str, float]] = []
+        self.batch_size, self.num_workers = batch_size, num_workers
         self._active: UtilitySets | None = None
-
-    @property
-    def state_key(self) -> str:
-        """Two monitors in one trainer keep their histories apart by name."""
-        return self._generate_state_key(name=self.name)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The curve so far."""
-        return {"history": self.history}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the curve."""
-        self.history = list(state_dict["history"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the pictures, and fail now if a later measurement would."""
@@ -94,13 +79,13 @@ class UtilityMonitor(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
         completed = trainer.current_epoch + 1
-        if completed % self.every_n_epochs == 0 and not self._measured(completed):
+        if completed % self.every_n_epochs == 0 and not self.measured(completed):
             for key, value in self._measure(trainer, pl_module, completed).items():
                 pl_module.log(f"{self.name}/{key}", value, logger=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not."""
-        if not self._measured(trainer.current_epoch):
+        if not self.measured(trainer.current_epoch):
             self._measure(trainer, pl_module, trainer.current_epoch)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -119,8 +104,5 @@ class UtilityMonitor(Callback):
         self.history.append({"epoch": float(epoch), **metrics})
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-            save_history(self.history, Path(self.folder or Path(trainer.default_root_dir) / self.name) / "history.csv")
+            self.save_history(self.output(trainer))
         return metrics
-
-    def _measured(self, epoch: int) -> bool:
-        return bool(self.history) and self.history[-1]["epoch"] >= epoch

@@ -2,10 +2,12 @@
 
 import json
 import struct
+import time
 
 import lightning.pytorch as pl
 import pytest
 from dejavu_lightning.callbacks import MemorizationMonitor
+from google.protobuf.message import DecodeError
 from lightning.pytorch.loggers import WandbLogger
 from wandb.proto import wandb_internal_pb2
 
@@ -30,6 +32,20 @@ def read_run(path):
             message = b""
 
 
+def finished_run(path):
+    """All messages; W&B's own process may still be writing when ``finish`` returns."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            records = list(read_run(path))
+        except DecodeError:
+            records = []
+        if any(record.HasField("exit") for record in records):
+            return records
+        assert time.monotonic() < deadline, f"{path} was not finished, it holds {len(records)} messages"
+        time.sleep(0.2)
+
+
 def items(group):
     return {(item.key or ".".join(item.nested_key)): json.loads(item.value_json) for item in group}
 
@@ -46,7 +62,7 @@ def written(tmp_path_factory):
     tiny_trainer(folder, callbacks=[monitor], logger=logger).fit(tiny_vicreg(), tiny_data())
     logger.experiment.finish()
     patch.undo()
-    return monitor, list(read_run(next(folder.rglob("*.wandb")))), folder
+    return monitor, finished_run(next(folder.rglob("*.wandb"))), folder
 
 
 def test_metrics_stand_against_epoch(written):

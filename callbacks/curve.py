@@ -1,0 +1,52 @@
+"""What the monitors share: a curve by epochs completed, which travels in checkpoints."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+
+class Curve(Callback):
+    """A callback that measures now and then and keeps what it found.
+
+    Attributes:
+        name: prefix of the logged keys; two monitors in one trainer keep their histories apart by it.
+        history: one row per measurement: ``epoch`` (number completed) and the metrics. A resumed run
+            continues it.
+    """
+
+    def __init__(self, name: str, folder: str | None) -> None:
+        self.name, self.folder = name, folder
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def state_key(self) -> str:
+        """By name."""
+        return self._generate_state_key(name=self.name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curve so far."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the curve."""
+        self.history = list(state_dict["history"])
+
+    def measured(self, epoch: int) -> bool:
+        """Whether the curve reaches this epoch."""
+        return bool(self.history) and self.history[-1]["epoch"] >= epoch
+
+    def output(self, trainer: Trainer) -> Path:
+        """Where files go."""
+        return Path(self.folder or Path(trainer.default_root_dir) / self.name)
+
+    def save_history(self, folder: Path) -> None:
+        """Write ``history.csv``, one row per measurement; the columns are those of the latest."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "history.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.history[-1]), restval="")
+            writer.writeheader()
+            writer.writerows(self.history)
