@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.distributed import gather_batch
 from dejavu_lightning.losses.precision import full_precision
+from dejavu_lightning.losses.views import global_views
 
 
 @full_precision
@@ -36,11 +36,9 @@ def nt_xent_loss(z_a: Tensor, z_b: Tensor, *, temperature: float = 0.15) -> Tens
     Raises:
         ValueError: shapes differ, temperature is not positive, or there is no negative sample.
     """
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(f"z_a and z_b must have the same shape (B, D), got {tuple(z_a.shape)} and {tuple(z_b.shape)}")
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    z_a, z_b = gather_batch(z_a), gather_batch(z_b)  # N, D
+    z_a, z_b = global_views(z_a, z_b)  # N, D
     samples = len(z_a)
     if samples < 2:
         raise ValueError("NT-Xent contrasts with other samples: the global batch needs at least 2, got 1")

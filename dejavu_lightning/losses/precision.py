@@ -20,8 +20,9 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
         wide = [_widen(value) for value in tensors]
         wide_more = {name: _widen(value) for name, value in more.items()}
         device = next(value.device.type for value in (*wide, *wide_more.values()) if isinstance(value, Tensor))
+        widened: Callable[..., Tensor] = loss
         with torch.autocast(device, enabled=False):
-            return loss(*wide, **wide_more)  # type: ignore[arg-type]
+            return widened(*wide, **wide_more)
 
     return computed
 

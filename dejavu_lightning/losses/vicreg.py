@@ -16,8 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.distributed import gather_batch
 from dejavu_lightning.losses.precision import full_precision
+from dejavu_lightning.losses.views import global_views
 
 
 def variance_term(z: Tensor, eps: float = 1e-4) -> Tensor:
@@ -59,9 +59,7 @@ def vicreg_loss(
     Raises:
         ValueError: shapes differ, or the global batch has fewer than two samples.
     """
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(f"z_a and z_b must have the same shape (B, D), got {tuple(z_a.shape)} and {tuple(z_b.shape)}")
-    z_a, z_b = gather_batch(z_a), gather_batch(z_b)  # N, D
+    z_a, z_b = global_views(z_a, z_b)  # N, D
     if len(z_a) < 2:
         raise ValueError("VICReg's variance needs a global batch of at least 2 samples, got 1")
     similarity = nn.functional.mse_loss(z_a, z_b)  # s, equation (5), averaged over dimensions

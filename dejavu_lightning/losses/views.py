@@ -1,0 +1,18 @@
+"""What losses on two views of one batch begin with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dejavu_lightning.distributed import gather_batch
+
+
+def global_views(z_a: Tensor, z_b: Tensor) -> tuple[Tensor, Tensor]:
+    """The embeddings of both views over all ranks, with gradient: (B, D) each -> (N, D) each.
+
+    Raises:
+        ValueError: shapes differ.
+    """
+    if z_a.ndim != 2 or z_a.shape != z_b.shape:
+        raise ValueError(f"z_a and z_b must have the same shape (B, D), got {tuple(z_a.shape)} and {tuple(z_b.shape)}")
+    return gather_batch(z_a), gather_batch(z_b)
