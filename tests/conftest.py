@@ -1,6 +1,8 @@
 import pytest
 import torch
+import yaml
 
+from tests.commands import TINY
 from tests.models import tiny_data
 
 
@@ -12,3 +14,10 @@ def _threads():
 @pytest.fixture
 def data():
     return tiny_data()
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    return path

@@ -18,16 +18,18 @@ def tiny_data(train_on="A", batch_size=20, **options):
     return PictureData(Scenes(300), train_on=train_on, batch_size=batch_size, views=views, **settings)
 
 
+TINY_NETWORK = {
+    "backbone": "small_resnet",
+    "backbone_options": {"widths": (8, 8)},
+    "projector_widths": (16, 16),
+    "image_size": 32,
+    "optimizer": OptimizerConfig("adamw", base_lr=0.05, warmup_epochs=0),
+}
+
+
 def tiny_vicreg(seed=0, **options):
     torch.manual_seed(seed)
-    settings = {
-        "backbone": "small_resnet",
-        "backbone_options": {"widths": (8, 8)},
-        "projector_widths": (16, 16),
-        "image_size": 32,
-        "optimizer": OptimizerConfig("adamw", base_lr=0.05, warmup_epochs=0),
-    }
-    return VICReg(**{**settings, **options})
+    return VICReg(**{**TINY_NETWORK, **options})
 
 
 def tiny_trainer(folder, trainer=pl.Trainer, **options):

@@ -1,69 +1,17 @@
 """The commands as users run them, in processes of their own, tiny."""
 
-import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 import torch
-import yaml
 
 from dejavu_lightning.data import SplitManifest
-
-ROOT = Path(__file__).parent.parent
-TINY = {
-    "seed_everything": 0,
-    "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_progress_bar": False},
-    "model": {
-        "class_path": "dejavu_lightning.methods.VICReg",
-        "init_args": {
-            "backbone": "small_resnet",
-            "backbone_options": {"widths": [8, 8]},
-            "projector_widths": [16],
-            "image_size": 32,
-            "optimizer": {"name": "adamw", "base_lr": 0.05, "warmup_epochs": 0},
-        },
-    },
-    "data": {
-        "class_path": "dejavu_lightning.data.PictureData",
-        "init_args": {
-            "source": {"class_path": "dejavu_lightning.data.Scenes", "init_args": {"num_images": 300}},
-            "per_class": 4,
-            "held_out_per_class": 3,
-            "min_crop_side": 6,
-            "batch_size": 20,
-        },
-    },
-    "memorization": {
-        "test": {"class_path": "dejavu_lightning.memorization.LabelInference", "init_args": {"k": 5}},
-        "every_n_epochs": 1,
-    },
-}
-
-
-@pytest.fixture
-def config(tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY))
-    return path
-
-
-def run(script, *arguments, cwd=ROOT, code=0):
-    command = [sys.executable, *([ROOT / script] if script.endswith(".py") else ["-m", script]), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
-    return done
-
-
-def history(folder):
-    with (folder / "memorization" / "history.csv").open() as file:
-        return list(csv.DictReader(file))
+from tests.commands import ROOT, history, run
 
 
 def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_path):

@@ -8,8 +8,8 @@ import yaml
 from lightning.pytorch import Callback
 
 from dejavu_lightning.data import ImageFolder, PictureData, RandomViews
+from tests.commands import TINY, history, run
 from tests.models import PLAIN, tiny_data, tiny_trainer, tiny_vicreg
-from tests.test_commands import TINY, history, run
 from tests.test_imagefolder import write_folder
 
 PLAIN_VIEWS = {"flip": 0.0, "jitter": 0.0, "grayscale": 0.0, **PLAIN}

@@ -11,9 +11,9 @@ import yaml
 from dejavu_lightning.callbacks import RandomState
 
 from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, ModuleEncoder, measure
+from tests.commands import ROOT, TINY
 from tests.models import HostModule, Pairs
 from tests.processes import run_processes
-from tests.test_commands import ROOT, TINY
 
 
 def measured(batch_size):

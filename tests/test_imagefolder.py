@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from dejavu_lightning.data import ImageFolder, PictureData, Scenes
-from tests.test_commands import ROOT, TINY
+from tests.commands import ROOT, TINY
 from tests.test_decode import oriented
 from tests.test_voc import xml
 

@@ -10,15 +10,9 @@ from lightning.pytorch import Callback
 from dejavu_lightning.cli.fit import fit
 from dejavu_lightning.data import RandomViews
 from dejavu_lightning.methods import BYOL, DINO, BarlowTwins, OptimizerConfig, SimCLR, Supervised, VICReg
-from tests.models import PLAIN, tiny_data, tiny_trainer
+from tests.models import PLAIN, TINY_NETWORK, tiny_data, tiny_trainer
 
-COMMON = {
-    "backbone": "small_resnet",
-    "backbone_options": {"widths": (8, 8)},
-    "projector_widths": (16, 8),
-    "image_size": 32,
-    "optimizer": OptimizerConfig("adamw", base_lr=0.05, warmup_epochs=0),
-}
+COMMON = {**TINY_NETWORK, "projector_widths": (16, 8)}
 METHODS = {
     "vicreg": (VICReg, {}),
     "barlow_twins": (BarlowTwins, {}),
@@ -302,7 +296,7 @@ def test_an_unknown_method_is_told_what_there_is():
     from dejavu_lightning import methods
 
     with pytest.raises(AttributeError, match="no method 'VICRge'; did you mean VICReg"):
-        methods.VICRge  # noqa: B018
+        _ = methods.VICRge
 
 
 @pytest.mark.parametrize("form", ["--model VICRge", "--model=VICRge", "--model.class_path VICRge", "file"])

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.test_commands import ROOT
+from tests.commands import ROOT
 
 
 @pytest.mark.slow

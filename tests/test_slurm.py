@@ -15,8 +15,8 @@ from lightning.pytorch import Callback
 
 from dejavu_lightning.cli.fit import _requeued_from
 from dejavu_lightning.data.loader import TrainingLoader
+from tests.commands import ROOT, TINY, history, run
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
-from tests.test_commands import ROOT, TINY, history, run
 
 SLURM = {
     "SLURM_JOB_ID": "77",

@@ -11,10 +11,9 @@ from torch import nn
 
 from dejavu_lightning.memorization import ModuleEncoder
 from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, UtilitySets, measure_utility
+from tests.commands import run
 from tests.models import HostModule, Pairs, tiny_data, tiny_trainer, tiny_vicreg
 from tests.processes import run_processes
-from tests.test_commands import ROOT, TINY, run  # noqa: F401
-from tests.test_commands import config as config
 
 
 def test_neighbours_by_hand():
