@@ -50,8 +50,9 @@ class EpochCheckpoint(ModelCheckpoint):
         """Save on schedule, or renew ``last.ckpt`` where the schedule is far."""
         super().on_train_epoch_end(trainer, pl_module)
         scheduled = (trainer.current_epoch + 1) % self.cadence == 0
-        overdue = time.monotonic() - self._renewed > self.seconds
-        if not scheduled and trainer.strategy.broadcast(overdue):  # the first rank's clock decides
+        # The first rank's clock decides.
+        overdue = trainer.strategy.broadcast(time.monotonic() - self._renewed > self.seconds)
+        if overdue and not scheduled:
             trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
         if scheduled or overdue:
             self._renewed = time.monotonic()

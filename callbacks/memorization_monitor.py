@@ -86,7 +86,7 @@ class MemorizationMonitor(Curve):
         if self._active.trained_on is not None:
             for logger in trainer.loggers:
                 logger.log_hyperparams(self._active.trained_on.state())
-        sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public images"  # type: ignore[arg-type]
+        sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public images"
         rank_zero_info(f"{self.name}: {sizes}; {self._active.excluded} without background left out")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

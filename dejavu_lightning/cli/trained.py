@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import yaml
@@ -16,25 +16,33 @@ from dejavu_lightning.memorization.references import load_checkpoint
 from dejavu_lightning.utility import UtilitySets
 
 
+class MeasuredData(Protocol):
+    """A datamodule that offers the pictures of both kinds of measurement."""
+
+    def memorization_sets(self) -> MemorizationSets: ...
+
+    def utility_sets(self) -> UtilitySets: ...
+
+
 class TrainedModel(NamedTuple):
     """A model as its run left it: what it was, what it was trained on, how it was measured."""
 
     file: Path
     checkpoint: dict[str, Any]
     encoder: ModuleEncoder
-    data: LightningDataModule
+    data: MeasuredData
     monitor: MemorizationMonitor
 
     def sets(self) -> MemorizationSets:
         """The attacked and public sets, those of the run's own measurements."""
-        sets: MemorizationSets = self.data.memorization_sets()  # type: ignore[attr-defined]
+        sets = self.data.memorization_sets()
         self._check(sets.trained_on)
         monitor = self.monitor
         return sets.subsample(monitor.max_records, monitor.max_public, monitor.seed)
 
     def utility_sets(self) -> UtilitySets:
         """The pictures that probes learn from and are tested on."""
-        sets: UtilitySets = self.data.utility_sets()  # type: ignore[attr-defined]
+        sets = self.data.utility_sets()
         self._check(sets.trained_on)
         return sets
 

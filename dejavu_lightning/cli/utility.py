@@ -42,7 +42,7 @@ def utility(arguments: list[str]) -> None:
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )
-    counts = f"{len(sets.train)} pictures to learn from, {len(sets.validation)} to test on"  # type: ignore[arg-type]
+    counts = f"{len(sets.train)} pictures to learn from, {len(sets.validation)} to test on"
     print_values(metrics, options.checkpoint, counts)
     if options.output:
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)

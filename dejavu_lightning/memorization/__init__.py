@@ -7,7 +7,7 @@ from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.references import Checkpoint, HeldOut, Reference
-from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets, SplitRecord
+from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets, Samples, ShownSamples, SplitRecord
 
 __all__ = [
     "Checkpoint",
@@ -21,6 +21,8 @@ __all__ = [
     "ModuleEncoder",
     "Records",
     "Reference",
+    "Samples",
+    "ShownSamples",
     "SplitRecord",
     "compare",
     "measure",

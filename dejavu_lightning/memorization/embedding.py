@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dejavu_lightning.distributed import gathered, world
 from dejavu_lightning.memorization.encoders import Encoder
+from dejavu_lightning.memorization.sets import Samples
 
 
 class Embedded(NamedTuple):
@@ -27,7 +28,7 @@ class Embedded(NamedTuple):
     labels: Tensor
 
 
-def embed(encoder: Encoder, dataset: Dataset[Any], role: str, batch_size: int, num_workers: int) -> Embedded:
+def embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_workers: int) -> Embedded:
     """Embed every sample once; process r of W takes batches r, r + W, ...
 
     The last batch is padded to full size, because kernels may round differently for other shapes.
@@ -38,7 +39,7 @@ def embed(encoder: Encoder, dataset: Dataset[Any], role: str, batch_size: int, n
     Raises:
         ValueError: the dataset is empty, an id repeats, or an embedding is not finite or not (B, D).
     """
-    count = len(dataset)  # type: ignore[arg-type]
+    count = len(dataset)
     if count == 0:
         raise ValueError(f"the {role} set is empty: nothing can be measured")
     rank, processes = world()
@@ -48,8 +49,12 @@ def embed(encoder: Encoder, dataset: Dataset[Any], role: str, batch_size: int, n
     labels: list[int] = []
     parts: list[Tensor] = []
     problem = ""
-    loader = DataLoader(
-        dataset, batch_sampler=own, num_workers=num_workers, collate_fn=list, generator=torch.Generator()
+    loader: DataLoader[Any] = DataLoader(
+        cast(Dataset[Any], dataset),
+        batch_sampler=own,
+        num_workers=num_workers,
+        collate_fn=list,
+        generator=torch.Generator(),
     )
     for rows, samples in zip(own, loader, strict=True):
         read = [_read(sample, row, role) for sample, row in zip(samples, rows, strict=True)]

@@ -5,19 +5,16 @@ Background crop -> embedding -> k nearest public images -> majority label.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from dejavu_lightning.distributed import gathered
 from dejavu_lightning.memorization.embedding import embed
 from dejavu_lightning.memorization.encoders import Encoder
 from dejavu_lightning.memorization.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.records import Records
-from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.memorization.sets import MemorizationSets, Samples
 from dejavu_lightning.metrics.functional import label_votes, rank_labels, vote_confidence
 
 SHOWN_NEIGHBORS = 5
@@ -58,13 +55,13 @@ class LabelAttack:
 
     def __init__(self, test: LabelInference, encoder: Encoder, sets: MemorizationSets) -> None:
         self.test, self.encoder, self.sets = test, encoder, sets
-        public = len(sets.public)  # type: ignore[arg-type]
+        public = len(sets.public)
         if test.k > public:
             raise ValueError(f"k={test.k} exceeds the public set of {public} images; lower k or add public images")
         self.bank = embed(encoder, sets.public, "public", test.batch_size, test.num_workers)
         self._check_labels(self.bank.labels, self.bank.ids, "public")
 
-    def __call__(self, dataset: Dataset[Any], role: str) -> Records:
+    def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""
         queries = embed(self.encoder, dataset, role, self.test.batch_size, self.test.num_workers)
         self._check_labels(queries.labels, queries.ids, role)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,29 @@ class Exhibit(NamedTuple):
     class_name: str
 
 
+@runtime_checkable
+class Samples(Protocol):
+    """A map-style data set of known length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int) -> Any: ...
+
+
+@runtime_checkable
+class ShownSamples(Samples, Protocol):
+    """Samples that people can look at in a gallery."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """(N,)."""
+        ...
+
+    def exhibit(self, position: int) -> Exhibit:
+        """Sample ``position`` as people should see it."""
+        ...
+
+
 @dataclass(frozen=True)
 class MemorizationSets:
     """Everything a memorization test is run on.
@@ -63,11 +85,11 @@ class MemorizationSets:
         excluded: annotated pictures of the training split that leave no background to attack.
     """
 
-    attack: Dataset[Any]
-    public: Dataset[Any]
+    attack: Samples
+    public: Samples
     num_classes: int
-    unseen: Dataset[Any] | None = None
-    held_out: Dataset[Any] | None = None
+    unseen: Samples | None = None
+    held_out: Samples | None = None
     class_names: Sequence[str] | None = None
     trained_on: SplitRecord | None = None
     excluded: int = 0
@@ -83,10 +105,10 @@ class MemorizationSets:
         )
 
 
-class Subsample(Dataset[Any]):
+class Subsample:
     """Some samples of a dataset, in their order."""
 
-    def __init__(self, dataset: Dataset[Any], positions: NDArray[np.int64]) -> None:
+    def __init__(self, dataset: Samples, positions: NDArray[np.int64]) -> None:
         self.dataset, self.positions = dataset, positions
 
     def __len__(self) -> int:
@@ -95,20 +117,26 @@ class Subsample(Dataset[Any]):
     def __getitem__(self, position: int) -> Any:
         return self.dataset[int(self.positions[position])]
 
-    def __getattr__(self, name: str) -> Any:
-        """``ids`` and ``exhibit`` of the chosen samples, where the dataset has them."""
-        if name == "ids":
-            ids = self.dataset.ids  # type: ignore[attr-defined]
-            return [ids[position] for position in self.positions.tolist()]
-        if name == "exhibit":
-            exhibit = self.dataset.exhibit  # type: ignore[attr-defined]
-            return lambda position: exhibit(int(self.positions[position]))
-        raise AttributeError(name)
+
+class ShownSubsample(Subsample):
+    """Some samples of a dataset that can show them."""
+
+    dataset: ShownSamples
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,) of the chosen samples."""
+        ids = self.dataset.ids
+        return [ids[position] for position in self.positions.tolist()]
+
+    def exhibit(self, position: int) -> Exhibit:
+        """Chosen sample ``position`` as people should see it."""
+        return self.dataset.exhibit(int(self.positions[position]))
 
 
-def subsample(dataset: Dataset[Any], role: str, limit: int | None, seed: int) -> Dataset[Any]:
+def subsample(dataset: Samples, role: str, limit: int | None, seed: int) -> Samples:
     """A class-balanced random part of at most ``limit`` samples, in their order; ``role`` is for errors."""
-    if limit is None or limit >= len(dataset):  # type: ignore[arg-type]
+    if limit is None or limit >= len(dataset):
         return dataset
     found = getattr(dataset, "labels", getattr(dataset, "targets", None))
     if found is None:
@@ -118,5 +146,5 @@ def subsample(dataset: Dataset[Any], role: str, limit: int | None, seed: int) ->
     by_class = order[np.argsort(labels[order], kind="stable")]
     _, starts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
     turn = np.arange(len(labels)) - np.repeat(starts, counts)  # a record's place within its class
-    chosen = by_class[np.argsort(turn, kind="stable")[:limit]]
-    return Subsample(dataset, np.sort(chosen))
+    chosen = np.sort(by_class[np.argsort(turn, kind="stable")[:limit]])
+    return ShownSubsample(dataset, chosen) if isinstance(dataset, ShownSamples) else Subsample(dataset, chosen)

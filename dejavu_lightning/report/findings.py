@@ -9,11 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from torch.utils.data import Dataset
 
 from dejavu_lightning.memorization.compare import OUTCOMES
 from dejavu_lightning.memorization.measure import Measurement
-from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets
+from dejavu_lightning.memorization.sets import MemorizationSets, ShownSamples
 from dejavu_lightning.report.curve import draw_curve
 from dejavu_lightning.report.gallery import GalleryRow, Shown, draw_gallery
 from dejavu_lightning.report.partition import draw_partition
@@ -67,21 +66,22 @@ def most_memorized(measurement: Measurement, count: int) -> list[dict[str, Any]]
 
 def gallery_rows(measurement: Measurement, sets: MemorizationSets, count: int = GALLERY_RECORDS) -> list[GalleryRow]:
     """Pictures of the most memorized records; none where the datasets cannot show their samples."""
-    if not (hasattr(sets.attack, "exhibit") and hasattr(sets.public, "exhibit")):
+    attacked, bank = sets.attack, sets.public
+    if not (isinstance(attacked, ShownSamples) and isinstance(bank, ShownSamples)):
         return []
     rows = most_memorized(measurement, count)
-    attack = _positions(sets.attack, {row["id"] for row in rows})
+    attack = _positions(attacked, {row["id"] for row in rows})
     shown = {i for row in rows for role in ("target", "reference") for i in row.get(f"{role}_neighbors") or []}
-    public = _positions(sets.public, shown)
+    public = _positions(bank, shown)
 
     def neighbors(row: Mapping[str, Any], role: str) -> list[Shown]:
         found = (row.get(f"{role}_neighbors") or [])[:GALLERY_NEIGHBORS]
-        exhibits = [sets.public.exhibit(public[identifier]) for identifier in found]  # type: ignore[attr-defined]
+        exhibits = [bank.exhibit(public[identifier]) for identifier in found]
         return [Shown(exhibit.image, exhibit.class_name) for exhibit in exhibits]
 
     gallery = []
     for row in rows:
-        exhibit: Exhibit = sets.attack.exhibit(attack[row["id"]])  # type: ignore[attr-defined]
+        exhibit = attacked.exhibit(attack[row["id"]])
         gallery.append(
             GalleryRow(
                 identifier=row["id"],
@@ -95,9 +95,8 @@ def gallery_rows(measurement: Measurement, sets: MemorizationSets, count: int = 
     return gallery
 
 
-def _positions(dataset: Dataset[Any], wanted: set[str]) -> dict[str, int]:
-    ids: Sequence[str] = dataset.ids  # type: ignore[attr-defined]
-    return {identifier: position for position, identifier in enumerate(ids) if identifier in wanted}
+def _positions(dataset: ShownSamples, wanted: set[str]) -> dict[str, int]:
+    return {identifier: position for position, identifier in enumerate(dataset.ids) if identifier in wanted}
 
 
 def _as_target(table: pa.Table) -> pa.Table:

@@ -60,7 +60,7 @@ class LinearProbe:
                 for rows in torch.split(shuffled, batch):
                     optimizer.zero_grad()
                     scores = nn.functional.linear(features[rows], weight, bias)
-                    nn.functional.cross_entropy(scores, labels[rows]).backward()  # type: ignore[no-untyped-call]
+                    torch.autograd.backward(nn.functional.cross_entropy(scores, labels[rows]))
                     optimizer.step()
                 schedule.step()
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from torch.utils.data import Dataset
-
-from dejavu_lightning.memorization.sets import SplitRecord, subsample
+from dejavu_lightning.memorization.sets import Samples, SplitRecord, subsample
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,8 @@ class UtilitySets:
         trained_on: the encoder's split and the partition's fingerprint.
     """
 
-    train: Dataset[Any]
-    validation: Dataset[Any]
+    train: Samples
+    validation: Samples
     num_classes: int
     trained_on: SplitRecord | None = None
 
