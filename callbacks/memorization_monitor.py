@@ -9,6 +9,7 @@ from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics,
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from dejavu_lightning.memorization.attack import MemorizationTest
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure
@@ -29,7 +30,8 @@ class MemorizationMonitor(Curve):
         every_n_epochs: measure whenever this many more epochs are complete. A measurement costs about as much
             as an epoch; shorter trainings deserve a finer curve.
         encode: how images become embeddings: None for the module's ``encode(images)``, a dotted attribute
-            path such as "backbone", or a function ``(module, images) -> embeddings``.
+            path such as "backbone", or a function ``(module, images) -> embeddings``. Tests that encode more
+            than images say themselves how.
         sets: the attacked records and the public set; the datamodule's ``memorization_sets()`` if not given.
         max_records: attack at most so many records of each set, a class-balanced seeded sample.
         max_public: likewise for the public set.
@@ -46,7 +48,7 @@ class MemorizationMonitor(Curve):
 
     def __init__(
         self,
-        test: LabelInference | None = None,
+        test: MemorizationTest | None = None,
         reference: Reference | None = None,
         every_n_epochs: int = 50,
         encode: EncodeSpec = None,
@@ -66,7 +68,8 @@ class MemorizationMonitor(Curve):
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{argument} must be at least 1, got {value}")
-        self.test, self.reference = test or LabelInference(), reference or HeldOut()
+        self.test: MemorizationTest = test or LabelInference()
+        self.reference = reference or HeldOut()
         self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
         self.figures = figures
@@ -81,12 +84,12 @@ class MemorizationMonitor(Curve):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""
         self._active = self._find_sets(trainer).subsample(self.max_records, self.max_public, self.seed)
-        ModuleEncoder(pl_module, self.encode)  # a misspelt encode= should not wait for the first measurement
+        self.test.check(ModuleEncoder(pl_module, self.encode))
         self.reference.check(self._active, self._schedule(trainer))
         if self._active.trained_on is not None:
             for logger in trainer.loggers:
                 logger.log_hyperparams(self._active.trained_on.state())
-        sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public images"
+        sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         rank_zero_info(f"{self.name}: {sizes}; {self._active.excluded} without background left out")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -100,7 +103,7 @@ class MemorizationMonitor(Curve):
         if completed % self.every_n_epochs == 0 and not self.measured(completed):
             metrics = self._measure(trainer, pl_module, completed).metrics
             for key, value in metrics.items():
-                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == "score")
+                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.test.headline)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""
@@ -111,7 +114,7 @@ class MemorizationMonitor(Curve):
                 draw_curves(self.history, self.output(trainer))
             if self.figures and self._latest is not None and self._active is not None:
                 draw_most_memorized(self._latest, self._active, self.output(trainer))
-            publish_summary(trainer.loggers, self.name, self.history, self.output(trainer))
+            publish_summary(trainer.loggers, self.name, self.test.headline, self.history, self.output(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets and the latest records."""

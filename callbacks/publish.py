@@ -30,9 +30,11 @@ def publish_figures(loggers: Iterable[Any], name: str, figures: Mapping[str, Pat
             logger.log_image(f"{name}/{figure}", [str(path)])
 
 
-def publish_summary(loggers: Iterable[Any], name: str, history: Sequence[Mapping[str, float]], folder: Path) -> None:
-    """Log the final record table and, to the run summary, the highest score and its epoch, to W&B."""
-    best = max(history, key=lambda row: row["score"])
+def publish_summary(
+    loggers: Iterable[Any], name: str, headline: str, history: Sequence[Mapping[str, float]], folder: Path
+) -> None:
+    """Log the final record table and, to the run summary, the highest headline metric and its epoch, to W&B."""
+    best = max(history, key=lambda row: row[headline])
     final = folder / f"epoch={int(history[-1]['epoch']):04d}"
     tables = [final / "comparison.parquet", final / "target.parquet"]
     table = pq.read_table(next(path for path in tables if path.is_file()))
@@ -41,9 +43,9 @@ def publish_summary(loggers: Iterable[Any], name: str, history: Sequence[Mapping
         logger.log_table(f"{name}/records", columns=table.column_names, data=rows)
         logger.experiment.summary.update(
             {
-                f"{name}/final_score": history[-1]["score"],
-                f"{name}/highest_score": best["score"],
-                f"{name}/highest_score_epoch": best["epoch"],
+                f"{name}/final_{headline}": history[-1][headline],
+                f"{name}/highest_{headline}": best[headline],
+                f"{name}/highest_{headline}_epoch": best["epoch"],
             }
         )
 

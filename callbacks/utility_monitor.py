@@ -74,7 +74,7 @@ class UtilityMonitor(Curve):
                 )
             found = offer()
         self._active = found.subsample(self.max_train, self.max_validation, self.seed)
-        ModuleEncoder(pl_module, self.encode)
+        ModuleEncoder(pl_module, self.encode).resolve()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""

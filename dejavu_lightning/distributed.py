@@ -38,6 +38,20 @@ def gather_batch(local: Tensor) -> Tensor:
     return torch.cat(all_gather(local))  # type: ignore[no-untyped-call]
 
 
+def gather_rows(local: Tensor) -> tuple[Tensor, int]:
+    """:func:`gather_batch` of ranks that hold different numbers of rows, and where this rank's rows begin."""
+    rank, processes = world()
+    if processes == 1:
+        return local, 0
+    own = torch.tensor([len(local)], device=local.device)
+    every = [torch.empty_like(own) for _ in range(processes)]
+    dist.all_gather(every, own)
+    counts = [int(count) for count in torch.cat(every).tolist()]
+    padded = torch.nn.functional.pad(local, (0, 0) * (local.ndim - 1) + (0, max(counts) - len(local)))
+    shares = torch.split(gather_batch(padded), max(counts))
+    return torch.cat([share[:count] for share, count in zip(shares, counts, strict=True)]), sum(counts[:rank])
+
+
 @torch.no_grad()
 def mean_over_ranks(local: Tensor) -> Tensor:
     """Average a tensor over all ranks, without gradient; every rank gets the same."""

@@ -14,9 +14,10 @@ ALLOWED = {
     "memorization": {"distributed", "metrics"},
     "utility": {"distributed", "memorization"},
     "data": {"memorization", "utility"},
+    "annotation": {"data"},
     "report": {"memorization", "metrics"},
     "callbacks": {"distributed", "memorization", "metrics", "report", "utility"},
-    "cli": {"callbacks", "data", "memorization", "methods", "metrics", "report", "utility"},
+    "cli": {"annotation", "callbacks", "data", "memorization", "methods", "metrics", "report", "utility"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -162,7 +162,7 @@ def test_the_reference_of_each_epoch_is_taken_from_a_directory(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encode": None}, r"HostModule has no 'encode' to encode images with .* pass encode= a dotted attribute path"),
+        ({"encode": None}, r"HostModule has no 'encode' to encode with .* a dotted attribute path of it"),
         ({"encode": "backbonne"}, "has no 'backbonne'"),
         ({"sets": None}, r"found no data: pass sets=MemorizationSets"),
         ({"sets": host_sets(unseen=None)}, "HeldOut.* needs 'unseen'"),

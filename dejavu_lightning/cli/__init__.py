@@ -1,4 +1,4 @@
-"""Commands: fit and pair train, memorization and utility evaluate."""
+"""Commands: fit and pair train, memorization and utility evaluate, annotate prepares data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 
 def main(
-    arguments: Sequence[str] | None = None, commands: Sequence[str] = ("fit", "pair", "memorization", "utility")
+    arguments: Sequence[str] | None = None,
+    commands: Sequence[str] = ("fit", "pair", "memorization", "utility", "annotate"),
 ) -> None:
     """Run one command.
 
@@ -35,6 +36,7 @@ SUMMARY = {
     "pair": "train the reference on split B, then the target on split A, and compare them",
     "memorization": "compare two checkpoints",
     "utility": "probe the features of a checkpoint",
+    "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }
 
 
@@ -51,9 +53,13 @@ def _find(command: str) -> Callable[[list[str]], None]:
         from dejavu_lightning.cli.memorization import memorization
 
         return memorization
-    from dejavu_lightning.cli.utility import utility
+    if command == "utility":
+        from dejavu_lightning.cli.utility import utility
 
-    return utility
+        return utility
+    from dejavu_lightning.cli.annotate import annotate
+
+    return annotate
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from dejavu_lightning.memorization import Checkpoint, MemorizationSets, symmetri
 from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.references import completed_epochs
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
-from dejavu_lightning.report.table import print_table
+from dejavu_lightning.report.table import print_sample_gaps, print_table
 
 
 def compare_checkpoints(
@@ -54,8 +54,11 @@ def memorization(arguments: list[str]) -> None:
     if options.symmetric:
         exchanged, _ = compare_checkpoints(reference, target, **keywords)
         average = symmetric_average(found.comparison, exchanged.comparison)
-        metrics |= {f"symmetric_{name}": average[name] for name in ("score", "score_low", "score_high")}
+        for metric in target.monitor.test.controls.values():
+            metrics |= {f"symmetric_{metric}{end}": average[f"{metric}{end}"] for end in ("", "_low", "_high")}
     print_table(metrics, f"{options.target} against {options.reference}")
+    if found.comparison.sample_gaps is not None:
+        print_sample_gaps(found.comparison.sample_gaps.to_pylist())
     if output is not None:
         _write(output, metrics, found, sets, target, options.as_dict())
 
@@ -76,6 +79,7 @@ def _write(
     figures = draw_curves(history if same else [row], output) | draw_most_memorized(found, sets, output)
     facts = {
         "metrics": metrics,
+        "sample_gaps": found.comparison.sample_gaps.to_pylist() if found.comparison.sample_gaps is not None else [],
         "settings": found.comparison.settings,
         "options": options,
         "command": shlex.join(sys.argv),

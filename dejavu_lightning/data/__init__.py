@@ -1,17 +1,21 @@
 """Pictures, their splits, and what the tests show of them."""
 
+from dejavu_lightning.data.caption_data import CaptionData
 from dejavu_lightning.data.coco import CocoInstances
 from dejavu_lightning.data.crops import background_crop, background_crops, corner_crop, corner_crops
 from dejavu_lightning.data.datamodule import PictureData
 from dejavu_lightning.data.imagefolder import ImageFolder
+from dejavu_lightning.data.object_scenes import ObjectScenes
 from dejavu_lightning.data.scenes import Scenes
 from dejavu_lightning.data.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.views import RandomViews
 from dejavu_lightning.data.voc import VocFolder
 
 __all__ = [
+    "CaptionData",
     "CocoInstances",
     "ImageFolder",
+    "ObjectScenes",
     "PictureData",
     "RandomViews",
     "Scenes",

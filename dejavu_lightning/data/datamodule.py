@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -16,13 +14,14 @@ from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
 from dejavu_lightning.data.loader import TrainingLoader
 from dejavu_lightning.data.pictures import LabelledPictures, TrainingPictures
 from dejavu_lightning.data.source import Source
-from dejavu_lightning.data.splits import TRAINING_SPLITS, SplitManifest, partition_per_class
+from dejavu_lightning.data.split_module import SplitDataModule
+from dejavu_lightning.data.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.views import RandomViews
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.utility.sets import UtilitySets
 
 
-class PictureData(LightningDataModule):
+class PictureData(SplitDataModule):
     """Trains on split A or B of a source and offers the attack, public and held-out sets.
 
     Training batches hold ``views``, a list of normalised (B, 3, image_size, image_size), besides what
@@ -78,9 +77,7 @@ class PictureData(LightningDataModule):
         pin_memory: bool = False,
         persistent_workers: bool = True,
     ) -> None:
-        super().__init__()
-        if train_on not in TRAINING_SPLITS:
-            raise ValueError(f"train_on must be one of {list(TRAINING_SPLITS)}, got {train_on!r}")
+        super().__init__(train_on, batch_size)
         if num_classes is not None and len(source.class_names) != num_classes:
             raise ValueError(
                 f"{type(source).__name__} has {len(source.class_names)} classes, num_classes={num_classes} are asked "
@@ -95,8 +92,7 @@ class PictureData(LightningDataModule):
             )
         self.views = nn.ModuleList(given)
         self.resolutions = _checked_resolutions(resolutions or {})
-        self.seed = torch.initial_seed() % 2**31  # the same on every rank
-        self.source, self.train_on, self.image_size, self.batch_size = source, train_on, image_size, batch_size
+        self.source, self.image_size = source, image_size
         self.min_crop_side, self.storage_size = min_crop_side, storage_size or image_size
         largest = max([image_size, *self.resolutions.values()])
         if self.storage_size < largest:
@@ -148,7 +144,7 @@ class PictureData(LightningDataModule):
         pictures = TrainingPictures(
             self.source, self._indices[self.train_on] + self._indices["shared"], self.storage_size
         )
-        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        ranks, rank = self.ranks
         if len(pictures) < self.batch_size * ranks:
             raise ValueError(
                 f"batch_size={self.batch_size} on {ranks} devices exceeds the {len(pictures)} pictures of split "
@@ -160,8 +156,8 @@ class PictureData(LightningDataModule):
             ranks=ranks,
             rank=rank,
             seed=self.seed,
-            epoch=self._epoch,
-            processed=self._processed_batches,
+            epoch=self.epoch,
+            processed=self.processed_batches,
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
             persistent_workers=self.persistent_workers,
@@ -180,7 +176,7 @@ class PictureData(LightningDataModule):
 
     def current_resolution(self) -> int:
         """Side in pixels of the full-size views in this epoch."""
-        reached = [start for start in self.resolutions if start <= self._epoch()]
+        reached = [start for start in self.resolutions if start <= self.epoch()]
         return self.resolutions[max(reached)] if reached else self.image_size
 
     def utility_sets(self) -> UtilitySets:
@@ -192,52 +188,23 @@ class PictureData(LightningDataModule):
             train=self._labelled(self._indices["public"]),
             validation=self._labelled(validation),
             num_classes=len(self.source.class_names),
+            class_names=list(self.source.class_names),
             trained_on=self.record,
         )
 
     def memorization_sets(self) -> MemorizationSets:
         """Background crops of the own, the other and no training split, and whole public pictures."""
-        other = TRAINING_SPLITS[1 - TRAINING_SPLITS.index(self.train_on)]
         attack, excluded = self._background(self.train_on)
         return MemorizationSets(
             attack=attack,
             public=self._labelled(self._indices["public"]),
             num_classes=len(self.source.class_names),
-            unseen=self._background(other)[0],
+            unseen=self._background(self.other_split)[0],
             held_out=self._background("held_out")[0] if self._indices["held_out"] else None,
             class_names=list(self.source.class_names),
             trained_on=self.record,
             excluded=excluded,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the training split, the partition's fingerprint, how an epoch is being cut up."""
-        within = self.trainer is not None and 0 < self._processed_batches() < self.trainer.num_training_batches
-        return {**self.record.state(), "global_batch": self._global_batch(), "within_epoch": bool(within)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse to resume on other data than the checkpoint was trained on."""
-        given = {key: state_dict.get(key) for key in self.record.state()}
-        if given != self.record.state():
-            raise ValueError(f"the checkpoint was trained on {given}, this run trains on {self.record.state()}")
-        before = state_dict.get("global_batch")
-        if state_dict.get("within_epoch") and before != self._global_batch():
-            raise ValueError(
-                f"the checkpoint was saved within an epoch with a global batch of {before}, now it is "
-                f"{self._global_batch()}: which pictures this epoch has shown cannot be told. Keep batch_size * devices"
-            )
-
-    def _epoch(self) -> int:
-        return self.trainer.current_epoch if self.trainer else 0
-
-    def _processed_batches(self) -> int:
-        if self.trainer is None:
-            return 0
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return int(progress.processed)
-
-    def _global_batch(self) -> int:
-        return self.batch_size * (self.trainer.world_size if self.trainer else 1)
 
     def _labelled(self, indices: Sequence[int], crops: Any = None) -> LabelledPictures:
         return LabelledPictures(self.source, indices, self.image_size, self.mean, self.std, crops)

@@ -18,7 +18,6 @@ from torch import Tensor
 from dejavu_lightning.memorization.sets import SplitRecord
 
 SPLITS = ("A", "B", "shared", "public", "held_out", "validation")
-TRAINING_SPLITS = ("A", "B")
 
 
 @dataclass(frozen=True)

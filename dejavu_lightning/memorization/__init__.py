@@ -1,15 +1,19 @@
 """The déjà vu tests: any encoder to records, any reference to comparable records, one comparison."""
 
+from dejavu_lightning.memorization.attack import Attack, MemorizationTest
 from dejavu_lightning.memorization.compare import Comparison, compare, symmetric_average
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.neighbors import nearest_neighbors
+from dejavu_lightning.memorization.object_retrieval import ObjectRetrieval
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.references import Checkpoint, HeldOut, Reference
+from dejavu_lightning.memorization.sample_gaps import sample_gaps
 from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets, Samples, ShownSamples, SplitRecord
 
 __all__ = [
+    "Attack",
     "Checkpoint",
     "Comparison",
     "Encoder",
@@ -18,7 +22,9 @@ __all__ = [
     "LabelInference",
     "Measurement",
     "MemorizationSets",
+    "MemorizationTest",
     "ModuleEncoder",
+    "ObjectRetrieval",
     "Records",
     "Reference",
     "Samples",
@@ -27,5 +33,6 @@ __all__ = [
     "compare",
     "measure",
     "nearest_neighbors",
+    "sample_gaps",
     "symmetric_average",
 ]

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import torch
-from numpy.typing import NDArray
 
 from dejavu_lightning.memorization import statistics
+from dejavu_lightning.memorization.label_findings import label_findings
+from dejavu_lightning.memorization.object_findings import object_findings
 from dejavu_lightning.memorization.records import Records
-from dejavu_lightning.metrics.functional import dejavu_score, kept_records, most_confident, partition
+from dejavu_lightning.memorization.statistics import Floats
 
-FRACTIONS = {"score": 1.0, "score@20": 0.2, "score@5": 0.05}
-OUTCOMES = ("memorized", "correlated", "misrepresented", "unassociated")
-
-Floats = statistics.Floats
-Statistic = Callable[[statistics.Counts, statistics.Counts], Floats]
+FINDINGS = {"label_inference": label_findings, "object_retrieval": object_findings}
 
 
 @dataclass(frozen=True)
@@ -29,14 +22,16 @@ class Comparison:
 
     ``metrics`` maps each name of the table in docs/metrics.md to its value, and ``<name>_low``,
     ``<name>_high`` to the ends of its 95% interval. ``table`` has a row per record with both models'
-    predictions and the ``outcome``; None where the two models were attacked on different records.
-    ``replicates`` holds the bootstrap values (R,) behind the intervals.
+    answers and what came of it; None where the two models were attacked on different records.
+    ``replicates`` holds the bootstrap values (R,) behind the intervals. ``sample_gaps``: see
+    :func:`~dejavu_lightning.memorization.sample_gaps.sample_gaps`; None where there are none.
     """
 
     metrics: dict[str, float]
     table: pa.Table | None
     replicates: dict[str, Floats]
     settings: dict[str, Any]
+    sample_gaps: pa.Table | None = None
 
 
 def compare(target: Records, reference: Records, *, paired: bool = True, seed: int = 0) -> Comparison:
@@ -66,16 +61,12 @@ def compare(target: Records, reference: Records, *, paired: bool = True, seed: i
             f"target and reference were attacked on different records: {len(lost)} ids only in the target's "
             f"(such as {lost[:2]}), {len(extra)} only in the reference's (such as {extra[:2]})"
         )
-    values = _point_values(target, reference, paired)
-    replicates = _replicates(target, reference, paired, seed)
-    for name, replicate in replicates.items():
-        values[f"{name}_low"], values[f"{name}_high"] = statistics.interval(replicate)
-    if paired:
-        outcome = target.column("correct").double() - reference.column("correct").double()
-        mean, spread = statistics.subsample_spread(lambda rows: float(outcome[rows].mean()), len(target), seed)
-        values |= {"score_subsample_mean": mean, "score_subsample_std": spread}
-    values["records"] = float(len(target))
-    return Comparison(values, _joined(target, reference) if paired else None, replicates, target.settings)
+    found = FINDINGS[str(target.settings.get("test", "label_inference"))](target, reference, paired, seed)
+    metrics = dict(found.values)
+    for name, replicate in found.replicates.items():
+        metrics[f"{name}_low"], metrics[f"{name}_high"] = statistics.interval(replicate)
+    metrics["records"] = float(len(target))
+    return Comparison(metrics, found.table, found.replicates, target.settings, found.sample_gaps)
 
 
 def symmetric_average(first: Comparison, second: Comparison) -> dict[str, float]:
@@ -89,73 +80,3 @@ def symmetric_average(first: Comparison, second: Comparison) -> dict[str, float]
         low, high = statistics.interval((replicate + second.replicates[name]) / 2)
         average |= {f"{name}_low": low, f"{name}_high": high}
     return average
-
-
-def _point_values(target: Records, reference: Records, paired: bool) -> dict[str, float]:
-    own, other = target.column("correct"), reference.column("correct")
-    values: dict[str, float] = {}
-    for name, fraction in FRACTIONS.items():
-        if paired:
-            confidences = target.column("confidence"), reference.column("confidence")
-            score = dejavu_score(own, other, *confidences, fraction)
-        else:
-            score = _top_accuracy(target, fraction) - _top_accuracy(reference, fraction)
-        values[name] = float(score)
-    for role, records in (("target", target), ("reference", reference)):
-        values[f"{role}_accuracy"] = float(records.column("correct").double().mean())
-        values[f"{role}_top5_accuracy"] = float(records.column("correct_top5").double().mean())
-    if paired:
-        values |= {name: float(share) for name, share in zip(OUTCOMES, partition(own, other), strict=True)}
-    return values
-
-
-def _top_accuracy(records: Records, fraction: float) -> torch.Tensor:
-    return records.column("correct")[most_confident(records.column("confidence"), fraction)].double().mean()
-
-
-def _replicates(target: Records, reference: Records, paired: bool, seed: int) -> dict[str, Floats]:
-    def accuracy(records: Records, column: str, fraction: float) -> Callable[[statistics.Counts], Floats]:
-        values = records.column(column).double().numpy()
-        order = records.column("confidence").argsort(descending=True, stable=True).numpy()
-        keep = kept_records(fraction, len(records))
-        return lambda counts: statistics.mean_of_first(values, order, counts, keep)
-
-    def difference(fraction: float) -> Statistic:
-        own, other = accuracy(target, "correct", fraction), accuracy(reference, "correct", fraction)
-        return lambda counts, others: own(counts) - other(others)
-
-    def one(function: Callable[[statistics.Counts], Floats], of_target: bool) -> Statistic:
-        return lambda counts, others: function(counts if of_target else others)
-
-    named: dict[str, Statistic] = {name: difference(fraction) for name, fraction in FRACTIONS.items()}
-    for role, records in (("target", target), ("reference", reference)):
-        for name, column in (("accuracy", "correct"), ("top5_accuracy", "correct_top5")):
-            named[f"{role}_{name}"] = one(accuracy(records, column, 1.0), role == "target")
-    if paired:
-        own, other = target.column("correct").numpy(), reference.column("correct").numpy()
-        cells = (own & ~other, own & other, ~own & other, ~own & ~other)
-        for name, cell in zip(OUTCOMES, cells, strict=True):
-            named[name] = one(partial(_share, cell), True)
-
-    def every(counts: statistics.Counts, others: statistics.Counts) -> Floats:
-        return np.stack([statistic(counts, others) for statistic in named.values()], axis=1)
-
-    values = statistics.bootstrap(every, len(target), None if paired else len(reference), seed)
-    return dict(zip(named, values.T, strict=True))
-
-
-def _share(cell: NDArray[np.bool_], counts: statistics.Counts) -> Floats:
-    return np.asarray(counts @ cell.astype(np.float64) / len(cell))
-
-
-def _joined(target: Records, reference: Records) -> pa.Table:
-    own, other = target.column("correct"), reference.column("correct")
-    code = (~own).int() * 2 + (own == other).int()  # own only: 0, both: 1, other only: 2, neither: 3
-    columns: dict[str, Any] = {
-        "id": target.table["id"],
-        "label": target.table["label"],
-        "outcome": [OUTCOMES[index] for index in code.tolist()],
-    }
-    for role, records in (("target", target), ("reference", reference)):
-        columns |= {f"{role}_{name}": records.table[name] for name in ("predicted", "confidence", "neighbors")}
-    return pa.table(columns)

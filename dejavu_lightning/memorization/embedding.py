@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -19,22 +19,58 @@ class Embedded(NamedTuple):
     """Samples of one dataset in its order.
 
     ``rows`` (n,) positions in the dataset of the embeddings held by this process; ``embeddings`` (n, D)
-    float32; ``ids`` and ``labels`` (N,) of the whole dataset.
+    float32; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each sample besides its input.
     """
 
     rows: Tensor
     embeddings: Tensor
     ids: list[str]
-    labels: Tensor
+    facts: list[Any]
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, where the facts are labels."""
+        return torch.tensor(self.facts, dtype=torch.int64)
 
 
-def embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_workers: int) -> Embedded:
+class Reading(NamedTuple):
+    """One sample: what the encoder takes of it (a tensor or a string), its facts, its id."""
+
+    input: Any
+    facts: Any
+    identifier: str
+
+
+Read = Callable[[Any, int, str], Reading]
+
+
+def labelled_image(sample: Any, row: int, role: str) -> Reading:
+    """Sample ``row`` of a set of labelled images; its facts are the label."""
+    if isinstance(sample, Mapping):
+        return Reading(sample["image"], int(sample["label"]), str(sample.get("id", f"{role}/{row}")))
+    if isinstance(sample, Sequence) and len(sample) == 2:
+        return Reading(sample[0], int(sample[1]), f"{role}/{row}")
+    raise TypeError(
+        f"sample {row} of the {role} set is a {type(sample).__name__}; expected a mapping with 'image', 'label' "
+        "and 'id', or a tuple (image, label)"
+    )
+
+
+def embed(
+    encoder: Encoder,
+    dataset: Samples,
+    role: str,
+    batch_size: int,
+    num_workers: int,
+    read: Read = labelled_image,
+) -> Embedded:
     """Embed every sample once; process r of W takes batches r, r + W, ...
 
     The last batch is padded to full size, because kernels may round differently for other shapes.
 
     Args:
         role: what errors and made-up ids call the dataset.
+        read: takes a sample, its row and the role apart.
 
     Raises:
         ValueError: the dataset is empty, an id repeats, or an embedding is not finite or not (B, D).
@@ -46,7 +82,7 @@ def embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_wo
     batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
     own = batches[rank::processes]
     ids: list[str] = []
-    labels: list[int] = []
+    facts: list[Any] = []
     parts: list[Tensor] = []
     problem = ""
     loader: DataLoader[Any] = DataLoader(
@@ -57,12 +93,10 @@ def embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_wo
         generator=torch.Generator(),
     )
     for rows, samples in zip(own, loader, strict=True):
-        read = [_read(sample, row, role) for sample, row in zip(samples, rows, strict=True)]
-        ids += [identifier for _, _, identifier in read]
-        labels += [label for _, label, _ in read]
-        images = torch.stack([image for image, _, _ in read])
-        padding = images[-1:].expand(batch_size - len(images), *images.shape[1:])
-        output = encoder(torch.cat([images, padding]))
+        readings = [read(sample, row, role) for sample, row in zip(samples, rows, strict=True)]
+        ids += [reading.identifier for reading in readings]
+        facts += [reading.facts for reading in readings]
+        output = encoder(_padded([reading.input for reading in readings], batch_size))
         problem = problem or _flaw(output, ids[-len(rows) :], role)
         if problem:
             break
@@ -71,30 +105,27 @@ def embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_wo
     flaws = [flaw for flaw in gathered(problem) if flaw]
     if flaws:
         raise ValueError(flaws[0])
-    pieces = gathered((ids, labels))
-    all_ids, all_labels = [""] * count, torch.zeros(count, dtype=torch.int64)
-    for process, (its_ids, its_labels) in enumerate(pieces):
+    pieces = gathered((ids, facts))
+    all_ids, all_facts = [""] * count, [None] * count
+    for process, (its_ids, its_facts) in enumerate(pieces):
         its_rows = [row for batch in batches[process::processes] for row in batch]
-        all_labels[its_rows] = torch.tensor(its_labels, dtype=torch.int64)
-        for row, identifier in zip(its_rows, its_ids, strict=True):
-            all_ids[row] = identifier
+        for row, identifier, fact in zip(its_rows, its_ids, its_facts, strict=True):
+            all_ids[row], all_facts[row] = identifier, fact
     if len(set(all_ids)) != count:
         twice = sorted(identifier for identifier, times in Counter(all_ids).items() if times > 1)[:3]
         raise ValueError(f"the {role} set holds ids more than once, such as {twice}; the id is the only join key")
     own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
     embeddings = torch.cat(parts) if parts else torch.empty(0, 0)
-    return Embedded(own_rows, embeddings, all_ids, all_labels)
+    return Embedded(own_rows, embeddings, all_ids, all_facts)
 
 
-def _read(sample: Any, row: int, role: str) -> tuple[Tensor, int, str]:
-    if isinstance(sample, dict):
-        return sample["image"], int(sample["label"]), str(sample.get("id", f"{role}/{row}"))
-    if isinstance(sample, Sequence) and len(sample) == 2:
-        return sample[0], int(sample[1]), f"{role}/{row}"
-    raise TypeError(
-        f"sample {row} of the {role} set is a {type(sample).__name__}; expected a mapping with 'image', 'label' "
-        "and 'id', or a tuple (image, label)"
-    )
+def _padded(inputs: list[Any], size: int) -> Any:
+    """A tensor of ``size`` tensors, or a list of ``size`` others; the last is repeated."""
+    lacking = size - len(inputs)
+    if not isinstance(inputs[0], Tensor):
+        return inputs + inputs[-1:] * lacking
+    stacked = torch.stack(inputs)
+    return torch.cat([stacked, stacked[-1:].expand(lacking, *stacked.shape[1:])])
 
 
 def _flaw(output: Any, ids: Sequence[str], role: str) -> str:

@@ -1,11 +1,11 @@
-"""What the tests need of a model: images in, embeddings out, and the model left as it was."""
+"""What the tests need of a model: images or captions in, embeddings out, and the model left as it was."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -15,12 +15,12 @@ from torch.func import functional_call
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Maps images (B, ...) to embeddings (B, D). Any callable will do."""
+    """Maps a batch of B images (B, ...), or of B captions as a list, to embeddings (B, D). Any callable will do."""
 
-    def __call__(self, images: Tensor) -> Tensor: ...
+    def __call__(self, inputs: Any) -> Tensor: ...
 
 
-EncodeSpec = str | Callable[[nn.Module, Tensor], Tensor] | None
+EncodeSpec = str | Callable[[nn.Module, Any], Tensor] | None
 
 
 class ModuleEncoder:
@@ -29,28 +29,37 @@ class ModuleEncoder:
     Args:
         module: any ``nn.Module``, such as a LightningModule.
         encode: None for the module's own ``encode`` method; a dotted attribute path such as
-            ``"backbone"`` or ``"student.forward_features"``; or a function ``(module, images) -> embeddings``.
-
-    Raises:
-        ValueError: the module has no such attribute; the message names the three ways to say it.
+            ``"backbone"`` or ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
+        weights: other weights for the module, which itself keeps its own; see :meth:`with_weights`.
     """
 
-    def __init__(self, module: nn.Module, encode: EncodeSpec = None) -> None:
-        self.module, self.encode = module, encode
-        self._resolve()
+    def __init__(
+        self, module: nn.Module, encode: EncodeSpec = None, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.module, self.encode, self.weights = module, encode, weights
         floating = [p for p in module.parameters() if p.is_floating_point()]
         self.dtype = floating[0].dtype if floating else torch.float32
         self.device = floating[0].device if floating else torch.device("cpu")
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return self._resolve()(images.to(self.device, self.dtype))
+    def __call__(self, inputs: Any) -> Tensor:
+        if isinstance(inputs, Tensor):
+            inputs = inputs.to(self.device, self.dtype)
+        if self.weights is None:
+            return self.resolve()(inputs)
+        # Weights that are tied have an entry under each of their names.
+        found: Tensor = functional_call(_Encode(self), dict(self.weights), (inputs,), tie_weights=False)
+        return found
+
+    def using(self, encode: EncodeSpec) -> ModuleEncoder:
+        """The same module and weights, encoding in another way."""
+        return ModuleEncoder(self.module, encode, self.weights)
 
     def load(self, weights: Mapping[str, Tensor], origin: str) -> None:
         """Give the module these weights; arguments and errors as in :meth:`with_weights`."""
         self._check(weights, origin)
         self.module.load_state_dict(weights)
 
-    def with_weights(self, weights: Mapping[str, Tensor], origin: str) -> Encoder:
+    def with_weights(self, weights: Mapping[str, Tensor], origin: str) -> ModuleEncoder:
         """The same architecture with other weights; the module itself keeps its own.
 
         Args:
@@ -63,8 +72,31 @@ class ModuleEncoder:
         self._check(weights, origin)
         own = self.module.state_dict()
         placed = {f"module.{name}": value.to(own[name]) for name, value in weights.items() if isinstance(value, Tensor)}
-        # Weights that are tied have an entry under each of their names.
-        return lambda images: functional_call(_Encode(self), placed, (images,), tie_weights=False)
+        return ModuleEncoder(self.module, self.encode, placed)
+
+    def resolve(self) -> Callable[[Any], Tensor]:
+        """What ``encode`` stands for.
+
+        Raises:
+            ValueError: the module has no such attribute; the message names the three ways to say it.
+        """
+        if callable(self.encode):
+            function, module = self.encode, self.module
+            return lambda inputs: function(module, inputs)
+        path = self.encode or "encode"
+        try:
+            found: Callable[[Any], Tensor] = attrgetter(path)(self.module)
+        except AttributeError as error:
+            raise ValueError(
+                f"{type(self.module).__name__} has no {path!r} to encode with ({error}). Give it a method "
+                f"{path.rpartition('.')[2]}(inputs) -> embeddings, or say where it is: a dotted attribute path of it such as "
+                "'backbone', or a function (module, inputs) -> embeddings"
+            ) from None
+        if not callable(found):
+            raise ValueError(
+                f"encode={path!r} of {type(self.module).__name__} is a {type(found).__name__}, not callable"
+            )
+        return found
 
     def _check(self, weights: Mapping[str, Tensor], origin: str) -> None:
         own = self.module.state_dict()
@@ -88,25 +120,6 @@ class ModuleEncoder:
                 "backbone and projector settings that the checkpoint was trained with"
             )
 
-    def _resolve(self) -> Callable[[Tensor], Tensor]:
-        if callable(self.encode):
-            function, module = self.encode, self.module
-            return lambda images: function(module, images)
-        path = self.encode or "encode"
-        try:
-            found: Callable[[Tensor], Tensor] = attrgetter(path)(self.module)
-        except AttributeError as error:
-            raise ValueError(
-                f"{type(self.module).__name__} has no {path!r} to encode images with ({error}). Give it a method "
-                "encode(images) -> embeddings, or pass encode= a dotted attribute path such as 'backbone' or a "
-                "function (module, images) -> embeddings"
-            ) from None
-        if not callable(found):
-            raise ValueError(
-                f"encode={path!r} of {type(self.module).__name__} is a {type(found).__name__}, not callable"
-            )
-        return found
-
 
 class _Encode(nn.Module):
     """Gives an encoder the form that ``functional_call`` takes."""
@@ -115,8 +128,8 @@ class _Encode(nn.Module):
         super().__init__()
         self.module, self.encoder = encoder.module, encoder
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.encoder(images)
+    def forward(self, inputs: Any) -> Tensor:
+        return self.encoder.resolve()(inputs)
 
 
 @contextmanager

@@ -5,15 +5,18 @@ Background crop -> embedding -> k nearest public images -> majority label.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dejavu_lightning.distributed import gathered
+from dejavu_lightning.memorization.attack import Attack
 from dejavu_lightning.memorization.embedding import embed
-from dejavu_lightning.memorization.encoders import Encoder
-from dejavu_lightning.memorization.neighbors import nearest_neighbors
+from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.memorization.records import Records
+from dejavu_lightning.memorization.search import search
 from dejavu_lightning.memorization.sets import MemorizationSets, Samples
 from dejavu_lightning.metrics.functional import label_votes, rank_labels, vote_confidence
 
@@ -32,13 +35,20 @@ class LabelInference:
     """
 
     name = "label_inference"
+    headline = "score"
+    controls: ClassVar[Mapping[str, str]] = {"control": "score"}
 
     def __init__(self, k: int = 100, batch_size: int = 250, num_workers: int = 0) -> None:
         if k < 1 or batch_size < 1:
             raise ValueError(f"k and batch_size must be at least 1, got k={k}, batch_size={batch_size}")
         self.k, self.batch_size, self.num_workers = k, batch_size, num_workers
 
-    def prepare(self, encoder: Encoder, sets: MemorizationSets) -> LabelAttack:
+    def check(self, encoder: Encoder) -> None:
+        """Raise now what encoding would raise later."""
+        if isinstance(encoder, ModuleEncoder):
+            encoder.resolve()
+
+    def prepare(self, encoder: Encoder, sets: MemorizationSets) -> Attack:
         """Embed the public set once, ready to attack any number of datasets.
 
         Raises:
@@ -59,20 +69,16 @@ class LabelAttack:
         if test.k > public:
             raise ValueError(f"k={test.k} exceeds the public set of {public} images; lower k or add public images")
         self.bank = embed(encoder, sets.public, "public", test.batch_size, test.num_workers)
-        self._check_labels(self.bank.labels, self.bank.ids, "public")
+        self._labels = self.bank.labels
+        self._check_labels(self._labels, self.bank.ids, "public")
 
     def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""
         queries = embed(self.encoder, dataset, role, self.test.batch_size, self.test.num_workers)
-        self._check_labels(queries.labels, queries.ids, role)
-        known = set(queries.ids) & set(self.bank.ids)
-        if known:
-            raise ValueError(
-                f"{len(known)} ids are both in the {role} set and in the public set, such as {min(known)!r}: "
-                "a record would find itself; the sets must be disjoint"
-            )
-        neighbors = self._search(queries.rows, queries.embeddings, len(queries.ids))
-        labels = self.bank.labels[neighbors]
+        truth = queries.labels
+        self._check_labels(truth, queries.ids, role)
+        neighbors = search(queries, self.bank, self.test.k, role).indices
+        labels = self._labels[neighbors]
         ranked, confidence = [], []
         for start in range(0, len(labels), ROWS_AT_ONCE):
             part = labels[start : start + ROWS_AT_ONCE]
@@ -84,35 +90,16 @@ class LabelAttack:
         table = pa.table(
             {
                 "id": queries.ids,
-                "label": queries.labels.numpy(),
+                "label": truth.numpy(),
                 "predicted": top5[:, 0].numpy(),
                 "confidence": torch.cat(confidence).numpy(),
-                "correct": (top5[:, 0] == queries.labels).numpy(),
-                "correct_top5": (top5 == queries.labels[:, None]).any(dim=1).numpy(),
+                "correct": (top5[:, 0] == truth).numpy(),
+                "correct_top5": (top5 == truth[:, None]).any(dim=1).numpy(),
                 "neighbors": [[self.bank.ids[index] for index in row] for row in shown],
             }
         )
         settings = {"test": self.test.name, "k": self.test.k, "public": len(self.bank.ids)}
         return Records(table, {**settings, "classes": self.sets.num_classes})
-
-    def _search(self, rows: Tensor, embeddings: Tensor, count: int) -> Tensor:
-        """Indices (count, k) into the public set; the processes' shares of queries meet all shares of the bank."""
-        shares = gathered((rows, embeddings.cpu()))
-        everyone = torch.cat([share[0] for share in shares])
-        queries = torch.cat([share[1] for share in shares if len(share[0])]).to(self.bank.embeddings.device)
-        own = len(self.bank.rows)
-        if own:
-            distances, local = nearest_neighbors(queries, self.bank.embeddings, min(self.test.k, own))
-            found = (distances.cpu(), self.bank.rows[local.cpu()])
-        else:
-            found = (torch.empty(len(queries), 0, dtype=torch.float64), torch.empty(len(queries), 0, dtype=torch.int64))
-        finds = gathered(found)
-        index, order = torch.cat([find[1] for find in finds], dim=1).sort(dim=1)
-        distance = torch.cat([find[0] for find in finds], dim=1).gather(1, order)
-        nearest = index.gather(1, distance.argsort(dim=1, stable=True)[:, : self.test.k])
-        result = torch.empty(count, self.test.k, dtype=torch.int64)
-        result[everyone] = nearest
-        return result
 
     def _check_labels(self, labels: Tensor, ids: list[str], role: str) -> None:
         outside = (labels < 0) | (labels >= self.sets.num_classes)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from dejavu_lightning.memorization.attack import MemorizationTest
 from dejavu_lightning.memorization.compare import Comparison, compare
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder, undisturbed
-from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.references import Reference
 from dejavu_lightning.memorization.sets import MemorizationSets
@@ -17,8 +17,8 @@ from dejavu_lightning.memorization.sets import MemorizationSets
 class Measurement:
     """What one measurement found.
 
-    ``metrics`` are those of the comparison, with ``control`` and its interval where there are held-out
-    records, and ``public`` and ``excluded`` counts.
+    ``metrics`` are those of the comparison, with the test's controls and their intervals where there are
+    held-out records, and ``public`` and ``excluded`` counts.
     """
 
     metrics: dict[str, float]
@@ -28,7 +28,7 @@ class Measurement:
 
 
 def measure(
-    encoder: Encoder, test: LabelInference, reference: Reference, sets: MemorizationSets, epoch: int | None = None
+    encoder: Encoder, test: MemorizationTest, reference: Reference, sets: MemorizationSets, epoch: int | None = None
 ) -> Measurement:
     """Attack the target, attack or ask the reference, and compare.
 
@@ -50,6 +50,8 @@ def measure(
         metrics = dict(comparison.metrics)
         if found.held_out is not None and sets.held_out is not None:
             control = compare(attack(sets.held_out, "held-out"), found.held_out).metrics
-            metrics |= {f"control{end}": control[f"score{end}"] for end in ("", "_low", "_high")}
-    metrics |= {"public": float(target.settings["public"]), "excluded": float(sets.excluded)}
+            for name, metric in test.controls.items():
+                metrics |= {f"{name}{end}": control[f"{metric}{end}"] for end in ("", "_low", "_high")}
+    excluded = sets.excluded + len(sets.attack) - len(target)
+    metrics |= {"public": float(target.settings["public"]), "excluded": float(excluded)}
     return Measurement(metrics, comparison, target, found.attack)

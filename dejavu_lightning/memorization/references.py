@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
-from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder, undisturbed
-from dejavu_lightning.memorization.label_inference import LabelAttack
+from dejavu_lightning.memorization.attack import Attack
+from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.sets import MemorizationSets, SplitRecord
 
@@ -33,7 +33,7 @@ class Reference(Protocol):
         """Raise now what would otherwise be raised in one of these epochs."""
         ...
 
-    def records(self, attack: LabelAttack, epoch: int | None) -> ReferenceRecords:
+    def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """Infer; ``attack`` is the target's, ``epoch`` the number of epochs it has completed."""
         ...
 
@@ -61,7 +61,7 @@ class HeldOut:
             name = "unseen" if self.on == "other_split" else "held_out"
             raise ValueError(f"HeldOut(on={self.on!r}) needs {name!r} among the memorization sets, and there is none")
 
-    def records(self, attack: LabelAttack, epoch: int | None) -> ReferenceRecords:
+    def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The target's own records of the set it was not trained on."""
         self.check(attack.sets, [])
         return ReferenceRecords(attack(self._set(attack.sets), f"{self.on} reference"), None)
@@ -88,7 +88,7 @@ class Checkpoint:
         self, path: str | Path, encoder: ModuleEncoder | None = None, allow_unverified_split: bool = False
     ) -> None:
         self.path, self.encoder, self.allow_unverified_split = Path(path), encoder, allow_unverified_split
-        self._kept: tuple[tuple[Path, int, int, int], ReferenceRecords] | None = None
+        self._kept: tuple[tuple[Path, int, str, int], ReferenceRecords] | None = None
 
     def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
         """The files must be there and come from a disjoint split."""
@@ -96,13 +96,13 @@ class Checkpoint:
         for file in self._files(epochs):
             self._verify(load_checkpoint(file), sets, file)
 
-    def records(self, attack: LabelAttack, epoch: int | None) -> ReferenceRecords:
+    def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The second model's records, with its own bank of public embeddings."""
         if epoch is None and not self.path.is_file():
             raise ValueError(f"Checkpoint: {self.path} is no file and the target's epoch is unknown; name one file")
         file = self._files([epoch or 0])[0]
         # What a fixed checkpoint answers does not change from one measurement to the next.
-        asked = (file, file.stat().st_mtime_ns, attack.test.k, id(attack.sets))
+        asked = (file, file.stat().st_mtime_ns, str(vars(attack.test)), id(attack.sets))
         if self._kept and self._kept[0] == asked:
             return self._kept[1]
         checkpoint = load_checkpoint(file)
@@ -112,7 +112,7 @@ class Checkpoint:
             raise TypeError(
                 "Checkpoint needs to know the module its weights belong to: pass encoder=ModuleEncoder(...)"
             )
-        encoder: Encoder = base.with_weights(checkpoint["state_dict"], str(file))
+        encoder = base.with_weights(checkpoint["state_dict"], str(file))
         held_out = attack.sets.held_out
         with undisturbed(base.module):
             other = attack.test.prepare(encoder, attack.sets)

@@ -34,13 +34,16 @@ class SplitRecord:
 class Exhibit(NamedTuple):
     """One sample as people should see it in a gallery.
 
-    ``image`` uint8 (H, W, 3); ``boxes`` (n, 4) and ``crop`` (4,) pixels as x0, y0, x1, y1.
+    ``image`` uint8 (H, W, 3); ``boxes`` (n, 4) and ``crop`` (4,) pixels as x0, y0, x1, y1; ``objects`` the
+    names of what is in the picture.
     """
 
     image: NDArray[Any]
     boxes: NDArray[Any]
     crop: NDArray[Any] | None
     class_name: str
+    caption: str = ""
+    objects: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -71,12 +74,14 @@ class MemorizationSets:
     """Everything a memorization test is run on.
 
     Samples are mappings with ``image`` (what the encoder takes), ``label`` and ``id``, or tuples
-    ``(image, label)``, which get their position as id.
+    ``(image, label)``, which get their position as id. ``ObjectRetrieval`` takes mappings with ``image``,
+    ``caption``, ``id`` and ``objects``, positions in the vocabulary, and optionally ``named``, those of them
+    that the caption names.
 
     Args:
         attack: the records of the split the target trains on, as the attacker sees them.
         public: labelled whole images of no training split; the nearest-neighbour bank.
-        num_classes: labels lie in [0, num_classes).
+        num_classes: labels, or positions of objects in the vocabulary, lie in [0, num_classes).
         unseen: records like those of ``attack``, from the other training split; for ``HeldOut`` and the
             symmetric average.
         held_out: records of neither training split; for the control.
@@ -139,6 +144,8 @@ def subsample(dataset: Samples, role: str, limit: int | None, seed: int) -> Samp
     if limit is None or limit >= len(dataset):
         return dataset
     found = getattr(dataset, "labels", getattr(dataset, "targets", None))
+    if found is None and hasattr(dataset, "captions"):  # no classes to balance
+        found = torch.zeros(len(dataset))
     if found is None:
         raise ValueError(f"the {role} set needs an attribute 'labels' or 'targets' to be subsampled class by class")
     labels = torch.as_tensor(found).numpy()

@@ -6,23 +6,27 @@ from typing import Any
 from dejavu_lightning.methods.barlow_twins import BarlowTwins
 from dejavu_lightning.methods.base import OptimizerConfig, SelfSupervisedMethod
 from dejavu_lightning.methods.byol import BYOL
+from dejavu_lightning.methods.clip import CLIP, ClipOptimizerConfig, Temperature
 from dejavu_lightning.methods.dino import DINO
 from dejavu_lightning.methods.momentum import MomentumMethod
 from dejavu_lightning.methods.simclr import SimCLR
 from dejavu_lightning.methods.supervised import Supervised
 from dejavu_lightning.methods.vicreg import VICReg
 
-METHODS = ("BYOL", "BarlowTwins", "DINO", "SimCLR", "Supervised", "VICReg")
+METHODS = ("BYOL", "BarlowTwins", "CLIP", "DINO", "SimCLR", "Supervised", "VICReg")
 
 __all__ = [
     "BYOL",
+    "CLIP",
     "DINO",
     "BarlowTwins",
+    "ClipOptimizerConfig",
     "MomentumMethod",
     "OptimizerConfig",
     "SelfSupervisedMethod",
     "SimCLR",
     "Supervised",
+    "Temperature",
     "VICReg",
 ]
 

@@ -11,12 +11,10 @@ import torch
 from lightning.pytorch import LightningModule
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
+from dejavu_lightning.methods.training import log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projector
-
-LOOK_EVERY = 50
 
 
 @dataclass
@@ -122,50 +120,19 @@ class SelfSupervisedMethod(LightningModule):
         return views[0], views[1]
 
     def log_loss(self, loss: Tensor, batch_size: int) -> Tensor:
-        """Log the training loss and hand it back.
-
-        Raises:
-            FloatingPointError: the loss is NaN or infinite, so every later step would be wasted. On an
-                accelerator only every 50 steps, because looking waits for the device.
-        """
-        looks = loss.device.type == "cpu" or self.global_step % LOOK_EVERY == 0
-        if looks and not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the training loss is {loss.item()} at epoch {self.current_epoch}, step {self.global_step}: training "
-                "has diverged. Lower optimizer.base_lr or lengthen optimizer.warmup_epochs; with 16-bit precision, "
-                "try bf16"
-            )
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch_size)
-        return loss
+        """Log the training loss and hand it back; see :func:`~dejavu_lightning.methods.training.log_loss`."""
+        return log_loss(self, loss, batch_size)
 
     def configure_optimizers(self) -> Any:
         """Optimiser from timm, schedule from torch, stepped every batch."""
         settings = self.optimizer
-        if self.trainer.train_dataloader is None:  # Lightning has not needed it yet where max_steps is given
-            self.trainer.fit_loop.setup_data()
-        planned = self.trainer.estimated_stepping_batches
-        if not math.isfinite(planned):
-            raise ValueError(
-                "the schedule needs to know when training ends: set trainer.max_epochs or trainer.max_steps"
-            )
-        steps = int(planned)
+        steps = planned_steps(self)
         lr = settings.base_lr * self._global_batch() / 256
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         warmup = round(settings.warmup_epochs * steps_per_epoch)
-        if not 0 <= warmup < max(steps, 1):
-            raise ValueError(
-                f"optimizer.warmup_epochs={settings.warmup_epochs} takes {warmup} of the {steps} training steps: "
-                "nothing is left for the schedule; lower it, or train longer"
-            )
-        optimizer = self.build_optimizer(lr)
-        cosine = CosineAnnealingLR(optimizer, max(steps - warmup, 1), eta_min=lr * settings.final_lr_fraction)
-        schedule = (
-            SequentialLR(optimizer, [LinearLR(optimizer, 1e-3, total_iters=warmup), cosine], milestones=[warmup])
-            if warmup
-            else cosine
-        )
+        asked = f"optimizer.warmup_epochs={settings.warmup_epochs}"
         self.scaled_lr = lr
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return warmup_cosine(self.build_optimizer(lr), warmup, steps, lr * settings.final_lr_fraction, asked)
 
     def build_optimizer(self, lr: float) -> torch.optim.Optimizer:
         """Optimiser of everything that is trained; 1-D tensors get no weight decay and no adaptation."""

@@ -147,6 +147,59 @@ def kept_records(fraction: float, records: int) -> int:
     return max(1, int(fraction * records + 1e-9))
 
 
+def object_votes(neighbors: Tensor, objects: Tensor, num_objects: int, k: int | None = None) -> Tensor:
+    """How many of the nearest neighbours show each object.
+
+    Args:
+        neighbors: (N, K) rows of ``objects``, nearest first.
+        objects: (M, O) integers in [0, num_objects), the objects of each public sample, each once; -1 fills
+            the places that are left.
+        num_objects: C.
+        k: how many of the K neighbours vote; all if not given.
+
+    Returns:
+        (N, C) int64 counts in [0, k].
+
+    Raises:
+        ValueError: k is not in [1, K], or an object is not in [-1, num_objects).
+    """
+    k = neighbors.shape[1] if k is None else k
+    if not 1 <= k <= neighbors.shape[1]:
+        raise ValueError(f"k must lie in [1, {neighbors.shape[1]}], the number of neighbours given; got {k}")
+    if objects.numel() and not (-1 <= int(objects.min()) and int(objects.max()) < num_objects):
+        raise ValueError(f"objects run from {int(objects.min())} to {int(objects.max())}, outside [0, {num_objects})")
+    rows, width = len(neighbors), num_objects + 1  # a column for the empty places
+    shown = objects.long()[neighbors[:, :k]].flatten(1) + 1  # N, k * O
+    cell = shown + torch.arange(rows, device=shown.device)[:, None] * width
+    return torch.bincount(cell.flatten(), minlength=rows * width).view(rows, width)[:, 1:]
+
+
+def top_objects(votes: Tensor, neighbors: Tensor, objects: Tensor, n: int) -> Tensor:
+    """The n objects with most votes; of equal ones first that of the closest voter, then the lower object.
+
+    Args:
+        votes: (N, C) from :func:`object_votes`.
+        neighbors, objects: as in :func:`object_votes`; all K neighbours may have voted, or the first of them.
+        n: objects to predict, at least 1.
+
+    Returns:
+        (N, C) boolean with at most n objects of each record; an object without votes is never predicted.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    rows, classes = votes.shape
+    if n >= classes:
+        return votes > 0
+    reach = neighbors.shape[1]
+    closest = torch.full((rows, classes + 1), reach, device=votes.device)
+    for rank in range(reach - 1, -1, -1):
+        closest.scatter_(1, objects.long()[neighbors[:, rank]] + 1, rank)
+    preference = votes * (reach + 1) + (reach - closest[:, 1:])
+    unique = preference * classes + torch.arange(classes - 1, -1, -1, device=votes.device)
+    least = unique.topk(n, dim=1).values[:, -1:]
+    return (unique >= least) & (votes > 0)
+
+
 def object_overlap(predicted: Tensor, truth: Tensor) -> ObjectOverlap:
     """Precision, recall and F of predicted sets of objects (Jayaraman et al. 2024, arXiv 2402.02103, section 3).
 

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dejavu_lightning.memorization.compare import OUTCOMES
+from dejavu_lightning.memorization.label_findings import OUTCOMES
 from dejavu_lightning.memorization.measure import Measurement
-from dejavu_lightning.memorization.sets import MemorizationSets, ShownSamples
+from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets, ShownSamples
+from dejavu_lightning.report.caption_gallery import CaptionRow, Picture, draw_caption_gallery
 from dejavu_lightning.report.curve import draw_curve
 from dejavu_lightning.report.gallery import GalleryRow, Shown, draw_gallery
 from dejavu_lightning.report.partition import draw_partition
 
 GALLERY_RECORDS = 8
 GALLERY_NEIGHBORS = 4
+KEPT = ("id", "label", "objects")  # columns that are no model's
 
 
 def save_records(measurement: Measurement, folder: Path) -> None:
-    """Write ``target.parquet``, ``reference.parquet`` and, of paired records, ``comparison.parquet``."""
+    """Write ``target.parquet``, ``reference.parquet`` and, of paired records, ``comparison.parquet``.
+
+    Of object retrieval also ``sample_gaps.parquet``.
+    """
     measurement.target.save(folder / "target.parquet")
     measurement.reference.save(folder / "reference.parquet")
-    if measurement.comparison.table is not None:
-        pq.write_table(measurement.comparison.table, folder / "comparison.parquet")
+    comparison = measurement.comparison
+    for name, table in (("comparison", comparison.table), ("sample_gaps", comparison.sample_gaps)):
+        if table is not None:
+            pq.write_table(table, folder / f"{name}.parquet")
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], folder: Path) -> dict[str, Path]:
@@ -39,49 +45,57 @@ def draw_curves(history: Sequence[Mapping[str, float]], folder: Path) -> dict[st
 
 def draw_most_memorized(measurement: Measurement, sets: MemorizationSets, folder: Path) -> dict[str, Path]:
     """Draw ``gallery.png``, where the datasets can show their samples and something is memorized; by name."""
-    rows = gallery_rows(measurement, sets)
+    shows = isinstance(sets.attack, ShownSamples) and isinstance(sets.public, ShownSamples)
+    rows = most_memorized(measurement, GALLERY_RECORDS) if shows else []
     if not rows:
         return {}
+    paired = measurement.comparison.table is not None
+    path = folder / "gallery.png"
+    if measurement.target.settings["test"] == "object_retrieval":
+        title = "Most memorized captions: the target finds more objects of the training image than the reference"
+        if not paired:
+            title = "Captions by which the target finds most objects of the training image (no reference per record)"
+        return {"gallery": draw_caption_gallery(caption_rows(rows, sets), path, title)}
     title = "Most memorized records: only the target infers the label, ordered by its confidence"
-    if measurement.comparison.table is None:
+    if not paired:
         title = "Records whose label the target infers, ordered by its confidence (no reference per record)"
-    return {"gallery": draw_gallery(rows, folder / "gallery.png", title)}
+    return {"gallery": draw_gallery(label_rows(rows, sets), path, title)}
 
 
 def most_memorized(measurement: Measurement, count: int) -> list[dict[str, Any]]:
-    """Rows of the records that only the target gets right, by its confidence, then by id.
+    """Rows of the records that the target answers better than the reference, then by id.
 
-    Without outcomes per record: those that the target gets right. The order selects on the outcome, so it
-    shows what memorization looks like, not how much there is.
+    Of label inference: that only the target gets right, by its confidence; of object retrieval: by how many
+    objects more the target finds, then by the distance of its nearest neighbour. Without a reference per
+    record the target's own answers decide. The order selects on the outcome, so it shows what memorization
+    looks like, not how much there is.
     """
     table = measurement.comparison.table
-    if table is not None:
-        chosen = table.filter(pc.equal(table["outcome"], "memorized"))
+    if table is None:
+        own = measurement.target.table
+        table = own.rename_columns([name if name in KEPT else f"target_{name}" for name in own.column_names])
+    if measurement.target.settings["test"] == "object_retrieval":
+        gap = "correct_gap" if "correct_gap" in table.column_names else "target_correct"
+        chosen = table.filter(pc.greater(table[gap], 0))
+        order = [(gap, "descending"), ("target_min_distance", "ascending")]
     else:
-        chosen = _as_target(measurement.target.table.filter(measurement.target.table["correct"]))
-    ordered = chosen.sort_by([("target_confidence", "descending"), ("id", "ascending")])
-    rows: list[dict[str, Any]] = ordered.slice(0, count).to_pylist()
+        outcome = "outcome" in table.column_names
+        chosen = table.filter(pc.equal(table["outcome"], "memorized") if outcome else table["target_correct"])
+        order = [("target_confidence", "descending")]
+    rows: list[dict[str, Any]] = chosen.sort_by([*order, ("id", "ascending")]).slice(0, count).to_pylist()
     return rows
 
 
-def gallery_rows(measurement: Measurement, sets: MemorizationSets, count: int = GALLERY_RECORDS) -> list[GalleryRow]:
-    """Pictures of the most memorized records; none where the datasets cannot show their samples."""
-    attacked, bank = sets.attack, sets.public
-    if not (isinstance(attacked, ShownSamples) and isinstance(bank, ShownSamples)):
-        return []
-    rows = most_memorized(measurement, count)
-    attack = _positions(attacked, {row["id"] for row in rows})
-    shown = {i for row in rows for role in ("target", "reference") for i in row.get(f"{role}_neighbors") or []}
-    public = _positions(bank, shown)
+def label_rows(rows: Sequence[Mapping[str, Any]], sets: MemorizationSets) -> list[GalleryRow]:
+    """Pictures of these records of label inference."""
+    attacked, bank = _shown(sets, rows)
 
     def neighbors(row: Mapping[str, Any], role: str) -> list[Shown]:
-        found = (row.get(f"{role}_neighbors") or [])[:GALLERY_NEIGHBORS]
-        exhibits = [bank.exhibit(public[identifier]) for identifier in found]
-        return [Shown(exhibit.image, exhibit.class_name) for exhibit in exhibits]
+        return [Shown(exhibit.image, exhibit.class_name) for exhibit in map(bank, _neighbors(row, role))]
 
     gallery = []
     for row in rows:
-        exhibit = attacked.exhibit(attack[row["id"]])
+        exhibit = attacked(row["id"])
         gallery.append(
             GalleryRow(
                 identifier=row["id"],
@@ -95,9 +109,42 @@ def gallery_rows(measurement: Measurement, sets: MemorizationSets, count: int = 
     return gallery
 
 
+def caption_rows(rows: Sequence[Mapping[str, Any]], sets: MemorizationSets) -> list[CaptionRow]:
+    """Captions and pictures of these records of object retrieval."""
+    attacked, bank = _shown(sets, rows)
+
+    def picture(exhibit: Exhibit) -> Picture:
+        return Picture(exhibit.image, exhibit.objects)
+
+    return [
+        CaptionRow(
+            identifier=row["id"],
+            caption=attacked(row["id"]).caption,
+            record=picture(attacked(row["id"])),
+            target=[picture(bank(identifier)) for identifier in _neighbors(row, "target")],
+            reference=[picture(bank(identifier)) for identifier in _neighbors(row, "reference")],
+        )
+        for row in rows
+    ]
+
+
+def _neighbors(row: Mapping[str, Any], role: str) -> list[str]:
+    return list((row.get(f"{role}_neighbors") or [])[:GALLERY_NEIGHBORS])
+
+
+Show = Callable[[str], Exhibit]
+
+
+def _shown(sets: MemorizationSets, rows: Sequence[Mapping[str, Any]]) -> tuple[Show, Show]:
+    """What shows the attacked samples, and the public ones, by id."""
+    attacked, bank = sets.attack, sets.public
+    assert isinstance(attacked, ShownSamples)
+    assert isinstance(bank, ShownSamples)
+    records = _positions(attacked, {row["id"] for row in rows})
+    near = {i for row in rows for role in ("target", "reference") for i in _neighbors(row, role)}
+    public = _positions(bank, near)
+    return lambda identifier: attacked.exhibit(records[identifier]), lambda identifier: bank.exhibit(public[identifier])
+
+
 def _positions(dataset: ShownSamples, wanted: set[str]) -> dict[str, int]:
     return {identifier: position for position, identifier in enumerate(dataset.ids) if identifier in wanted}
-
-
-def _as_target(table: pa.Table) -> pa.Table:
-    return table.rename_columns([name if name in ("id", "label") else f"target_{name}" for name in table.column_names])

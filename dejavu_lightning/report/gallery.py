@@ -69,28 +69,28 @@ def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Pa
         axes.text(left, 0.55, heading, fontsize=8, color=style.INK)
     for line, row in enumerate(rows):
         top = 0.75 + ROW * line
-        scale = _place(axes, row.record.image, 0, top)
+        scale = place(axes, row.record.image, 0, top)
         for box in row.boxes:
-            _frame(axes, 0, top, scale, box, "#D55E00", "-")
+            frame(axes, 0, top, scale, box, "#D55E00", "-")
         seen = row.record.image
         if row.crop is not None:
-            _frame(axes, 0, top, scale, row.crop, "white", ":")
+            frame(axes, 0, top, scale, row.crop, "white", ":")
             x0, y0, x1, y1 = row.crop
             seen = seen[y0:y1, x0:x1]
-        _place(axes, seen, 1.1, top)
+        place(axes, seen, 1.1, top)
         _name(axes, f"{row.record.class_name} · {row.identifier}", 0, top, style.INK)
         for start, shown in zip(starts, (row.target, row.reference), strict=False):
             for column, neighbor in enumerate(shown):
                 left = start + column
                 own = neighbor.class_name == row.record.class_name
-                scale = _place(axes, neighbor.image, left, top)
+                scale = place(axes, neighbor.image, left, top)
                 down, across = neighbor.image.shape[:2]
-                _frame(axes, left, top, scale, (0, 0, across, down), RIGHT if own else WRONG, "-", 2.5)
+                frame(axes, left, top, scale, (0, 0, across, down), RIGHT if own else WRONG, "-", 2.5)
                 _name(axes, neighbor.class_name, left, top, RIGHT if own else "#888888")
     return style.save(figure, path)
 
 
-def _place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
+def place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
     """Show an image in a square cell, its shape kept; returns cell units per pixel."""
     down, across = image.shape[:2]
     scale = CELL / max(down, across)
@@ -99,7 +99,7 @@ def _place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
     return float(scale)
 
 
-def _frame(
+def frame(
     axes: Axes,
     left: float,
     top: float,
@@ -109,6 +109,7 @@ def _frame(
     line: str,
     width: float = 1.4,
 ) -> None:
+    """Outline ``box``, in pixels of the image that was placed at (left, top) with this scale."""
     x0, y0, x1, y1 = box
     corner = (left + x0 * scale, top + y0 * scale)
     axes.add_patch(

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart by colour-blind readers.
-TARGET, REFERENCE, SCORE = "#0072B2", "#E69F00", "#D55E00"
+TARGET, REFERENCE = "#0072B2", "#E69F00"
+GAPS = ("#D55E00", "#CC79A7")
 OUTCOME_COLORS = {
     "memorized": "#D55E00",
     "correlated": "#E69F00",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +20,19 @@ ROWS = (
     ("correlated", "correlated"),
     ("misrepresented", "misrepresented"),
     ("unassociated", "unassociated"),
+    ("target precision", "target_precision"),
+    ("reference precision", "reference_precision"),
+    ("target recall", "target_recall"),
+    ("reference recall", "reference_recall"),
+    ("PPG, population precision gap", "ppg"),
+    ("PRG, population recall gap", "prg"),
+    ("AUCG, area between the recall curves", "aucg"),
+    ("symmetric average of the PPG", "symmetric_ppg"),
+    ("symmetric average of the PRG", "symmetric_prg"),
+    ("control: PPG on held-out records", "control_ppg"),
+    ("control: PRG on held-out records", "control_prg"),
 )
+SIGNED = ("score", "score@20", "score@5", "control", "ppg", "prg", "aucg")
 
 
 def print_table(metrics: Mapping[str, float], title: str) -> None:
@@ -31,15 +44,32 @@ def print_table(metrics: Mapping[str, float], title: str) -> None:
     for label, name in ROWS:
         if name not in metrics:
             continue
-        signed = "+" if "score" in name or name == "control" else ""
+        signed = "+" if name.endswith(SIGNED) else ""
         low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
         ends = "" if low is None or high is None else f"[{low:{signed}.3f}, {high:{signed}.3f}]"
         table.add_row(label, f"{metrics[name]:{signed}.3f}", ends.replace("[", r"\["))
     counts = f"{metrics.get('records', 0):.0f} records, {metrics.get('public', 0):.0f} public images"
     if metrics.get("excluded"):
-        counts += f", {metrics['excluded']:.0f} annotated pictures without usable background left out"
+        what = (
+            "pictures without an object to score"
+            if "ppg" in metrics
+            else "annotated pictures without usable background"
+        )
+        counts += f", {metrics['excluded']:.0f} {what} left out"
     table.caption = counts
     table.caption_justify = "left"
+    Console().print(table)
+
+
+def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
+    """Print the gaps of the top records, each beside what its selection alone gives."""
+    table = Table(title="Top records, beside the null of exchanged models", title_justify="left")
+    for heading in ("sorted by", "top", "gap in", "gap", "null", "p"):
+        table.add_column(heading, justify="left" if heading in ("sorted by", "gap in") else "right")
+    for row in gaps:
+        null = f"{row['null_mean']:+.3f} \\[{row['null_low']:+.3f}, {row['null_high']:+.3f}]"
+        values = (f"{row['gap']:+.3f}", null, f"{row['p_value']:.3f}")
+        table.add_row(row["order"], str(row["records"]), row["measure"], *values)
     Console().print(table)
 
 

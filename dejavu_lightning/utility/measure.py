@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
 from dejavu_lightning.utility.probe import Probe
 from dejavu_lightning.utility.sets import UtilitySets
 
-LayerEncoder = Callable[[Tensor], Tensor | Mapping[str, Tensor]]
+LayerEncoder = Callable[[Any], Tensor | Mapping[str, Tensor]]
 
 
 def measure_utility(
@@ -91,8 +92,8 @@ class _Layers:
         self.encoder = encoder
         self.widths: dict[str, int] = {}
 
-    def __call__(self, images: Tensor) -> Tensor:
-        found = self.encoder(images)
+    def __call__(self, inputs: Any) -> Tensor:
+        found = self.encoder(inputs)
         layers = found if isinstance(found, Mapping) else {"": found}
         if any(not isinstance(value, Tensor) or value.ndim != 2 for value in layers.values()):
             shapes = {name: tuple(getattr(value, "shape", ())) for name, value in layers.items()}

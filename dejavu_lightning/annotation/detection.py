@@ -1,0 +1,58 @@
+"""What detectors have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+Box = tuple[float, float, float, float]
+
+
+class Detection(NamedTuple):
+    """One object.
+
+    Attributes:
+        label: of the detector's labels.
+        box: x0, y0, x1, y1 in pixels of the picture; may reach beyond it.
+        score: in (0, 1]; what it means differs between detectors.
+    """
+
+    label: str
+    box: Box
+    score: float
+
+
+class Detector(Protocol):
+    """Finds objects.
+
+    Attributes:
+        labels: those it can find.
+    """
+
+    labels: Sequence[str]
+
+    def __call__(self, images: list[Tensor]) -> list[list[Detection]]:
+        """The objects of each of n pictures, uint8 (3, H, W) of any sizes."""
+        ...
+
+
+def detect_by_size(
+    images: list[Tensor], detect: Callable[[list[Tensor]], list[list[Detection]]]
+) -> list[list[Detection]]:
+    """Let pictures of one size through together: padding to a common size would change what is found in them."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(position)
+    found: list[list[Detection]] = [[] for _ in images]
+    for positions in groups.values():
+        for position, detections in zip(positions, detect([images[i] for i in positions]), strict=True):
+            found[position] = detections
+    return found
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise unless it lies in [0, 1)."""
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold must lie in [0, 1), got {threshold}")

@@ -1,0 +1,54 @@
+"""Which detector a name means."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from dejavu_lightning.annotation.detection import Detection, Detector
+from dejavu_lightning.annotation.torchvision_detector import TorchvisionDetector, names
+from dejavu_lightning.annotation.zero_shot import ZeroShotDetector
+
+__all__ = ["Detection", "Detector", "load_detector"]
+
+
+def load_detector(
+    name: str,
+    labels: Sequence[str] | None = None,
+    *,
+    threshold: float = 0.3,
+    weights: str | None = None,
+    prompt: str = "{}",
+    device: str = "cpu",
+) -> Detector:
+    """Load a detector of torchvision by its name there, or a zero-shot one of transformers.
+
+    Args:
+        name: torchvision's, or a folder or ``owner/name`` of a transformers model.
+        labels: what a zero-shot detector looks for, or the classes of ``weights``.
+        threshold: objects with higher scores are kept; in [0, 1).
+        weights: a file for a torchvision model, instead of its published weights.
+        prompt: how a zero-shot detector is asked for a label, with {} in its place.
+        device: as torch names it.
+
+    Raises:
+        ValueError: the name is unknown, or an argument is not for this kind of detector.
+        ImportError: transformers is needed and not installed.
+    """
+    if name in names():
+        if prompt != "{}":
+            raise ValueError(f"prompt={prompt!r} is for zero-shot detectors, {name!r} is torchvision's")
+        return TorchvisionDetector(name, labels, threshold=threshold, weights=weights, device=device)
+    if "/" not in name and not Path(name).is_dir():
+        close = difflib.get_close_matches(name, names(), n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(
+            f"unknown detector {name!r}; {hint}It must be the folder or owner/name of a zero-shot detector, or one of "
+            f"torchvision's: {', '.join(names())}"
+        )
+    if weights is not None:
+        raise ValueError(f"weights={weights!r} is for torchvision's detectors, {name!r} has weights of its own")
+    if not labels:
+        raise ValueError(f"the zero-shot detector {name!r} needs labels to look for")
+    return ZeroShotDetector(name, labels, threshold=threshold, prompt=prompt, device=device)

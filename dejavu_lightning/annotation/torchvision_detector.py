@@ -1,0 +1,124 @@
+"""Torchvision's detectors, for COCO's classes or those of weights of one's own."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import detection, get_model, get_model_weights, list_models
+
+from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size
+
+NOT_CLASSES = ("__background__", "no person", "N/A")  # N/A: numbers that COCO left unused
+
+
+def names() -> list[str]:
+    """Torchvision's detectors."""
+    found: list[str] = list_models(module=detection)
+    return found
+
+
+class TorchvisionDetector:
+    """A detection model of torchvision.
+
+    The model's own threshold is replaced, so a low one does find more; how many objects of a picture it
+    keeps at most (100 to 300) remains the model's.
+
+    Args:
+        name: such as "fasterrcnn_resnet50_fpn_v2".
+        labels: with ``weights``, the names of its classes from 1 on, 0 being the background; COCO's if not given.
+        threshold: objects with higher scores are kept; in [0, 1).
+        weights: a state dict, as torch or safetensors save it; the published weights if not given.
+        device: as torch names it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not hold weights of this model; the message lists the keys.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: Sequence[str] | None = None,
+        *,
+        threshold: float = 0.3,
+        weights: str | None = None,
+        device: str = "cpu",
+    ) -> None:
+        check_threshold(threshold)
+        if labels is not None and weights is None:
+            raise ValueError(f"labels name the classes of weights; {name!r} has published weights for COCO's classes")
+        categories: list[str] = list(get_model_weights(name).DEFAULT.meta["categories"])
+        if weights is None:
+            model = get_model(name, weights="DEFAULT")
+        else:
+            state = _load(weights)
+            categories = categories if labels is None else ["__background__", *labels]
+            model = get_model(name, weights=None, weights_backbone=None, num_classes=len(categories))
+            _check_keys(state, model.state_dict(), weights, f"{name} with {len(categories) - 1} classes")
+            model.load_state_dict(state)
+        scored = getattr(model, "roi_heads", model)
+        scored.score_thresh = threshold
+        self.model = model.float().eval().to(device)
+        self.categories, self.device = categories, device
+        self.labels: Sequence[str] = [label for label in categories if label not in NOT_CLASSES]
+
+    @torch.inference_mode()
+    def __call__(self, images: list[Tensor]) -> list[list[Detection]]:
+        return detect_by_size(images, self._detect)
+
+    def _detect(self, images: list[Tensor]) -> list[list[Detection]]:
+        found = self.model([image.to(self.device).float() / 255 for image in images])
+        return [
+            [
+                Detection(self.categories[label], (x0, y0, x1, y1), score)
+                for label, (x0, y0, x1, y1), score in zip(
+                    one["labels"].tolist(), one["boxes"].tolist(), one["scores"].tolist(), strict=True
+                )
+                if self.categories[label] not in NOT_CLASSES
+            ]
+            for one in found
+        ]
+
+
+def _load(file: str) -> dict[str, Tensor]:
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"weights={file!r} is not a file")
+    state: Any
+    try:
+        if file.endswith(".safetensors"):
+            state = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(
+            f"weights={file!r} holds no weights that can be read without running code: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"weights={file!r} must hold a state dict, tensors by name and nothing else")
+    return state
+
+
+def _check_keys(state: dict[str, Tensor], wanted: dict[str, Tensor], file: str, what: str) -> None:
+    missing = sorted(set(wanted) - set(state))
+    unexpected = sorted(set(state) - set(wanted))
+    # Weights saved from frozen batch norms lack these counters, which evaluation does not use.
+    counters = [key for key in missing if key.endswith(".num_batches_tracked")]
+    for key in counters:
+        state[key] = wanted[key]
+    missing = [key for key in missing if key not in counters]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in sorted(set(state) & set(wanted))
+        if state[key].shape != wanted[key].shape
+    ]
+    wrong = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    if any(wrong.values()):
+        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items() if keys)
+        raise ValueError(f"weights={file!r} are not those of {what}: {listed}")

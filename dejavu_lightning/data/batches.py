@@ -1,0 +1,96 @@
+"""Batches that show every sample exactly once an epoch, whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+def even_batches(samples: int, batch_size: int, ranks: int) -> NDArray[np.int64]:
+    """Cut an epoch into steps, and each step into the ranks' shares, all as even as whole numbers allow.
+
+    No sample is dropped or shown twice, no rank has a step more than another: sizes differ by 1 instead.
+
+    Args:
+        samples: N, in the epoch's order.
+        batch_size: most samples of a share.
+        ranks: processes that take one share of each step.
+
+    Returns:
+        (steps, ranks + 1) bounds: in step s rank r shows the samples from [s, r] up to [s, r + 1].
+
+    Raises:
+        ValueError: there are too few samples to give every rank one in every step.
+    """
+    steps = -(-samples // (batch_size * ranks))
+    step = np.arange(steps + 1) * samples // max(steps, 1)
+    bounds = step[:-1, None] + np.diff(step)[:, None] * np.arange(ranks + 1) // ranks
+    if samples < 1 or (np.diff(bounds, axis=1) < 1).any():
+        raise ValueError(
+            f"{samples} samples cannot give each of {ranks} devices one in every step with batch_size={batch_size}: "
+            "use fewer devices or larger batches"
+        )
+    return np.asarray(bounds, dtype=np.int64)
+
+
+class EvenBatches(Sampler[list[tuple[int, int]]]):
+    """One rank's batches of (position, epoch), in an order that depends on seed and epoch alone.
+
+    Args:
+        samples, batch_size, ranks: as in :func:`even_batches`.
+        rank: which process this is.
+        seed: the same on every rank.
+    """
+
+    def __init__(self, samples: int, batch_size: int, ranks: int, rank: int, seed: int) -> None:
+        self.samples, self.rank, self.seed = samples, rank, seed
+        self.bounds = even_batches(samples, batch_size, ranks)
+        self.epoch, self.skip = 0, 0
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
+        for bounds in self.bounds[self.skip :]:
+            yield [(int(position), self.epoch) for position in order[bounds[self.rank] : bounds[self.rank + 1]]]
+
+
+class EpochLoader(DataLoader[dict[str, Any]]):
+    """Loads :class:`EvenBatches`, from any batch of any epoch on.
+
+    Where an epoch begins is asked when its first batch is, not when Lightning makes the iterator: a resumed
+    run knows by then in which epoch and after how many batches it was stopped.
+
+    Args:
+        dataset: items by (position, epoch).
+        batches: what to load.
+        epoch: which epoch the training is in, from 0.
+        processed: how many batches of it the training has been through.
+        options: more arguments of torch's ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[dict[str, Any]],
+        batches: EvenBatches,
+        *,
+        epoch: Callable[[], int],
+        processed: Callable[[], int],
+        **options: Any,
+    ) -> None:
+        self.epoch, self.processed = epoch, processed
+        # A generator of its own leaves the global stream to the training.
+        super().__init__(
+            dataset, batch_sampler=batches, generator=torch.Generator().manual_seed(batches.seed), **options
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        assert isinstance(self.batch_sampler, EvenBatches)
+        self.batch_sampler.epoch, self.batch_sampler.skip = self.epoch(), self.processed()
+        yield from super().__iter__()

@@ -1,0 +1,123 @@
+"""From a source of captioned pictures to training batches and the sets of the memorization tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from dejavu_lightning.data.batches import EpochLoader, EvenBatches
+from dejavu_lightning.data.captioned import TrainingCaptions, collate
+from dejavu_lightning.data.captions import CaptionSource
+from dejavu_lightning.data.image_text import ImageTextData
+from dejavu_lightning.data.splits import SPLITS, SplitManifest
+from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.utility.sets import UtilitySets
+
+
+class CaptionData(ImageTextData):
+    """Trains on split A or B of a source of captions and offers the attack, public and held-out sets.
+
+    Every sample of the split is shown exactly once an epoch: batches differ in size by one instead of
+    dropping or repeating samples.
+
+    Args:
+        source: the captioned pictures.
+        train_on: "A" for the target model, "B" for the reference model.
+        per_split: samples of each training split.
+        held_out: samples for the control.
+        validation: samples for measures of utility; the held-out ones serve if 0.
+        split_seed: another seed, another partition. Target and reference must share it.
+        manifest: a saved partition to follow instead of drawing one.
+        settings: more arguments of :class:`~dejavu_lightning.data.image_text.ImageTextData`.
+    """
+
+    def __init__(
+        self,
+        source: CaptionSource,
+        train_on: Literal["A", "B"] = "A",
+        per_split: int = 400,
+        held_out: int = 0,
+        validation: int = 0,
+        split_seed: int = 0,
+        manifest: str | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(train_on, **settings)
+        self.source = source
+        sizes = {"A": per_split, "B": per_split, "held_out": held_out, "validation": validation}
+        self.manifest = SplitManifest.load(manifest) if manifest else partition_by_hash(source.ids, sizes, split_seed)
+        self.record = self.manifest.record(train_on)
+        position = {identifier: index for index, identifier in enumerate(source.ids)}
+        missing = [i for ids in self.manifest.members.values() for i in ids if i not in position]
+        if missing:
+            raise ValueError(f"manifest {manifest}: {len(missing)} ids are not in the source, such as {missing[0]!r}")
+        self._indices = {
+            split: sorted(position[identifier] for identifier in self.manifest.members.get(split, ()))
+            for split in SPLITS
+        }
+
+    def setup(self, stage: str) -> None:
+        """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
+        if self.trainer is not None and self.trainer.is_global_zero:
+            self.manifest.save(Path(self.trainer.default_root_dir) / "splits.parquet")
+        counts: Mapping[str, int] = getattr(self.source, "counts", {})
+        listed = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+        shared = self._captions_shared()
+        if shared:
+            listed.append(f"{shared} attacked captions that the other training split has too")
+        if listed:
+            rank_zero_info(f"{type(self.source).__name__}: {', '.join(listed)}")
+
+    def train_dataloader(self) -> EpochLoader:
+        """Shuffled batches of the training split; the order depends on the seed and the epoch alone."""
+        pictures = TrainingCaptions(self.source, self._indices[self.train_on], self.training_transform, self.seed)
+        ranks, rank = self.ranks
+        return EpochLoader(
+            pictures,
+            EvenBatches(len(pictures), self.batch_size, ranks, rank, self.seed),
+            epoch=self.epoch,
+            processed=self.processed_batches,
+            collate_fn=partial(collate, tokenizer=self.tokenizer),
+            **self.loading,
+        )
+
+    def memorization_sets(self) -> MemorizationSets:
+        """The captioned pictures of the own, the other and no training split, and the public ones."""
+        return self.sets_of(self.source, self._indices)
+
+    def utility_sets(self) -> UtilitySets:
+        """See :meth:`ImageTextData.utility_sets_of`."""
+        return self.utility_sets_of(self.source, self._indices)
+
+    def _captions_shared(self) -> int:
+        captions = self.source.captions
+        other = Counter(captions[index] for index in self._indices[self.other_split])
+        return sum(captions[index] in other for index in self._indices[self.train_on])
+
+
+def partition_by_hash(ids: Sequence[str], sizes: Mapping[str, int], seed: int) -> SplitManifest:
+    """Give each split its number of samples in the order of a stable hash of the id; the rest is public.
+
+    Raises:
+        ValueError: there are too few samples, or a size is negative.
+    """
+    if min(sizes.values()) < 0 or min(sizes[split] for split in ("A", "B")) < 1:
+        raise ValueError(f"need per_split >= 1 and no negative size, got {dict(sizes)}")
+    if sum(sizes.values()) >= len(ids):
+        raise ValueError(
+            f"{len(ids)} captioned pictures do not suffice for {dict(sizes)} and at least one public one; lower "
+            "per_split"
+        )
+    order = sorted(ids, key=lambda identifier: hashlib.sha256(f"{seed}\0{identifier}".encode()).digest())
+    members: dict[str, list[str]] = {}
+    start = 0
+    for split, size in sizes.items():
+        members[split] = order[start : start + size]
+        start += size
+    return SplitManifest({**members, "public": order[start:]})

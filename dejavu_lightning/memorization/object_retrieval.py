@@ -1,0 +1,255 @@
+"""The caption test of Jayaraman et al. (2024, arXiv 2402.02103, section 3): what does a caption bring back?
+
+Caption -> text embedding -> k nearest public images (t2i) or captions (t2t) -> their objects, compared
+with the objects of the caption's own training image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from dejavu_lightning.memorization.attack import Attack
+from dejavu_lightning.memorization.embedding import Embedded, Reading, embed
+from dejavu_lightning.memorization.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.memorization.records import Records
+from dejavu_lightning.memorization.search import search
+from dejavu_lightning.memorization.sets import MemorizationSets, Samples
+from dejavu_lightning.metrics.functional import object_overlap, object_votes, top_objects
+
+SHOWN_NEIGHBORS = 5
+CELLS_AT_ONCE = 1 << 22  # bounds the (rows, objects) tables
+MEASURES = ("precision", "recall", "f_score")
+
+
+class ObjectRetrieval:
+    """Retrieve the objects of a training image by its caption.
+
+    Args:
+        direction: "t2i" looks the caption up among public images, "t2t" among public captions.
+        k: neighbours of the numbers with plain names: ``ppg``, ``target_recall``, ...
+        ks: neighbours of further numbers: ``ppg@1``, ...; all come from one search.
+        top_n: instead of all objects of the neighbours, predict so many of the most frequent: ``ppg@10/top1``, ...
+        unnamed_only: leave out of the truth and the predictions the objects that the caption names.
+        image, text: how images, and captions as a list of strings, become embeddings: a dotted attribute path
+            of the module, or a function (module, inputs) -> embeddings. An encoder that is no module must have
+            methods ``encode_image`` and ``encode_text``.
+        batch_size: samples the encoder sees at once.
+        num_workers: processes that decode pictures.
+
+    Records whose image has no (unnamed) object cannot be scored; they are left out and counted.
+    """
+
+    name = "object_retrieval"
+    headline = "ppg"
+    controls: ClassVar[Mapping[str, str]] = {"control_ppg": "ppg", "control_prg": "prg"}
+
+    def __init__(
+        self,
+        direction: Literal["t2i", "t2t"] = "t2i",
+        k: int = 10,
+        ks: Sequence[int] = (1, 10, 100),
+        top_n: Sequence[int] = (1, 10),
+        unnamed_only: bool = False,
+        image: EncodeSpec = "encode_image",
+        text: EncodeSpec = "encode_text",
+        batch_size: int = 250,
+        num_workers: int = 0,
+    ) -> None:
+        if direction not in ("t2i", "t2t"):
+            raise ValueError(f"direction must be 't2i' or 't2t', got {direction!r}")
+        if min([k, batch_size, *ks, *top_n]) < 1:
+            raise ValueError(
+                f"k, ks, top_n and batch_size must be at least 1, got k={k}, ks={list(ks)}, top_n={list(top_n)}, "
+                f"batch_size={batch_size}"
+            )
+        self.direction, self.k, self.ks, self.top_n = direction, k, list(ks), list(top_n)
+        self.unnamed_only, self.image, self.text = unnamed_only, image, text
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def check(self, encoder: Encoder) -> None:
+        """Raise now what encoding would raise later."""
+        for part in (self.encode_text(encoder), self.encode_bank(encoder)):
+            if isinstance(part, ModuleEncoder):
+                part.resolve()
+
+    def prepare(self, encoder: Encoder, sets: MemorizationSets) -> Attack:
+        """Embed the public set once, ready to attack any number of datasets.
+
+        Raises:
+            ValueError: k or one of ks exceeds the public set, or an object lies outside the vocabulary.
+        """
+        return RetrievalAttack(self, encoder, sets)
+
+    def encode_text(self, encoder: Encoder) -> Encoder:
+        """Captions to embeddings."""
+        return _part(encoder, self.text, "encode_text")
+
+    def encode_bank(self, encoder: Encoder) -> Encoder:
+        """What is public to embeddings."""
+        return self.encode_text(encoder) if self.direction == "t2t" else _part(encoder, self.image, "encode_image")
+
+    def variants(self) -> dict[str, tuple[int, int | None]]:
+        """Suffix of the numbers -> (neighbours, objects predicted; None for all)."""
+        found: dict[str, tuple[int, int | None]] = {"": (self.k, None)}
+        for k in sorted({self.k, *self.ks}):
+            if k != self.k:
+                found[f"@{k}"] = (k, None)
+            found |= {f"@{k}/top{n}": (k, n) for n in sorted(set(self.top_n))}
+        return found
+
+
+class RetrievalAttack:
+    """An :class:`ObjectRetrieval` bound to one encoder and its bank of public embeddings."""
+
+    def __init__(self, test: ObjectRetrieval, encoder: Encoder, sets: MemorizationSets) -> None:
+        self.test, self.encoder, self.sets = test, encoder, sets
+        largest, public = max(test.k, *test.ks), len(sets.public)
+        if largest > public:
+            raise ValueError(
+                f"k={largest} exceeds the public set of {public} samples; lower k and ks or add public samples"
+            )
+        images = test.direction == "t2i"
+        bank = embed(
+            test.encode_bank(encoder),
+            sets.public if images else _captions_only(sets.public),
+            "public",
+            test.batch_size,
+            test.num_workers,
+            captioned_image if images else caption,
+        )
+        self.bank = _directions(bank)
+        self.objects = _padded([self._checked(*fact, "public") for fact in zip(bank.facts, bank.ids, strict=True)])
+
+    def __call__(self, dataset: Samples, role: str) -> Records:
+        """Attack every record of a dataset; ``role`` is what errors call it."""
+        test = self.test
+        encode = test.encode_text(self.encoder)
+        queries = embed(encode, _captions_only(dataset), role, test.batch_size, test.num_workers, caption)
+        neighbors = search(_directions(queries), self.bank, max(test.k, *test.ks), role)
+        truth = [self._checked(*fact, role) for fact in zip(queries.facts, queries.ids, strict=True)]
+        left_out = [list(fact["named"]) if test.unnamed_only else [] for fact in queries.facts]
+        scored = [row for row, (own, out) in enumerate(zip(truth, left_out, strict=True)) if set(own) - set(out)]
+        if not scored:
+            raise ValueError(
+                f"none of the {len(truth)} records of the {role} set has an object"
+                + (" that its caption does not name; set unnamed_only=False" if test.unnamed_only else "")
+            )
+        indices = neighbors.indices[scored]
+        found = self._scores(
+            indices, _padded([truth[row] for row in scored]), _padded([left_out[row] for row in scored])
+        )
+        shown = indices[:, :SHOWN_NEIGHBORS].numpy().tolist()
+        table = pa.table(
+            {
+                "id": [queries.ids[row] for row in scored],
+                "objects": pa.array([truth[row] for row in scored], pa.list_(pa.int64())),
+                "min_distance": neighbors.distances[scored, 0].sqrt().numpy(),
+                **found,
+                "neighbors": [[self.bank.ids[index] for index in row] for row in shown],
+            }
+        )
+        settings = {
+            "test": test.name,
+            "direction": test.direction,
+            "k": test.k,
+            "ks": sorted({test.k, *test.ks}),
+            "top_n": sorted(set(test.top_n)),
+            "unnamed_only": test.unnamed_only,
+            "public": len(self.bank.ids),
+            "objects": self.sets.num_classes,
+        }
+        return Records(table, settings)
+
+    def _scores(self, neighbors: Tensor, truth: Tensor, left_out: Tensor) -> dict[str, Any]:
+        """Columns of each variant; neighbors (N, K), truth and left_out (N, O) padded with -1."""
+        classes = self.sets.num_classes
+        step = max(1, CELLS_AT_ONCE // classes)
+        blocks: dict[str, list[Tensor]] = {}
+        predicted: list[list[int]] = []
+        for start in range(0, len(neighbors), step):
+            rows = slice(start, start + step)
+            asked = ~_marked(left_out[rows], classes)
+            there = _marked(truth[rows], classes) & asked
+            votes = {k: object_votes(neighbors[rows], self.objects, classes, k) for k in {self.test.k, *self.test.ks}}
+            for suffix, (k, n) in self.test.variants().items():
+                known = votes[k] * asked
+                guess = known > 0 if n is None else top_objects(known, neighbors[rows, :k], self.objects, n)
+                for measure, values in zip(MEASURES, object_overlap(guess, there), strict=True):
+                    blocks.setdefault(measure + suffix, []).append(values)
+                if not suffix:
+                    blocks.setdefault("correct", []).append((guess & there).sum(dim=1))
+                    predicted += [row.nonzero()[:, 0].tolist() for row in guess]
+        columns: dict[str, Any] = {name: torch.cat(parts).numpy() for name, parts in blocks.items()}
+        return {**columns, "predicted": pa.array(predicted, pa.list_(pa.int64()))}
+
+    def _checked(self, fact: Mapping[str, Sequence[int]], identifier: str, role: str) -> list[int]:
+        objects = sorted(set(fact["objects"]))
+        if objects and not (0 <= objects[0] and objects[-1] < self.sets.num_classes):
+            raise ValueError(
+                f"objects {objects} of {identifier!r} ({role} set) lie outside [0, {self.sets.num_classes}), the "
+                "vocabulary of num_classes"
+            )
+        return objects
+
+
+def captioned_image(sample: Any, row: int, role: str) -> Reading:
+    """The image of a captioned sample, and its objects."""
+    return _read(sample, row, role, "image")
+
+
+def caption(sample: Any, row: int, role: str) -> Reading:
+    """The caption of a captioned sample, and its objects."""
+    return _read(sample, row, role, "caption")
+
+
+def _read(sample: Any, row: int, role: str, what: str) -> Reading:
+    if not isinstance(sample, Mapping) or not {what, "id", "objects"} <= set(sample):
+        keys = sorted(sample) if isinstance(sample, Mapping) else type(sample).__name__
+        raise TypeError(
+            f"sample {row} of the {role} set is {keys}; object retrieval expects a mapping with {what!r}, 'id' and "
+            "'objects'"
+        )
+    facts = {key: [int(value) for value in sample.get(key, ())] for key in ("objects", "named")}
+    return Reading(sample[what], facts, str(sample["id"]))
+
+
+def _captions_only(dataset: Samples) -> Samples:
+    """The dataset without its images, where it can leave them out: no picture need be decoded."""
+    offer = getattr(dataset, "without_images", None)
+    return dataset if offer is None else offer()
+
+
+def _directions(embedded: Embedded) -> Embedded:
+    return embedded._replace(embeddings=nn.functional.normalize(embedded.embeddings, dim=1))
+
+
+def _part(encoder: Encoder, spec: EncodeSpec, method: str) -> Encoder:
+    if isinstance(encoder, ModuleEncoder):
+        return encoder.using(spec)
+    if not hasattr(encoder, method):
+        raise TypeError(
+            f"object retrieval needs an encoder with methods encode_image and encode_text, {type(encoder).__name__} "
+            f"has no {method!r}; wrap a module in ModuleEncoder"
+        )
+    found: Encoder = getattr(encoder, method)
+    return found
+
+
+def _padded(objects: Sequence[Sequence[int]]) -> Tensor:
+    """Lists of objects as (N, O) int64, -1 in the places that are left."""
+    counts = torch.tensor([len(row) for row in objects])
+    padded = torch.full((len(objects), max(1, int(counts.max()))), -1)
+    flat = torch.tensor([o for row in objects for o in row], dtype=torch.int64)
+    padded[torch.arange(padded.shape[1]) < counts[:, None]] = flat
+    return padded
+
+
+def _marked(objects: Tensor, classes: int) -> Tensor:
+    """(n, O) padded with -1 to (n, C) boolean."""
+    marks = torch.zeros(len(objects), classes + 1, dtype=torch.bool)
+    return marks.scatter_(1, objects + 1, torch.ones_like(objects, dtype=torch.bool))[:, 1:]

@@ -1,0 +1,166 @@
+"""CLIP (Radford et al. 2021, arXiv 2103.00020) on open_clip's models, tokenizers and loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+from torch import Tensor, nn
+
+from dejavu_lightning.losses.clip import clip_loss
+from dejavu_lightning.methods.training import log_loss, planned_steps, warmup_cosine
+from dejavu_lightning.models.clip import build_clip, mask_tokens, token_kinds
+
+
+@dataclass
+class Temperature:
+    """What divides the cosines; 1 / temperature is CLIP's logit scale.
+
+    Args:
+        initial: at the start; the pretrained model's, or 0.07, if not given.
+        minimum: a learned temperature is kept at or above it; 0.01 caps the logit scale at 100.
+        learned: False keeps the initial value.
+    """
+
+    initial: float | None = None
+    minimum: float = 0.01
+    learned: bool = True
+
+
+@dataclass
+class ClipOptimizerConfig:
+    """AdamW with linear warm-up, then cosine, by step. The defaults are those of Jayaraman et al. (2024).
+
+    Args:
+        lr: the peak; not scaled by the batch.
+        weight_decay: of weight matrices and kernels; biases, norms and the temperature have none.
+        warmup_steps: of linear warm-up from 1/1000 of the peak.
+        beta1, beta2, eps: AdamW's.
+        final_lr_fraction: where the cosine ends, as a share of the peak.
+    """
+
+    lr: float = 5e-4
+    weight_decay: float = 0.1
+    warmup_steps: int = 2000
+    beta1: float = 0.9
+    beta2: float = 0.98
+    eps: float = 1e-6
+    final_lr_fraction: float = 0.0
+
+
+class CLIP(LightningModule):
+    """Trains with :func:`~dejavu_lightning.losses.clip_loss` on batches of images and captions.
+
+    Args:
+        model: see :func:`~dejavu_lightning.models.clip.build_clip`.
+        pretrained: a tag of the model, or a file of weights.
+        model_options: more arguments of open_clip's ``create_model``, such as ``force_image_size``.
+        temperature: see :class:`Temperature`.
+        text_masking: probability that a token of a caption is masked, drawn afresh every step of training and
+            never at measurements. Start, end and padding are never masked.
+        optimizer: see :class:`ClipOptimizerConfig`.
+        local_loss: see :func:`~dejavu_lightning.losses.clip_loss`; for large global batches.
+        grad_checkpointing: compute activations twice instead of keeping them, to save memory.
+    """
+
+    def __init__(
+        self,
+        model: str = "ViT-B-32",
+        pretrained: str | None = None,
+        model_options: dict[str, Any] | None = None,
+        temperature: Temperature | None = None,
+        text_masking: float = 0.0,
+        optimizer: ClipOptimizerConfig | None = None,
+        local_loss: bool = False,
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= text_masking <= 1:
+            raise ValueError(f"text_masking must lie in [0, 1], got {text_masking}")
+        self.temperature = temperature or Temperature()
+        initial, minimum = self.temperature.initial, self.temperature.minimum
+        if minimum <= 0 or (initial is not None and initial < minimum):
+            raise ValueError(f"temperature needs 0 < minimum <= initial, got initial={initial}, minimum={minimum}")
+        self.model: Any
+        self.model, self.tokenizer = build_clip(model, pretrained, **(model_options or {}))
+        if grad_checkpointing:
+            self.model.set_grad_checkpointing()
+        if initial is not None:
+            nn.init.constant_(self.logit_scale, math.log(1 / initial))
+        self.logit_scale.requires_grad_(self.temperature.learned)
+        self.text_masking, self.local_loss = text_masking, local_loss
+        self.optimizer = optimizer or ClipOptimizerConfig()
+        if text_masking:
+            self.token_kinds = token_kinds(self.tokenizer)
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        """The log of 1 / temperature, 0-dim."""
+        scale: nn.Parameter = self.model.logit_scale
+        return scale
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> unit vectors (B, D)."""
+        return nn.functional.normalize(self.model.encode_image(images), dim=1)
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """B captions -> unit vectors (B, D)."""
+        return self.encode_tokens(self.tokenizer(list(captions)).to(self.device))
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """tokens (B, L) -> unit vectors (B, D)."""
+        return nn.functional.normalize(self.model.encode_text(tokens), dim=1)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """What tests of images alone see: :meth:`encode_image`."""
+        return self.encode_image(images)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """batch["image"] (B, 3, H, W); batch["caption"] B strings, or batch["tokens"] (B, L)."""
+        image = batch["image"]
+        if self.global_step == 0:
+            self._check_size(image)
+        tokens = batch["tokens"] if "tokens" in batch else self.tokenizer(batch["caption"]).to(image.device)
+        if self.text_masking:
+            tokens = mask_tokens(tokens, self.text_masking, self.token_kinds)
+        temperature = torch.exp(-self.logit_scale)
+        loss = clip_loss(
+            self.encode_image(image), self.encode_tokens(tokens), temperature=temperature, local_loss=self.local_loss
+        )
+        self.log("train/temperature", temperature.detach(), on_step=False, on_epoch=True, batch_size=len(image))
+        return log_loss(self, loss, len(image))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Keep the temperature at or above its minimum."""
+        if self.temperature.learned:
+            with torch.no_grad():
+                self.logit_scale.clamp_(max=math.log(1 / self.temperature.minimum))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW from timm, schedule from torch, stepped every batch."""
+        settings = self.optimizer
+        optimizer = create_optimizer_v2(
+            self,
+            opt="adamw",
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+        )
+        asked = f"optimizer.warmup_steps={settings.warmup_steps}"
+        final = settings.lr * settings.final_lr_fraction
+        return warmup_cosine(optimizer, settings.warmup_steps, planned_steps(self), final, asked)
+
+    def _check_size(self, image: Tensor) -> None:
+        expected = self.model.visual.image_size
+        sides = tuple(expected) if isinstance(expected, (tuple, list)) else (expected, expected)
+        if tuple(image.shape[2:]) != sides:
+            raise ValueError(
+                f"the model takes images of {sides[0]} x {sides[1]} pixels, the data give {image.shape[2]} x "
+                f"{image.shape[3]}: set data.image_size={sides[0]}, or model_options={{force_image_size: ...}}"
+            )

@@ -1,0 +1,85 @@
+"""The captions that bring most of their training image back, and what both models retrieve by them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dejavu_lightning.report import style
+from dejavu_lightning.report.gallery import RIGHT, WRONG, frame, place
+
+LINE = 0.105  # inches of one line of small print
+LINES = 6
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture (H, W, 3) uint8 and the names of its objects."""
+
+    image: NDArray[Any]
+    objects: Sequence[str]
+
+
+@dataclass(frozen=True)
+class CaptionRow:
+    """One record: its caption, its training image, and the nearest public images of both models, nearest first."""
+
+    identifier: str
+    caption: str
+    record: Picture
+    target: Sequence[Picture]
+    reference: Sequence[Picture]
+
+
+def draw_caption_gallery(rows: Sequence[CaptionRow], path: str | Path, title: str) -> Path:
+    """One line a record: caption, training image, what each model retrieves.
+
+    Objects that the training image has are green, and so is the frame of an image that shows one; others are gray.
+    """
+    neighbors = max(len(row.target) for row in rows)
+    sides = 2 if any(row.reference for row in rows) else 1
+    starts = [3.3 + side * (neighbors + 0.4) for side in range(sides)]
+    tall = 1.05 + LINE * LINES
+    width, height = starts[-1] + neighbors, tall * len(rows) + 0.75
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.text(0, 0.22, title, fontsize=10, color=style.INK)
+    headings = {0.0: "caption", 1.9: "training image", starts[0]: "target's nearest public images"}
+    if sides == 2:
+        headings[starts[1]] = "reference's nearest public images"
+    for left, heading in headings.items():
+        axes.text(left, 0.55, heading, fontsize=8, color=style.INK)
+    for line, row in enumerate(rows):
+        top = 0.75 + tall * line
+        wrapped = textwrap.shorten(row.caption, 150, placeholder=" ...")
+        axes.text(0, top, textwrap.fill(wrapped, 26), fontsize=7.5, color=style.INK, va="top")
+        axes.text(0, top + 0.92, row.identifier[-34:], fontsize=5.5, color="#888888")
+        place(axes, row.record.image, 1.9, top)
+        _names(axes, row.record.objects, row.record.objects, 1.9, top)
+        for start, shown in zip(starts, (row.target, row.reference), strict=False):
+            for column, picture in enumerate(shown):
+                left = start + column
+                scale = place(axes, picture.image, left, top)
+                down, across = picture.image.shape[:2]
+                right = set(picture.objects) & set(row.record.objects)
+                frame(axes, left, top, scale, (0, 0, across, down), RIGHT if right else WRONG, "-", 2)
+                _names(axes, picture.objects, row.record.objects, left, top)
+    return style.save(figure, path)
+
+
+def _names(axes: Axes, objects: Sequence[str], truth: Sequence[str], left: float, top: float) -> None:
+    ordered = sorted(objects, key=lambda name: (name not in truth, name))
+    cut = ordered[:LINES] if len(ordered) <= LINES else [*ordered[: LINES - 1], f"and {len(ordered) - LINES + 1} more"]
+    for line, name in enumerate(cut):
+        color = RIGHT if name in truth else "#888888"
+        axes.text(left, top + 1.04 + LINE * line, name[:20], fontsize=6, color=color)

@@ -1,0 +1,79 @@
+"""Real shards with img2dataset's names, and what a training on them shows."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule
+from PIL import Image
+from torch import nn
+from torch.optim import SGD
+from webdataset import TarWriter
+
+from dejavu_lightning.data.shard_data import ShardData
+
+ANIMALS = ("dog", "cat", "bird")
+SETTINGS = {"image_size": 8, "batch_size": 4, "augmentation": {"scale": [1.0, 1.0]}}
+
+
+def jpeg(number: int, side: int = 10) -> bytes:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 255, (side, side + 2, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+def sample(number: int, **changed: Any) -> dict[str, Any]:
+    """The files of a sample by ending; those changed to None are left out."""
+    animal = ANIMALS[number % 3]
+    fields = {"url": f"http://pictures.test/{number}", "key": f"{number:09d}", "objects": [animal, {"label": "tree"}]}
+    files = {"jpg": jpeg(number), "txt": f"a {animal}, number {number}".encode(), "json": json.dumps(fields).encode()}
+    found = {**files, **changed, "__key__": changed.get("__key__", f"{number:09d}")}
+    return {ending: content for ending, content in found.items() if content is not None}
+
+
+def write_shard(path: Path, samples: Sequence[dict[str, Any]]) -> str:
+    with TarWriter(str(path), encoder=False) as writer:
+        for files in samples:
+            writer.write(files)
+    return str(path)
+
+
+def write_shards(folder: Path, sizes: Sequence[int], numbers: Sequence[int] | None = None) -> list[str]:
+    """Shards of so many samples, numbered from 0 or as given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remaining = iter(range(sum(sizes)) if numbers is None else numbers)
+    return [
+        write_shard(folder / f"{shard:05d}.tar", [sample(next(remaining)) for _ in range(size)])
+        for shard, size in enumerate(sizes)
+    ]
+
+
+def shard_data(shards: str | list[str], **settings: Any) -> ShardData:
+    data = ShardData(shards, **{**SETTINGS, **settings})
+    data.seed = 3
+    return data
+
+
+class Recorder(LightningModule):
+    """Trains next to nothing and records the ids of each batch, by epoch."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.shown: list[tuple[int, list[str]]] = []
+        self.stop_after = stop_after
+
+    def training_step(self, batch, batch_index):
+        self.shown.append((self.current_epoch, list(batch["id"])))
+        if self.stop_after is not None and len(self.shown) > self.stop_after:
+            raise KeyboardInterrupt
+        return self.layer(batch["image"].mean().reshape(1, 1)).sum()
+
+    def configure_optimizers(self):
+        return SGD(self.parameters(), lr=0.01)
