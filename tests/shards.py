@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from torch.optim import SGD
 from webdataset import TarWriter
 
 from dejavu_lightning.data.shard_data import ShardData
+from dejavu_lightning.data.shard_reader import ReadingPlan
+from dejavu_lightning.data.shards import read_shard
 
+UNEVEN = (23, 1, 9, 0, 17)
+HALVES = {"A": 0.4, "B": 0.3, "held_out": 0.1, "validation": 0.1}
 ANIMALS = ("dog", "cat", "bird")
 SETTINGS = {"image_size": 8, "batch_size": 4, "augmentation": {"scale": [1.0, 1.0]}}
 
@@ -77,3 +82,24 @@ class Recorder(LightningModule):
 
     def configure_optimizers(self):
         return SGD(self.parameters(), lr=0.01)
+
+
+def members(urls, split, splits):
+    return {s.key for url in urls for s in read_shard(url) if splits.of(s.key) == split}
+
+
+def ids_of(batches):
+    return [identifier for batch in batches for identifier in batch["id"]]
+
+
+def epoch_of(data, epoch, ranks, workers, processed=0):
+    """By rank, the batches of ids in the order in which torch's DataLoader takes them from its workers."""
+    reader = data.train_dataloader().reader
+    plan = ReadingPlan(data.index.per_shard(data.train_on), data.batch_size, ranks, data.seed)
+    object.__setattr__(reader, "plan", plan)
+    shown = []
+    for rank in range(ranks):
+        streams = [reader.batches(epoch, processed, rank, w, max(workers, 1)) for w in range(max(workers, 1))]
+        rounds = zip_longest(*streams)
+        shown.append([batch["id"] for batches in rounds for batch in batches if batch is not None])
+    return shown

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from dejavu_lightning.data.batches import EvenBatches, even_batches
+
+
+def test_bounds_by_hand():
+    # 11 samples, shares of at most 2 on 2 ranks: 3 steps of 3, 4 and 4 samples.
+    assert even_batches(11, 2, 2).tolist() == [[0, 1, 3], [3, 5, 7], [7, 9, 11]]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_every_sample_once_and_sizes_differ_by_one(ranks):
+    for samples in range(40, 160, 7):
+        bounds = even_batches(samples, 8, ranks)
+        sizes = np.diff(bounds, axis=1)
+        assert bounds[0, 0] == 0
+        assert bounds[-1, -1] == samples
+        assert (bounds[1:, 0] == bounds[:-1, -1]).all()
+        assert sizes.max() <= 8
+        assert sizes.max() - sizes.min() <= 1
+        assert len(bounds) == -(-samples // (8 * ranks)), "no step more than needed"
+
+
+def drawn(samples, ranks, epoch, skip=0):
+    found = []
+    for rank in range(ranks):
+        batches = EvenBatches(samples, 8, ranks, rank, seed=3)
+        batches.epoch, batches.skip = epoch, skip
+        found.append([[position for position, _ in batch] for batch in batches])
+    return found
+
+
+def test_ranks_share_one_order_that_changes_with_the_epoch():
+    one, two = drawn(61, 2, epoch=0)
+    together = [position for own, other in zip(one, two, strict=True) for position in own + other]
+    assert sorted(together) == list(range(61))
+    assert together == np.random.default_rng([3, 0]).permutation(61).tolist()
+    again = drawn(61, 2, epoch=1)[0]
+    assert again != one
+    # The global batch of a step does not depend on how many ranks share it.
+    alone = EvenBatches(61, 16, 1, 0, seed=3)
+    assert [[position for position, _ in batch] for batch in alone] == [a + b for a, b in zip(one, two, strict=True)]
+
+
+def test_an_epoch_continues_where_it_was():
+    assert drawn(61, 2, epoch=4, skip=2) == [rank[2:] for rank in drawn(61, 2, epoch=4)]
+
+
+@pytest.mark.parametrize("samples", [0, 1, 3])
+def test_a_rank_is_never_left_without_a_sample(samples):
+    with pytest.raises(ValueError, match=f"{samples} samples cannot give each of 4 devices one in every step"):
+        even_batches(samples, 8, 4)
