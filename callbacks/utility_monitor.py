@@ -9,7 +9,7 @@ from dejavu_lightning.callbacks.publish import publish_metrics
 from lightning.pytorch import LightningModule, Trainer
 
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
-from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, Probe, UtilitySets, measure_utility
+from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, PairMeasure, Probe, UtilitySets, measure_utility
 
 
 class UtilityMonitor(Curve):
@@ -18,7 +18,7 @@ class UtilityMonitor(Curve):
     Works with any LightningModule and never changes training. All ranks share the work.
 
     Args:
-        probes: what to fit; a linear probe and nearest neighbours if not given.
+        probes: what to measure; a linear probe and nearest neighbours if not given.
         every_n_epochs: measure whenever this many more epochs are complete.
         encode: as in ``MemorizationMonitor``; of a function or method that returns several layers' features
             by name, such as "encode_layers" of this package's methods, each layer is measured.
@@ -36,7 +36,7 @@ class UtilityMonitor(Curve):
 
     def __init__(
         self,
-        probes: Sequence[Probe] | None = None,
+        probes: Sequence[Probe | PairMeasure] | None = None,
         every_n_epochs: int = 50,
         encode: EncodeSpec = "backbone",
         sets: UtilitySets | None = None,
@@ -56,7 +56,9 @@ class UtilityMonitor(Curve):
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{argument} must be at least 1, got {value}")
-        self.probes: list[Probe] = list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
+        self.probes: list[Probe | PairMeasure] = (
+            list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
+        )
         self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
         self.max_train, self.max_validation, self.seed = max_train, max_validation, seed
         self.batch_size, self.num_workers = batch_size, num_workers

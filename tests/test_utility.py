@@ -166,11 +166,11 @@ def on(encoder, samples, classes):
         (lambda: NearestNeighborProbe(temperature=0), "temperature > 0, got 20 and 0"),
         (lambda: LinearProbe(epochs=0), "epochs >= 1"),
         (
-            lambda: measure_utility(lambda x: x, [], UtilitySets(separable(9, 0), separable(9, 1), 4)),
+            lambda: measure_utility(lambda x: x, [LinearProbe()], UtilitySets(separable(9, 0), separable(9, 1), 4)),
             r"outside \[0, 4\)",
         ),
         (
-            lambda: measure_utility(lambda x: {"a": x[0]}, [], UtilitySets(Pairs(9, 0), Pairs(9, 0), 10)),
+            lambda: measure_utility(lambda x: {"a": x[0]}, [LinearProbe()], UtilitySets(Pairs(9, 0), Pairs(9, 0), 10)),
             r"shape \(B, D\)",
         ),
         (lambda: tiny_data(held_out_per_class=0).utility_sets(), r"set data\.validation_per_class"),

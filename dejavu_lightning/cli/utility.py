@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.cli.trained import load_model
 from dejavu_lightning.memorization import ModuleEncoder
 from dejavu_lightning.report.table import print_values
-from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, measure_utility
+from dejavu_lightning.utility import (
+    CaptionRetrieval,
+    LinearProbe,
+    NamedObjects,
+    NearestNeighborProbe,
+    ZeroShot,
+    measure_utility,
+)
+
+MEASURES = {"zero_shot": ZeroShot, "caption_retrieval": CaptionRetrieval, "named_objects": NamedObjects}
 
 
 def utility(arguments: list[str]) -> None:
@@ -19,10 +29,18 @@ def utility(arguments: list[str]) -> None:
     parser.add_argument("--checkpoint", type=str, required=True, help="the trained model")
     parser.add_argument("--config", type=str | None, help="its config; config.yaml above it if not given")
     parser.add_argument(
-        "--encode", type=str, default="backbone", help="what is probed; encode_layers for every layer of the projector"
+        "--encode",
+        type=str | None,
+        help="what is probed, the backbone or encode(); encode_layers for the projector's too",
     )
     parser.add_class_arguments(LinearProbe, "linear")
     parser.add_class_arguments(NearestNeighborProbe, "knn")
+    parser.add_argument(
+        "--also",
+        type=list[Literal["zero_shot", "caption_retrieval", "named_objects"]],
+        default=[],
+        help="measures of models of pictures and captions",
+    )
     parser.add_argument("--batch_size", type=int, default=250, help="pictures the encoder sees at once")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode pictures")
     parser.add_argument("--max_train", type=int | None, help="learn from at most so many pictures")
@@ -35,9 +53,10 @@ def utility(arguments: list[str]) -> None:
     built = parser.instantiate_classes(options)
     model = load_model(options.checkpoint, options.config, options.device)
     sets = model.utility_sets().subsample(options.max_train, options.max_validation)
+    encode = options.encode or ("backbone" if hasattr(model.encoder.module, "backbone") else None)
     metrics = measure_utility(
-        ModuleEncoder(model.encoder.module, options.encode),
-        [built.linear, built.knn],
+        ModuleEncoder(model.encoder.module, encode),
+        [built.linear, built.knn, *(MEASURES[name]() for name in options.also)],
         sets,
         batch_size=options.batch_size,
         num_workers=options.num_workers,

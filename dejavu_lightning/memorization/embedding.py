@@ -46,13 +46,14 @@ Read = Callable[[Any, int, str], Reading]
 
 def labelled_image(sample: Any, row: int, role: str) -> Reading:
     """Sample ``row`` of a set of labelled images; its facts are the label."""
-    if isinstance(sample, Mapping):
+    if isinstance(sample, Mapping) and {"image", "label"} <= set(sample):
         return Reading(sample["image"], int(sample["label"]), str(sample.get("id", f"{role}/{row}")))
     if isinstance(sample, Sequence) and len(sample) == 2:
         return Reading(sample[0], int(sample[1]), f"{role}/{row}")
+    what = f"a mapping with {sorted(sample)}" if isinstance(sample, Mapping) else f"a {type(sample).__name__}"
     raise TypeError(
-        f"sample {row} of the {role} set is a {type(sample).__name__}; expected a mapping with 'image', 'label' "
-        "and 'id', or a tuple (image, label)"
+        f"sample {row} of the {role} set is {what}; expected a mapping with 'image', 'label' and 'id', or a tuple "
+        "(image, label)"
     )
 
 

@@ -19,18 +19,18 @@ class Found(NamedTuple):
     indices: Tensor
 
 
-def search(queries: Embedded, bank: Embedded, k: int, role: str) -> Found:
+def search(queries: Embedded, bank: Embedded, k: int, role: str | None = None) -> Found:
     """The k nearest of the whole bank to every query, the same on every process.
 
     All processes' queries meet each process's share of the bank; the finds are merged.
 
     Args:
-        role: what errors call the set of the queries.
+        role: what errors call the set of the queries; None where a query may find itself.
 
     Raises:
-        ValueError: an id is in both sets.
+        ValueError: an id is in both sets, although a role is given.
     """
-    known = set(queries.ids) & set(bank.ids)
+    known = set(queries.ids) & set(bank.ids) if role is not None else set()
     if known:
         raise ValueError(
             f"{len(known)} ids are both in the {role} set and in the public set, such as {min(known)!r}: "

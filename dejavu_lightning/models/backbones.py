@@ -8,6 +8,7 @@ from typing import Any
 import timm
 import torch
 import torchvision.models
+from timm.models import register_model
 from torch import nn
 from torchvision.models.resnet import BasicBlock, conv1x1
 
@@ -26,6 +27,15 @@ def small_resnet(widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Sequential:
             blocks.append(BasicBlock(before, width, 2, shortcut))
     stem = (nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@register_model
+def dejavu_small_resnet(num_classes: int = 0, **_: Any) -> nn.Sequential:
+    """:func:`small_resnet` as timm builds models, for configs of open_clip that name one."""
+    network = small_resnet()
+    if num_classes:
+        network.append(nn.Linear(128, num_classes, bias=False))
+    return network
 
 
 def build_backbone(name: str, **options: Any) -> nn.Module:

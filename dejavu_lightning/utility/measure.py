@@ -8,19 +8,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from dejavu_lightning.distributed import gathered
 from dejavu_lightning.memorization.embedding import Embedded, embed
 from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
-from dejavu_lightning.utility.probe import Probe
+from dejavu_lightning.utility.averages import averages
+from dejavu_lightning.utility.probe import PairMeasure, Probe
 from dejavu_lightning.utility.sets import UtilitySets
 
 LayerEncoder = Callable[[Any], Tensor | Mapping[str, Tensor]]
 
 
 def measure_utility(
-    encoder: LayerEncoder, probes: Sequence[Probe], sets: UtilitySets, *, batch_size: int = 250, num_workers: int = 0
+    encoder: LayerEncoder,
+    probes: Sequence[Probe | PairMeasure],
+    sets: UtilitySets,
+    *,
+    batch_size: int = 250,
+    num_workers: int = 0,
 ) -> dict[str, float]:
     """Accuracy of each probe on the validation pictures.
 
@@ -29,18 +34,29 @@ def measure_utility(
 
     Args:
         encoder: images (B, ...) to features (B, D), or to several layers' features by name.
-        probes: what to fit on the training features.
+        probes: what to fit on the training features, and measures of the whole model, which need ``encoder``
+            to be a ``ModuleEncoder``.
         sets: training and validation pictures.
         batch_size: pictures the encoder sees at once.
         num_workers: processes that decode pictures.
 
     Returns:
-        ``<probe>_top1`` and ``<probe>_top5`` in [0, 1]; of several layers ``<probe>_top1/<layer>``.
+        ``<probe>_top1`` and ``<probe>_top5`` in [0, 1], of several layers ``<probe>_top1/<layer>``; and what
+        the measures name.
 
     Raises:
         ValueError: a label lies outside the class range, or a picture is in both sets.
     """
+    fitted = [probe for probe in probes if isinstance(probe, Probe)]
+    metrics: dict[str, float] = {}
     with undisturbed(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
+        for measure in probes:
+            if isinstance(measure, PairMeasure):
+                if not isinstance(encoder, ModuleEncoder):
+                    raise TypeError(f"{measure.name} encodes pictures and texts: pass a ModuleEncoder")
+                metrics |= measure.measure(encoder, sets, batch_size, num_workers)
+        if not fitted:
+            return metrics
         layers = _Layers(encoder)
         train = embed(layers, sets.train, "train", batch_size, num_workers)
         validation = embed(layers, sets.validation, "validation", batch_size, num_workers)
@@ -57,22 +73,16 @@ def measure_utility(
     widths = next(found for found in gathered(layers.widths) if found)
     labels, truth = train.labels.to(device), validation.labels[validation.rows].to(device)
     own = validation.embeddings.reshape(-1, sum(widths.values()))
-    metrics: dict[str, float] = {}
     start = 0
     for layer, width in widths.items():
         columns = slice(start, start + width)
         start += width
         learned, asked = _everyone(train, columns).to(device), own[:, columns].to(device)
         suffix = f"/{layer}" if len(widths) > 1 else ""
-        for probe in probes:
+        for probe in fitted:
             classify = probe.fit(learned, labels, sets.num_classes)
-            hits = _hits(classify(asked), truth) if len(asked) else None
-            for top in (1, 5):
-                # Sums over processes, in which every picture is once.
-                accuracy = MeanMetric().set_dtype(torch.float64).to(device)
-                if hits is not None:
-                    accuracy.update(hits[:, :top].any(dim=1).double())
-                metrics[f"{probe.name}_top{top}{suffix}"] = float(accuracy.compute())
+            hits = _hits(classify(asked), truth) if len(asked) else torch.zeros(0, 5, device=device)
+            metrics |= averages({f"{probe.name}_top{top}{suffix}": hits[:, :top].any(dim=1) for top in (1, 5)})
     return metrics
 
 

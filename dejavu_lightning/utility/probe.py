@@ -1,4 +1,4 @@
-"""What all probes are: frozen features in, class scores out."""
+"""What measures of utility are: probes of frozen features, and measures of models of pictures and texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from dejavu_lightning.memorization.encoders import ModuleEncoder
+from dejavu_lightning.utility.sets import UtilitySets
+
 Classifier = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class PairMeasure(Protocol):
+    """Measures a model of pictures and texts as a whole."""
+
+    name: str
+
+    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+        """Values by logged key, the same on every process."""
+        ...
 
 
 @runtime_checkable

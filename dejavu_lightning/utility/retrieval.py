@@ -1,0 +1,91 @@
+"""Retrieval between pictures and captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dejavu_lightning.memorization.embedding import Embedded, embed
+from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.memorization.object_retrieval import caption, captioned_image
+from dejavu_lightning.memorization.search import search
+from dejavu_lightning.utility.averages import averages
+from dejavu_lightning.utility.sets import UtilitySets
+
+
+class CaptionRetrieval:
+    """Whether pictures find their captions, and captions their pictures, among all validation pairs.
+
+    Args:
+        ks: a pair counts as found if it is among so many nearest.
+        image, text: as in :class:`~dejavu_lightning.memorization.ObjectRetrieval`.
+    """
+
+    name = "caption_retrieval"
+
+    def __init__(
+        self, ks: Sequence[int] = (1, 5, 10), image: EncodeSpec = "encode_image", text: EncodeSpec = "encode_text"
+    ) -> None:
+        if not ks or min(ks) < 1:
+            raise ValueError(f"ks must be at least 1, got {list(ks)}")
+        self.ks, self.image, self.text = list(ks), image, text
+
+    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+        """``image_to_text@k`` and ``text_to_image@k``, recalls in [0, 1].
+
+        Raises:
+            ValueError: a k exceeds the validation set.
+        """
+        if max(self.ks) > len(sets.validation):
+            raise ValueError(f"k={max(self.ks)} exceeds the validation set of {len(sets.validation)} pairs; lower ks")
+        loading = (sets.validation, "validation", batch_size, num_workers)
+        images = _directions(embed(encoder.using(self.image), *loading, captioned_image))
+        texts = _directions(embed(encoder.using(self.text), *loading, caption))
+        found: dict[str, float] = {}
+        for name, queries, bank in (("image_to_text", images, texts), ("text_to_image", texts, images)):
+            nearest = search(queries, bank, max(self.ks)).indices
+            hit = nearest == torch.arange(len(nearest))[:, None]
+            found |= {f"{name}@{k}": float(hit[:, :k].any(dim=1).double().mean()) for k in sorted(set(self.ks))}
+        return found
+
+
+class NamedObjects:
+    """Whether the pictures that a caption finds show what it names: the use of a search by text.
+
+    Args:
+        k: pictures of the probes' training set that each validation caption finds.
+        image, text: as in :class:`~dejavu_lightning.memorization.ObjectRetrieval`.
+    """
+
+    name = "named_objects"
+
+    def __init__(self, k: int = 10, image: EncodeSpec = "encode_image", text: EncodeSpec = "encode_text") -> None:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        self.k, self.image, self.text = k, image, text
+
+    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+        """``named_objects@k``: the share of found pictures with an object that the caption names, in [0, 1].
+
+        Raises:
+            ValueError: k exceeds the training set, or no caption names an object.
+        """
+        if self.k > len(sets.train):
+            raise ValueError(f"k={self.k} exceeds the {len(sets.train)} pictures to search; lower k")
+        bank = embed(encoder.using(self.image), sets.train, "train", batch_size, num_workers, captioned_image)
+        asked = embed(encoder.using(self.text), sets.validation, "validation", batch_size, num_workers, caption)
+        nearest = search(_directions(asked), _directions(bank), self.k).indices
+        objects = [set(fact["objects"]) for fact in bank.facts]
+        own = asked.rows.tolist()
+        shares = [
+            sum(bool(objects[i] & set(asked.facts[row]["named"])) for i in nearest[row].tolist()) / self.k
+            for row in own
+            if asked.facts[row]["named"]
+        ]
+        return averages({f"named_objects@{self.k}": torch.tensor(shares, dtype=torch.float64)})
+
+
+def _directions(embedded: Embedded) -> Embedded:
+    return embedded._replace(embeddings=nn.functional.normalize(embedded.embeddings, dim=1))

@@ -1,0 +1,106 @@
+"""Zero-shot classification: pictures find the name of what they show (Radford et al. 2021, arXiv 2103.00020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from dejavu_lightning.memorization.embedding import Reading, embed
+from dejavu_lightning.memorization.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.utility.averages import averages
+from dejavu_lightning.utility.sets import UtilitySets
+
+TEMPLATES = {"openai": open_clip.OPENAI_IMAGENET_TEMPLATES, "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES}
+
+
+class ZeroShot:
+    """Classify pictures by the nearest name, by open_clip's classifier builder.
+
+    A class's vector is the mean of the unit vectors of its name in every template. A picture with several
+    ``objects`` is right if the class is one of them, others if it is their ``label``.
+
+    Args:
+        templates: "openai" (80), "simple" (7), or a list of texts with {} in the place of the name.
+        class_names: in the order of the classes; the data's own if not given.
+        image, text: as in :class:`~dejavu_lightning.memorization.ObjectRetrieval`.
+    """
+
+    name = "zero_shot"
+
+    def __init__(
+        self,
+        templates: Literal["openai", "simple"] | list[str] = "openai",
+        class_names: Sequence[str] | None = None,
+        image: EncodeSpec = "encode_image",
+        text: EncodeSpec = "encode_text",
+    ) -> None:
+        if isinstance(templates, str) and templates not in TEMPLATES:
+            raise ValueError(f"templates must be one of {list(TEMPLATES)} or a list of texts, got {templates!r}")
+        if not isinstance(templates, str) and (not templates or any("{}" not in text for text in templates)):
+            raise ValueError(f"every template must hold {{}} in the place of the name, got {templates}")
+        self.templates: Sequence[Any] = TEMPLATES[templates] if isinstance(templates, str) else templates
+        self.class_names, self.image, self.text = class_names, image, text
+
+    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+        """``zero_shot_top1`` and ``zero_shot_top5`` on the validation pictures, in [0, 1].
+
+        Raises:
+            ValueError: there are no class names, or not one per class.
+        """
+        names = self.class_names or sets.class_names
+        if names is None or len(names) != sets.num_classes:
+            given = "no class names" if names is None else f"{len(names)} class names"
+            raise ValueError(
+                f"zero-shot classification needs a name for each of {sets.num_classes} classes, got {given}"
+            )
+        found = embed(encoder.using(self.image), sets.validation, "validation", batch_size, num_workers, _pictured)
+        weights = class_vectors(encoder.using(self.text), names, self.templates)  # D, C
+        images = nn.functional.normalize(found.embeddings.reshape(-1, len(weights)), dim=1)
+        best = (images @ weights.to(images)).argsort(dim=1, descending=True, stable=True)[:, :5]
+        rows = zip(best.tolist(), (found.facts[row] for row in found.rows.tolist()), strict=True)
+        hits = torch.tensor([[c in shown for c in classes] for classes, shown in rows if shown])
+        hits = hits.reshape(-1, best.shape[1])
+        return averages({f"zero_shot_top{top}": hits[:, :top].any(dim=1).double() for top in (1, 5)})
+
+
+def class_vectors(encode_text: Encoder, class_names: Sequence[str], templates: Sequence[Any]) -> Tensor:
+    """Unit vectors (D, C) of the classes, in their order.
+
+    Args:
+        encode_text: captions to embeddings.
+        class_names: C names.
+        templates: texts with {} in the place of the name, or functions from the name to a text.
+    """
+    vectors: Tensor = open_clip.build_zero_shot_classifier(
+        _Texts(encode_text), _AsTheyAre, list(class_names), templates, num_classes_per_batch=10
+    )
+    return vectors.float()
+
+
+class _Texts:
+    """An encoder of captions in the form of open_clip's models."""
+
+    def __init__(self, encode_text: Encoder) -> None:
+        self._encode = encode_text
+
+    def encode_text(self, texts: Sequence[str], normalize: bool) -> Tensor:
+        return nn.functional.normalize(self._encode(list(texts)), dim=1)
+
+
+class _AsTheyAre(list[str]):
+    """A tokenizer that leaves the texts to the encoder."""
+
+    def to(self, device: Any) -> _AsTheyAre:
+        return self
+
+
+def _pictured(sample: Any, row: int, role: str) -> Reading:
+    """An image and the classes that are right for it."""
+    if isinstance(sample, Mapping):
+        shown = sample.get("objects", [sample["label"]] if "label" in sample else [])
+        return Reading(sample["image"], {int(c) for c in shown}, str(sample.get("id", f"{role}/{row}")))
+    return Reading(sample[0], {int(sample[1])}, f"{role}/{row}")
