@@ -39,7 +39,7 @@ def test_the_objects_are_painted():
     for index in range(20):
         changed = (three.image(index) != two.image(index)).any(dim=0)
         rows, columns = changed.nonzero().T
-        assert 0 < changed.sum() <= (0.47 * 48) ** 2
+        assert 0 < changed.sum() <= 24**2
         assert rows.max() // 24 == rows.min() // 24
         assert columns.max() // 24 == columns.min() // 24
 

@@ -72,7 +72,7 @@ def test_diverging_training_stops_with_advice(config, tmp_path):
     arguments = ("--trainer.default_root_dir", tmp_path / "run", "--model.optimizer.base_lr", "1e30")
     told = run("train.py", "fit", "--config", config, *arguments, code=1).stderr
     assert "error: the training loss is" in told
-    assert "Lower optimizer.base_lr" in told
+    assert "Lower the optimizer's learning rate" in told
 
 
 def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path):

@@ -55,7 +55,8 @@ def test_parses_in_the_command_it_opens_with(path):
         position = arguments.index("--output")
         del arguments[position : position + 2]
     config = parse(*arguments)
-    assert config.memorization.test.class_path.endswith("LabelInference")
+    clip = config.model.class_path.endswith("CLIP")
+    assert config.memorization.test.class_path.endswith("ObjectRetrieval" if clip else "LabelInference")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -66,7 +67,7 @@ def test_opens_with_its_command_hardware_and_expectation(path):
     assert "# Hardware:" in text or "# Needs:" in text
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if p.parent.name == "papers"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem.startswith("meehan")], ids=lambda path: path.stem)
 def test_papers_have_the_setting_of_the_paper(path):
     config = parse(*[word for word in command_of(path)[3:] if "runs/" not in word and word != "--output"])
     assert config.trainer.max_epochs == 1000
@@ -76,6 +77,19 @@ def test_papers_have_the_setting_of_the_paper(path):
     assert config.model.init_args.backbone == "torchvision/resnet101"
     assert config.model.init_args.backbone_options in (None, {})
     assert config.model.init_args.optimizer.name == "lars"
+
+
+@pytest.mark.parametrize("model", ["ViT-B-32", "RN50"])
+def test_jayaraman_has_the_setting_of_the_paper(model):
+    path = find_config(f"configs/papers/jayaraman2024_{model.lower().replace('-', '_')}.yaml")
+    config = parse(*[word for word in command_of(Path(path))[3:] if "runs/" not in word and word != "--output"])
+    assert config.trainer.max_epochs == 200
+    assert config.model.init_args.model == model
+    assert config.model.init_args.temperature.minimum == 0.01
+    settings = config.model.init_args.optimizer
+    assert (settings.lr, settings.weight_decay, settings.warmup_steps) == (5e-4, 0.1, 2000)
+    assert config.memorization.test.init_args.ks == [1, 10, 100]
+    assert config.memorization.test.init_args.top_n == [1, 10]
 
 
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):

@@ -61,11 +61,12 @@ class EvenBatches(Sampler[list[tuple[int, int]]]):
             yield [(int(position), self.epoch) for position in order[bounds[self.rank] : bounds[self.rank + 1]]]
 
 
-class EpochLoader(DataLoader[dict[str, Any]]):
+class EpochLoader:
     """Loads :class:`EvenBatches`, from any batch of any epoch on.
 
     Where an epoch begins is asked when its first batch is, not when Lightning makes the iterator: a resumed
-    run knows by then in which epoch and after how many batches it was stopped.
+    run knows by then in which epoch and after how many batches it was stopped. It is not a ``DataLoader`` itself,
+    whose batches Lightning would divide among ranks once more.
 
     Args:
         dataset: items by (position, epoch).
@@ -84,13 +85,13 @@ class EpochLoader(DataLoader[dict[str, Any]]):
         processed: Callable[[], int],
         **options: Any,
     ) -> None:
-        self.epoch, self.processed = epoch, processed
-        # A generator of its own leaves the global stream to the training.
-        super().__init__(
-            dataset, batch_sampler=batches, generator=torch.Generator().manual_seed(batches.seed), **options
-        )
+        self.batches, self.epoch, self.processed = batches, epoch, processed
+        own = torch.Generator().manual_seed(batches.seed)  # leaves the global stream to the training
+        self.loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_sampler=batches, generator=own, **options)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        assert isinstance(self.batch_sampler, EvenBatches)
-        self.batch_sampler.epoch, self.batch_sampler.skip = self.epoch(), self.processed()
-        yield from super().__iter__()
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.batches.epoch, self.batches.skip = self.epoch(), self.processed()
+        yield from self.loader

@@ -69,7 +69,7 @@ class ObjectScenes:
             f"a {' and a '.join(OBJECTS[o] for o in row[:named])}, {WORDS[word]}"
             for row, word in zip(shown, words.tolist(), strict=True)
         ]
-        side = np.round(image_size * (0.32 + 0.14 * uniform[:, 32:36])).astype(np.int64)[:, :objects]
+        side = np.round(image_size * (0.36 + 0.14 * uniform[:, 32:36])).astype(np.int64)[:, :objects]
         self.labels: Tensor | None = torch.from_numpy(np.take_along_axis(shown, side.argmax(axis=1)[:, None], 1)[:, 0])
         self._images = torch.empty(num_images, 3, image_size, image_size, dtype=torch.uint8)
         noise = np.random.default_rng([seed, 2])

@@ -66,6 +66,8 @@ class CLIP(LightningModule):
         optimizer: see :class:`ClipOptimizerConfig`.
         local_loss: see :func:`~dejavu_lightning.losses.clip_loss`; for large global batches.
         grad_checkpointing: compute activations twice instead of keeping them, to save memory.
+        channels_last: lay out images and kernels channels last, which is faster for most convolutions.
+        compile: compile both towers for training with ``torch.compile``; measurements stay uncompiled.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class CLIP(LightningModule):
         optimizer: ClipOptimizerConfig | None = None,
         local_loss: bool = False,
         grad_checkpointing: bool = False,
+        channels_last: bool = True,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= text_masking <= 1:
@@ -93,10 +97,18 @@ class CLIP(LightningModule):
         if initial is not None:
             nn.init.constant_(self.logit_scale, math.log(1 / initial))
         self.logit_scale.requires_grad_(self.temperature.learned)
-        self.text_masking, self.local_loss = text_masking, local_loss
+        self.text_masking, self.local_loss, self.compile_towers = text_masking, local_loss, compile
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.model.visual.to(memory_format=self.memory_format)
         self.optimizer = optimizer or ClipOptimizerConfig()
         if text_masking:
             self.token_kinds = token_kinds(self.tokenizer)
+
+    def configure_model(self) -> None:
+        """Compile in place, so that the names of the weights stay."""
+        if self.compile_towers:
+            for tower in (self.model.visual, getattr(self.model, "transformer", None) or self.model.text):
+                tower.compile()
 
     @property
     def logit_scale(self) -> nn.Parameter:
@@ -106,7 +118,8 @@ class CLIP(LightningModule):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) normalised -> unit vectors (B, D)."""
-        return nn.functional.normalize(self.model.encode_image(images), dim=1)
+        laid_out = images.contiguous(memory_format=self.memory_format)
+        return nn.functional.normalize(self.model.encode_image(laid_out), dim=1)
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """B captions -> unit vectors (B, D)."""
