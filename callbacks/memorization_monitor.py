@@ -90,7 +90,8 @@ class MemorizationMonitor(Curve):
             for logger in trainer.loggers:
                 logger.log_hyperparams(self._active.trained_on.state())
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
-        rank_zero_info(f"{self.name}: {sizes}; {self._active.excluded} without background left out")
+        left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""
+        rank_zero_info(f"{self.name}: {sizes}{left_out}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the untrained model, unless resuming."""

@@ -11,6 +11,7 @@ import yaml
 
 from tests.captions import TINY_CLIP
 from tests.commands import ROOT, history, run
+from tests.shards import write_shards
 
 PICTURES = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 VIEWS = {"image_size": 32, "num_views": 1, "jitter": 0.0, "grayscale": 0.0, **PICTURES}
@@ -146,3 +147,29 @@ def test_a_stopped_run_continues_bitwise(clip_config, tmp_path):
     continued, its_curve = fit(stopped, *masked, "--ckpt_path", stopped / "checkpoints" / "epoch=0001.ckpt")
     assert its_curve == curve
     assert all(torch.equal(continued[name], value) for name, value in weights.items())
+
+
+def test_shards_are_trained_on_and_measured(clip_config, tmp_path):
+    """As img2dataset writes them, by two workers, from fit to the offline comparison."""
+    write_shards(tmp_path / "shards", (70, 3, 0, 90, 60))
+    config = yaml.safe_load(clip_config.read_text())
+    config["data"] = {
+        "class_path": "dejavu_lightning.data.ShardData",
+        "init_args": {
+            "shards": str(tmp_path / "shards" / "*.tar"),
+            "index": str(tmp_path / "index.parquet"),
+            "fractions": {"A": 0.3, "B": 0.3, "held_out": 0.1},
+            "image_size": 32,
+            "batch_size": 10,
+            "num_workers": 2,
+        },
+    }
+    clip_config.write_text(yaml.safe_dump(config))
+    out = tmp_path / "out"
+    printed = run("train.py", "pair", "--config", clip_config, "--output", out).stdout
+    assert "PPG, population precision gap" in printed
+    written = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
+    during = history(out / "target")[-1]
+    assert {name: written[name] for name in during if name != "epoch"} == {
+        name: float(value) for name, value in during.items() if name != "epoch"
+    }

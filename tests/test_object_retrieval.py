@@ -1,11 +1,13 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from dejavu_lightning.memorization import HeldOut, MemorizationSets, ObjectRetrieval, compare, measure
-from dejavu_lightning.metrics.functional import object_votes, top_objects
+from dejavu_lightning.memorization.object_scores import object_scores
+from dejavu_lightning.metrics.functional import object_overlap, object_votes, top_objects
 from tests.captions import Captioned, Embeddings
 from tests.processes import run_processes
 
@@ -117,8 +119,44 @@ def test_blocks_do_not_change_anything(monkeypatch):
     encoder, sets = random_sets()
     test = ObjectRetrieval(k=10, ks=(1, 10))
     whole = test.prepare(encoder, sets)(sets.attack, "attack").table
-    monkeypatch.setattr("dejavu_lightning.memorization.object_retrieval.CELLS_AT_ONCE", 30)
+    monkeypatch.setattr("dejavu_lightning.memorization.object_scores.CELLS_AT_ONCE", 30)
     assert test.prepare(encoder, sets)(sets.attack, "attack").table.equals(whole)
+
+
+@pytest.mark.parametrize(("k", "ks", "top_n"), [(10, (1, 10, 40), (1, 3)), (3, (7,), ()), (2, (1,), (5, 30))])
+@pytest.mark.parametrize("cells", [30, 2000])
+def test_fast_scores_equal_the_functions(k, ks, top_n, cells, monkeypatch):
+    monkeypatch.setattr("dejavu_lightning.memorization.object_scores.CELLS_AT_ONCE", cells)
+    encoder, sets = random_sets()
+    test = ObjectRetrieval(k=k, ks=ks, top_n=top_n)
+    attack, classes, generator = test.prepare(encoder, sets), 12, torch.Generator().manual_seed(0)
+    order = torch.rand(50, classes, generator=generator).argsort(dim=1)  # each record: 3 true objects, 2 left out
+    truth, left_out = order[:, :3].clone(), order[:, 2:4].clone()
+    truth[:9, 1], left_out[:30, 0] = -1, -1
+    reach = max(k, *ks)
+    neighbors = torch.rand(50, 150, generator=generator).argsort(dim=1)[:, :reach]
+    found = object_scores(neighbors, attack.objects, truth, left_out, classes, test.variants())
+    there, asked = (torch.zeros(50, classes + 1, dtype=torch.bool).scatter(1, t + 1, True) for t in (truth, left_out))
+    asked = ~asked[:, 1:]
+    there = there[:, 1:] & asked
+    for suffix, (nearest, n) in test.variants().items():
+        votes = object_votes(neighbors, attack.objects, classes, nearest) * asked
+        guess = votes > 0 if n is None else top_objects(votes, neighbors[:, :nearest], attack.objects, n)
+        for name, values in zip(("precision", "recall", "f_score"), object_overlap(guess, there), strict=True):
+            assert found[name + suffix].tolist() == values.tolist(), name + suffix
+        if not suffix:
+            assert found["correct"].tolist() == (guess & there).sum(dim=1).tolist()
+            assert found["predicted"].to_pylist() == [row.nonzero()[:, 0].tolist() for row in guess]
+    assert len(found) == 3 * len(test.variants()) + 2
+
+
+def test_tables_of_any_size():
+    encoder, sets = random_sets()
+    few = Captioned(sets.attack.objects[:8], prefix="a")
+    test = ObjectRetrieval(k=150, ks=(1, 10))
+    small = test.prepare(encoder, sets)(few, "attack").table
+    wide = test.prepare(encoder, replace(sets, num_classes=100_000))(few, "attack").table  # needs 64 bits
+    assert wide.equals(small)
 
 
 def test_most_frequent_objects_and_ties():

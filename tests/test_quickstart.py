@@ -27,3 +27,26 @@ def test_the_quickstart_shows_memorization(tmp_path):
     assert abs(rows[-1]["reference_accuracy"] - rows[0]["reference_accuracy"]) < 0.1
     for figure in ("curve", "partition", "gallery"):
         assert (out / "comparison" / f"{figure}.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_clip_quickstart_shows_memorization_and_masking_lowers_it(tmp_path):
+    found, utility = {}, {}
+    for name, overlay in (("plain", []), ("masked", ["--config", "configs/mitigations/text_masking.yaml"])):
+        out = tmp_path / name
+        config = ["--config", "configs/quickstart_clip.yaml", *overlay, "--output", str(out)]
+        done = subprocess.run(
+            [sys.executable, "train.py", "pair", *config], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[name] = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
+        with (out / "target" / "utility" / "history.csv").open() as file:
+            utility[name] = float(list(csv.DictReader(file))[-1]["named_objects@10"])
+        for metric in ("control_ppg", "control_prg"):
+            assert abs(found[name][metric]) < 0.12
+        for figure in ("curve", "gallery"):
+            assert (out / "comparison" / f"{figure}.png").stat().st_size > 10_000
+    assert found["plain"]["ppg"] > 0.3
+    assert found["plain"]["prg"] > 0.3
+    assert found["masked"]["ppg"] < found["plain"]["ppg"] - 0.08
+    assert utility["masked"] >= utility["plain"]

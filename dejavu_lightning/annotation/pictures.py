@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tarfile
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from tempfile import NamedTemporaryFile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
-from webdataset.shardlists import expand_urls
-from webdataset.tariterators import tarfile_samples
 
-from dejavu_lightning.data.decode import decode
+from dejavu_lightning.data.decode import decode_bytes
+from dejavu_lightning.data.shards import IMAGES, ShardSample, expand_shards, read_shard
 
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
 
@@ -85,26 +82,34 @@ class FolderBatches(Dataset[Batch]):
         pictures = [Picture(_stem(file), file) for file in files]
         if all(picture.id in self.done for picture in pictures):
             return pictures
-        return [_decoded(picture, Path(self.root, picture.origin)) for picture in pictures]
+        return [self._read(picture) for picture in pictures]
+
+    def _read(self, picture: Picture) -> Picture:
+        try:
+            data = Path(self.root, picture.origin).read_bytes()
+        except OSError as error:
+            return picture._replace(problem=f"{picture.origin} cannot be read: {error.strerror}")
+        return _decoded(picture, data)
 
 
 class ShardBatches(IterableDataset[Batch]):
     """The samples of WebDataset shards. A batch has samples of one shard; workers take turns with their shards.
 
     Args:
-        urls: shards as WebDataset names them, with braces and :: expanded; whatever it can open.
+        urls: shards as :func:`~dejavu_lightning.data.shards.expand_shards` takes them.
         batch_size: pictures a batch.
         key_field: field of a sample's JSON that is its id; its key if not given.
         done: ids that need not be decoded again where all of their batch are.
 
     Raises:
         FileNotFoundError: a shard in a local file is missing.
+        ValueError: a shard is named twice.
     """
 
     def __init__(self, urls: str, batch_size: int, key_field: str | None = None, done: Collection[str] = ()) -> None:
-        self.urls: list[str] = [url for url in expand_urls(urls) if url]
+        self.urls = expand_shards(urls)
         missing = [url for url in self.urls if not urlparse(url).scheme and url != "-" and not Path(url).is_file()]
-        if missing or not self.urls:
+        if missing:
             raise FileNotFoundError(
                 f"shards={urls!r}: {len(missing)} of {len(self.urls)} files are missing, such as {missing[:3]}"
             )
@@ -114,26 +119,14 @@ class ShardBatches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         for url in self.urls if worker is None else self.urls[worker.id :: worker.num_workers]:
-            samples = _samples(url)
-            while True:
-                batch: list[dict[str, Any]] = []
-                failed = None
-                for sample in samples:
-                    if isinstance(sample, Unreadable):
-                        failed = sample
-                        break
-                    batch.append(sample)
-                    if len(batch) == self.batch_size:
-                        break
-                if batch:
-                    yield self._batch(url, batch)
-                if failed:
-                    yield failed
-                if failed or len(batch) < self.batch_size:
-                    break
+            failures: list[Unreadable] = []
+            samples = _until_failure(url, failures)
+            while batch := list(islice(samples, self.batch_size)):
+                yield self._batch(batch)
+            yield from failures
 
-    def _batch(self, url: str, samples: list[dict[str, Any]]) -> list[Picture]:
-        pictures = [self._named(url, sample) for sample in samples]
+    def _batch(self, samples: list[ShardSample]) -> list[Picture]:
+        pictures = [self._named(sample) for sample in samples]
         if all(picture.id in self.done for picture in pictures):
             return pictures
         return [
@@ -141,44 +134,35 @@ class ShardBatches(IterableDataset[Batch]):
             for picture, sample in zip(pictures, samples, strict=True)
         ]
 
-    def _named(self, url: str, sample: dict[str, Any]) -> Picture:
-        key: str = sample["__key__"]
-        origin = f"{url}: {key}"
-        if self.key_field is None:
-            return Picture(key, origin)
+    def _named(self, sample: ShardSample) -> Picture:
+        origin = f"{sample.shard}: {sample.key}"
         try:
-            value = json.loads(sample["json"])[self.key_field]
-        except (KeyError, TypeError, ValueError):
-            value = None
-        if not isinstance(value, str | int) or isinstance(value, bool):
+            return Picture(sample.identifier(self.key_field), origin)
+        except ValueError:
             return Picture(origin, origin, problem=f"{origin} has no {self.key_field!r} in its JSON")
-        return Picture(str(value), origin)
 
 
-def _samples(url: str) -> Iterator[dict[str, Any] | Unreadable]:
+def _until_failure(url: str, failures: list[Unreadable]) -> Iterator[ShardSample]:
     try:
-        yield from tarfile_samples([{"url": url}])
-    except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+        yield from read_shard(url)
+    except (FileNotFoundError, ValueError) as error:
+        cause = error.__cause__ or error
         # webdataset appends the stream and the URL to the reason
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error.args[0]
-        yield Unreadable(url, f"{type(error).__name__}: {reason}")
+        reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause.args[0])
+        failures.append(Unreadable(url, f"{type(cause).__name__}: {' '.join(reason.split())}"))
 
 
-def _from_sample(picture: Picture, sample: dict[str, Any]) -> Picture:
-    data = next((sample[suffix] for suffix in SUFFIXES if suffix in sample), None)
-    if data is None:
-        return picture._replace(problem=f"{picture.origin} has no {', '.join(SUFFIXES)}")
-    with NamedTemporaryFile() as file:  # decode takes files
-        file.write(data)
-        file.flush()
-        return _decoded(picture, Path(file.name))
+def _from_sample(picture: Picture, sample: ShardSample) -> Picture:
+    if sample.image is None:
+        return picture._replace(problem=f"{picture.origin} has no {', '.join(IMAGES)}")
+    return _decoded(picture, sample.image)
 
 
-def _decoded(picture: Picture, path: Path) -> Picture:
+def _decoded(picture: Picture, data: bytes) -> Picture:
     try:
-        return picture._replace(image=decode(path))
-    except (OSError, ValueError) as error:
-        return picture._replace(problem=str(error).replace(str(path), picture.origin))
+        return picture._replace(image=decode_bytes(data, picture.origin))
+    except ValueError as error:
+        return picture._replace(problem=str(error))
 
 
 def _below(root: str) -> Iterator[str]:

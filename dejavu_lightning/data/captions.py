@@ -6,13 +6,17 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
 LONG_CAPTION = 300  # characters; CLIP's text towers read some 77 tokens and drop the rest
+THREADS = 16  # more than cores: they wait for the disk
 
 
 @runtime_checkable
@@ -44,6 +48,12 @@ class CaptionSource(Protocol):
     def image(self, index: int) -> Tensor:
         """Decode picture ``index``: uint8 (3, H, W)."""
         ...
+
+
+def are_files(folder: Path, files: Sequence[str]) -> list[bool]:
+    """Whether each path, relative to the folder or absolute, is a file."""
+    with ThreadPool(THREADS) as threads:
+        return threads.map(lambda file: (folder / file).is_file(), files, chunksize=256)
 
 
 def named_objects(caption: str, objects: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
@@ -113,7 +123,7 @@ class CaptionSurvey:
         return True
 
     def check(self) -> None:
-        """Raise where too many of the pictures were unusable.
+        """Name what is unusable, and raise where that is too much.
 
         Raises:
             ValueError: the message has each reason with its count and first ids.
@@ -122,15 +132,17 @@ class CaptionSurvey:
         total = self.counts["pictures"]
         if not total:
             raise ValueError(f"{self.origin}: there are no captioned pictures")
+        listed = "; ".join(
+            f"{count} {name.replace('_', ' ')}, such as {', '.join(self.examples[name])}"
+            for name, count in unusable.items()
+        )
         if sum(unusable.values()) > self.max_unusable * total:
-            listed = "; ".join(
-                f"{count} {name.replace('_', ' ')}, such as {', '.join(self.examples[name])}"
-                for name, count in unusable.items()
-            )
             raise ValueError(
                 f"{self.origin}: {sum(unusable.values())} of {total} samples are unusable ({listed}), more than "
                 f"max_unusable={self.max_unusable} allows"
             )
+        if unusable:
+            rank_zero_warn(f"{self.origin}: left out {sum(unusable.values())} of {total} samples ({listed})")
 
 
 def _mostly_non_latin(text: str) -> bool:

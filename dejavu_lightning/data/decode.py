@@ -20,6 +20,7 @@ ORIENTATION_TAG = 0x0112
 SWAPS_AXES = frozenset({5, 6, 7, 8})
 MIRRORS_X = frozenset({2, 3, 6, 7})
 MIRRORS_Y = frozenset({3, 4, 7, 8})
+ERRORS = (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)  # of damaged pictures
 
 
 class Header(NamedTuple):
@@ -57,6 +58,15 @@ def read_header(path: str | Path) -> Header:
             raise ValueError(f"{path} cannot be read as one of {list(FORMATS)}: {error}") from error
 
 
+def is_picture(data: bytes) -> bool:
+    """Whether the header is that of a known format; pixels are not decoded, so a truncated picture passes."""
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS):
+            return True
+    except ERRORS:
+        return False
+
+
 def decode(path: str | Path, upright: bool = True) -> Tensor:
     """Decode a picture to uint8 RGB (3, H, W). The format is told by the content, not by the file's name.
 
@@ -71,20 +81,50 @@ def decode(path: str | Path, upright: bool = True) -> Tensor:
         ValueError: it is truncated, or no picture of a known format; the message names it. A JPEG cut short
             and properly ended again is indistinguishable from a whole one to the decoders, and passes.
     """
-    data = bytearray(Path(path).read_bytes())
+    return decode_bytes(Path(path).read_bytes(), str(path), upright)
+
+
+def decode_bytes(data: bytes, name: str, upright: bool = True) -> Tensor:
+    """Decode a picture held in memory, as :func:`decode` does a file.
+
+    Args:
+        name: what errors call it.
+
+    Raises:
+        ValueError: it is truncated, or no picture of a known format.
+    """
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
             header = _header(picture)
             animated = picture.format == "WEBP" and getattr(picture, "is_animated", False)
             if picture.format in BY_TORCHVISION and not animated:
-                pixels: Tensor = decode_image(torch.frombuffer(data, dtype=torch.uint8), ImageReadMode.RGB)
+                encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+                pixels: Tensor = decode_image(encoded, ImageReadMode.RGB)
             else:
                 pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be decoded: {error}") from error
+    except ERRORS as error:
+        raise ValueError(f"{name} cannot be decoded: {error}") from error
     if pixels.dtype == torch.uint16:
         pixels = (pixels.to(torch.int32) >> 8).to(torch.uint8)
     return _turn(pixels, header.orientation) if upright else pixels
+
+
+def decode_identified(path: Path, identifier: str, upright: bool = True, remedy: str = "Repair it") -> Tensor:
+    """Decode a picture that has an id, which errors name.
+
+    Args:
+        remedy: what to do about one that cannot be decoded.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded.
+    """
+    try:
+        return decode(path, upright)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} (id {identifier!r}) does not exist") from error
+    except ValueError as error:
+        raise ValueError(f"id {identifier!r}: {error}. {remedy}") from error
 
 
 def orient_boxes(boxes: NDArray[Any], width: int, height: int, orientation: int) -> NDArray[Any]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from dejavu_lightning.data.decode import decode
+from dejavu_lightning.data.decode import decode, decode_identified
 
 METADATA_KEY = b"dejavu_lightning.index"
 VERSION = 1
@@ -179,10 +179,20 @@ class PictureFiles:
         upright: whether ``index.sizes`` and boxes are about pictures turned upright. If not, a picture is
             given as stored where that has the size in the index.
         known_from: what errors call the origin of the sizes.
+        remedy: what they advise about a file that cannot be decoded.
     """
 
-    def __init__(self, folder: Path, index: Index, upright: bool = True, known_from: str = "the index") -> None:
-        self.folder, self.upright, self.known_from = folder, upright, known_from
+    def __init__(
+        self,
+        folder: Path,
+        index: Index,
+        upright: bool = True,
+        known_from: str = "the index",
+        remedy: str = (
+            "Repair it; or verify=true with broken='skip' finds such files when the source is made and leaves them out"
+        ),
+    ) -> None:
+        self.folder, self.upright, self.known_from, self.remedy = folder, upright, known_from, remedy
         self.ids, self.class_names, self.boxes, self.sizes = index.ids, index.class_names, index.boxes, index.sizes
         self.labels: Tensor = torch.from_numpy(index.labels)
         self.counts = index.counts
@@ -202,22 +212,26 @@ class PictureFiles:
             FileNotFoundError: the file is gone.
             ValueError: the file cannot be decoded, or its size is not the one in the index.
         """
-        path, size = self.path(index), tuple(self.sizes[index].tolist())
-        try:
-            image = decode(path, self.upright)
-            if not self.upright and (image.shape[2], image.shape[1]) != size:
-                image = decode(path)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path} (id {self.ids[index]!r}) does not exist") from error
-        except ValueError as error:
-            raise ValueError(
-                f"id {self.ids[index]!r}: {error}. Repair it; or verify=true with broken='skip' finds such files when "
-                "the source is made and leaves them out"
-            ) from error
-        height, width = image.shape[1:]
-        if (width, height) != size:
-            raise ValueError(
-                f"{path} (id {self.ids[index]!r}) is {width} x {height} pixels, {self.known_from} says "
-                f"{size[0]} x {size[1]}: {self.known_from} is stale, and its boxes cannot be trusted"
-            )
-        return image
+        size = tuple(self.sizes[index].tolist())
+        return decode_sized(self.path(index), self.ids[index], size, self.upright, self.known_from, self.remedy)
+
+
+def decode_sized(
+    path: Path, identifier: str, size: tuple[int, ...], upright: bool, known_from: str, remedy: str
+) -> Tensor:
+    """Decode a picture whose width and height are known; the other arguments are those of :class:`PictureFiles`.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+        ValueError: it cannot be decoded, or has another size.
+    """
+    image = decode_identified(path, identifier, upright, remedy)
+    if not upright and (image.shape[2], image.shape[1]) != size:
+        image = decode(path)
+    height, width = image.shape[1:]
+    if (width, height) != size:
+        raise ValueError(
+            f"{path} (id {identifier!r}) is {width} x {height} pixels, {known_from} says {size[0]} x {size[1]}: "
+            f"{known_from} is stale and cannot be trusted"
+        )
+    return image

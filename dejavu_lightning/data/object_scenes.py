@@ -43,7 +43,7 @@ class ObjectScenes:
 
     def __init__(
         self,
-        num_images: int = 3300,
+        num_images: int = 3000,
         image_size: int = 48,
         objects: int = 3,
         named: int = 1,

@@ -17,7 +17,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from dejavu_lightning.data.captions import CaptionSurvey
-from dejavu_lightning.data.encoded import is_picture
+from dejavu_lightning.data.decode import is_picture
 from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards import ShardSample, local_size, read_shard
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dejavu_lightning.data.batches import even_batches
 from dejavu_lightning.data.captioned import Sample, Transform, training_sample
-from dejavu_lightning.data.encoded import decode_bytes
+from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shard_index import REBUILD, ShardIndex
 from dejavu_lightning.data.shards import ShardSample, read_shard

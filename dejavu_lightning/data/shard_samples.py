@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.data.captions import named_objects
-from dejavu_lightning.data.encoded import decode_bytes
+from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
-from dejavu_lightning.data.objects import labels_of
+from dejavu_lightning.data.objects import in_vocabulary, labels_of
 from dejavu_lightning.data.shard_index import REBUILD, UNUSABLE, ShardIndex
 from dejavu_lightning.data.shards import ShardSample, read_shard
 
@@ -61,25 +59,14 @@ class ShardSamples:
         self._kept = kept
         self.ids: Sequence[str] = [sample.identifier for sample in kept]
         self.captions: Sequence[str] = [sample.caption for sample in kept]
-        met = {label for sample in kept for label in sample.objects}
-        self.object_names: Sequence[str] = sorted(met) if object_names is None else list(object_names)
-        position = {name: index for index, name in enumerate(self.object_names)}
-        if len(position) < len(self.object_names):
-            repeated = next(name for name, count in Counter(self.object_names).items() if count > 1)
-            raise ValueError(f"object_names has {repeated!r} twice")
-        self.objects: Sequence[NDArray[Any]] = [
-            np.array(sorted(position[label] for label in sample.objects if label in position), dtype=np.int64)
-            for sample in kept
-        ]
+        vocabulary = in_vocabulary([sample.objects for sample in kept], object_names)
+        self.object_names: Sequence[str] = vocabulary.names
+        self.objects: Sequence[NDArray[Any]] = vocabulary.positions
         self.named: Sequence[NDArray[Any]] = [
             named_objects(caption, objects, self.object_names)
             for caption, objects in zip(self.captions, self.objects, strict=True)
         ]
-        self.counts = {
-            "pictures": len(kept),
-            "pictures_without_objects": sum(not len(objects) for objects in self.objects),
-            "objects_outside_the_vocabulary": sum(len(s.objects) for s in kept) - sum(map(len, self.objects)),
-        }
+        self.counts = {"pictures": len(kept), **vocabulary.counts}
 
     def __len__(self) -> int:
         return len(self._kept)

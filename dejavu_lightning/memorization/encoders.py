@@ -89,8 +89,8 @@ class ModuleEncoder:
         except AttributeError as error:
             raise ValueError(
                 f"{type(self.module).__name__} has no {path!r} to encode with ({error}). Give it a method "
-                f"{path.rpartition('.')[2]}(inputs) -> embeddings, or say where it is: a dotted attribute path of it such "
-                "as 'backbone', or a function (module, inputs) -> embeddings"
+                f"{path.rpartition('.')[2]}(inputs) -> embeddings, or say where it is: a dotted attribute path of it "
+                "such as 'backbone', or a function (module, inputs) -> embeddings"
             ) from None
         if not callable(found):
             raise ValueError(

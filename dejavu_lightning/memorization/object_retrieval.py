@@ -16,14 +16,12 @@ from torch import Tensor, nn
 from dejavu_lightning.memorization.attack import Attack
 from dejavu_lightning.memorization.embedding import Embedded, Reading, embed
 from dejavu_lightning.memorization.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.memorization.object_scores import object_scores
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.search import search
 from dejavu_lightning.memorization.sets import MemorizationSets, Samples
-from dejavu_lightning.metrics.functional import object_overlap, object_votes, top_objects
 
 SHOWN_NEIGHBORS = 5
-CELLS_AT_ONCE = 1 << 22  # bounds the (rows, objects) tables
-MEASURES = ("precision", "recall", "f_score")
 
 
 class ObjectRetrieval:
@@ -140,8 +138,13 @@ class RetrievalAttack:
                 + (" that its caption does not name; set unnamed_only=False" if test.unnamed_only else "")
             )
         indices = neighbors.indices[scored]
-        found = self._scores(
-            indices, _padded([truth[row] for row in scored]), _padded([left_out[row] for row in scored])
+        found = object_scores(
+            indices,
+            self.objects,
+            _padded([truth[row] for row in scored]),
+            _padded([left_out[row] for row in scored]),
+            self.sets.num_classes,
+            test.variants(),
         )
         shown = indices[:, :SHOWN_NEIGHBORS].numpy().tolist()
         table = pa.table(
@@ -164,28 +167,6 @@ class RetrievalAttack:
             "objects": self.sets.num_classes,
         }
         return Records(table, settings)
-
-    def _scores(self, neighbors: Tensor, truth: Tensor, left_out: Tensor) -> dict[str, Any]:
-        """Columns of each variant; neighbors (N, K), truth and left_out (N, O) padded with -1."""
-        classes = self.sets.num_classes
-        step = max(1, CELLS_AT_ONCE // classes)
-        blocks: dict[str, list[Tensor]] = {}
-        predicted: list[list[int]] = []
-        for start in range(0, len(neighbors), step):
-            rows = slice(start, start + step)
-            asked = ~_marked(left_out[rows], classes)
-            there = _marked(truth[rows], classes) & asked
-            votes = {k: object_votes(neighbors[rows], self.objects, classes, k) for k in {self.test.k, *self.test.ks}}
-            for suffix, (k, n) in self.test.variants().items():
-                known = votes[k] * asked
-                guess = known > 0 if n is None else top_objects(known, neighbors[rows, :k], self.objects, n)
-                for measure, values in zip(MEASURES, object_overlap(guess, there), strict=True):
-                    blocks.setdefault(measure + suffix, []).append(values)
-                if not suffix:
-                    blocks.setdefault("correct", []).append((guess & there).sum(dim=1))
-                    predicted += [row.nonzero()[:, 0].tolist() for row in guess]
-        columns: dict[str, Any] = {name: torch.cat(parts).numpy() for name, parts in blocks.items()}
-        return {**columns, "predicted": pa.array(predicted, pa.list_(pa.int64()))}
 
     def _checked(self, fact: Mapping[str, Sequence[int]], identifier: str, role: str) -> list[int]:
         objects = sorted(set(fact["objects"]))
@@ -247,9 +228,3 @@ def _padded(objects: Sequence[Sequence[int]]) -> Tensor:
     flat = torch.tensor([o for row in objects for o in row], dtype=torch.int64)
     padded[torch.arange(padded.shape[1]) < counts[:, None]] = flat
     return padded
-
-
-def _marked(objects: Tensor, classes: int) -> Tensor:
-    """(n, O) padded with -1 to (n, C) boolean."""
-    marks = torch.zeros(len(objects), classes + 1, dtype=torch.bool)
-    return marks.scatter_(1, objects + 1, torch.ones_like(objects, dtype=torch.bool))[:, 1:]

@@ -20,8 +20,11 @@ class Records:
     """One row per attacked record, in the order of their ids.
 
     Args:
-        table: columns ``id``, ``label``, ``predicted``, ``confidence`` (nats), ``correct``,
-            ``correct_top5`` and ``neighbors``, the ids of the nearest public images.
+        table: column ``id``; ``neighbors``, the ids of the nearest public samples; ``predicted`` and ``correct``.
+            Of label inference also ``label``, ``confidence`` (nats) and ``correct_top5``. Of object retrieval
+            ``objects``, the true ones, ``min_distance`` to the nearest public sample (of unit vectors, in [0, 2]),
+            and ``precision``, ``recall`` and ``f_score`` of each variant; ``predicted`` are objects, and
+            ``correct`` is how many of them are true.
         settings: what the numbers depend on besides the model, such as k; two tables with other settings
             cannot be compared.
     """

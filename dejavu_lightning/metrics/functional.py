@@ -169,7 +169,7 @@ def object_votes(neighbors: Tensor, objects: Tensor, num_objects: int, k: int | 
     if objects.numel() and not (-1 <= int(objects.min()) and int(objects.max()) < num_objects):
         raise ValueError(f"objects run from {int(objects.min())} to {int(objects.max())}, outside [0, {num_objects})")
     rows, width = len(neighbors), num_objects + 1  # a column for the empty places
-    shown = objects.long()[neighbors[:, :k]].flatten(1) + 1  # N, k * O
+    shown = objects[neighbors[:, :k]].flatten(1).long() + 1  # N, k * O
     cell = shown + torch.arange(rows, device=shown.device)[:, None] * width
     return torch.bincount(cell.flatten(), minlength=rows * width).view(rows, width)[:, 1:]
 
@@ -187,17 +187,30 @@ def top_objects(votes: Tensor, neighbors: Tensor, objects: Tensor, n: int) -> Te
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    rows, classes = votes.shape
+    classes, reach = votes.shape[1], neighbors.shape[1]
     if n >= classes:
         return votes > 0
-    reach = neighbors.shape[1]
-    closest = torch.full((rows, classes + 1), reach, device=votes.device)
-    for rank in range(reach - 1, -1, -1):
-        closest.scatter_(1, objects.long()[neighbors[:, rank]] + 1, rank)
-    preference = votes * (reach + 1) + (reach - closest[:, 1:])
-    unique = preference * classes + torch.arange(classes - 1, -1, -1, device=votes.device)
-    least = unique.topk(n, dim=1).values[:, -1:]
-    return (unique >= least) & (votes > 0)
+    shown = objects[neighbors].flatten(1).long() + 1  # N, K * O
+    preference = votes * reach * (classes + 1) + equal_votes(shown, reach, classes + 1)[:, 1:]
+    least = preference.topk(n, dim=1).values[:, -1:]
+    return (preference >= least) & (votes > 0)
+
+
+def equal_votes(shown: Tensor, reach: int, width: int, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Which object comes first of those with equal votes: that of the closest voter, then the lower one.
+
+    Args:
+        shown: (N, reach * O) int64 in [0, width), O objects of each neighbour, nearest first.
+        reach: K, how many neighbours that is.
+
+    Returns:
+        (N, width) higher is first; the objects shown, in [0, reach * width), have unequal numbers.
+    """
+    rank = torch.arange(reach, dtype=dtype, device=shown.device).repeat_interleave(shown.shape[1] // reach)
+    closest = torch.full((len(shown), width), reach - 1, dtype=dtype, device=shown.device)
+    closest.scatter_reduce_(1, shown, rank.expand_as(shown), reduce="amin")
+    first = torch.arange(width * reach - 1, width * (reach - 1) - 1, -1, dtype=dtype, device=shown.device)
+    return first - closest * width
 
 
 def object_overlap(predicted: Tensor, truth: Tensor) -> ObjectOverlap:
@@ -219,8 +232,12 @@ def object_overlap(predicted: Tensor, truth: Tensor) -> ObjectOverlap:
     there = truth.sum(dim=1)
     if (there == 0).any():
         raise ValueError(f"record {int((there == 0).nonzero()[0])} has no true object, its recall is undefined")
-    both = (predicted & truth).sum(dim=1).double()
-    guessed = predicted.sum(dim=1)
+    return counted_overlap((predicted & truth).sum(dim=1), predicted.sum(dim=1), there)
+
+
+def counted_overlap(both: Tensor, guessed: Tensor, there: Tensor) -> ObjectOverlap:
+    """:func:`object_overlap` from the numbers of objects: right ones, predicted ones, true ones; (N,) integers."""
+    both = both.double()
     return ObjectOverlap(both / guessed.clamp(min=1), both / there, 2 * both / (guessed + there))
 
 

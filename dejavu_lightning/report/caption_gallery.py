@@ -46,7 +46,8 @@ def draw_caption_gallery(rows: Sequence[CaptionRow], path: str | Path, title: st
     neighbors = max(len(row.target) for row in rows)
     sides = 2 if any(row.reference for row in rows) else 1
     starts = [3.3 + side * (neighbors + 0.4) for side in range(sides)]
-    tall = 1.05 + LINE * LINES
+    shown = [picture for row in rows for picture in (row.record, *row.target, *row.reference)]
+    tall = 1.1 + LINE * min(LINES, max(len(picture.objects) for picture in shown))
     width, height = starts[-1] + neighbors, tall * len(rows) + 0.75
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
@@ -66,8 +67,8 @@ def draw_caption_gallery(rows: Sequence[CaptionRow], path: str | Path, title: st
         axes.text(0, top + 0.92, row.identifier[-34:], fontsize=5.5, color="#888888")
         place(axes, row.record.image, 1.9, top)
         _names(axes, row.record.objects, row.record.objects, 1.9, top)
-        for start, shown in zip(starts, (row.target, row.reference), strict=False):
-            for column, picture in enumerate(shown):
+        for start, found in zip(starts, (row.target, row.reference), strict=False):
+            for column, picture in enumerate(found):
                 left = start + column
                 scale = place(axes, picture.image, left, top)
                 down, across = picture.image.shape[:2]

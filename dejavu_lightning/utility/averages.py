@@ -9,14 +9,14 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 
-def averages(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Mean of each (n,) of values over all processes, each of which has its own samples.
+def averages(hits: Mapping[str, Tensor]) -> dict[str, float]:
+    """Share of hits among each (n,) of booleans over all processes, each of which has its own samples.
 
     Raises:
         ValueError: no process has any.
     """
     found: dict[str, float] = {}
-    for name, own in values.items():
+    for name, own in hits.items():
         metric = MeanMetric(nan_strategy="disable").set_dtype(torch.float64).to(own.device)
         metric.update(own.double())
         total = metric.compute()

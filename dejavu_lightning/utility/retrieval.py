@@ -79,12 +79,13 @@ class NamedObjects:
         nearest = search(_directions(asked), _directions(bank), self.k).indices
         objects = [set(fact["objects"]) for fact in bank.facts]
         own = asked.rows.tolist()
-        shares = [
-            sum(bool(objects[i] & set(asked.facts[row]["named"])) for i in nearest[row].tolist()) / self.k
+        hits = [
+            bool(objects[found] & set(asked.facts[row]["named"]))
             for row in own
             if asked.facts[row]["named"]
+            for found in nearest[row].tolist()
         ]
-        return averages({f"named_objects@{self.k}": torch.tensor(shares, dtype=torch.float64)})
+        return averages({f"named_objects@{self.k}": torch.tensor(hits)})
 
 
 def _directions(embedded: Embedded) -> Embedded:

@@ -64,7 +64,7 @@ class ZeroShot:
         rows = zip(best.tolist(), (found.facts[row] for row in found.rows.tolist()), strict=True)
         hits = torch.tensor([[c in shown for c in classes] for classes, shown in rows if shown])
         hits = hits.reshape(-1, best.shape[1])
-        return averages({f"zero_shot_top{top}": hits[:, :top].any(dim=1).double() for top in (1, 5)})
+        return averages({f"zero_shot_top{top}": hits[:, :top].any(dim=1) for top in (1, 5)})
 
 
 def class_vectors(encode_text: Encoder, class_names: Sequence[str], templates: Sequence[Any]) -> Tensor:
