@@ -93,15 +93,17 @@ def test_the_sets_are_disjoint_and_complete():
     assert "image" not in sets.attack.without_images()[0]
     shown = sets.attack.exhibit(0)
     assert shown.caption == sample["caption"]
+    assert set(shown.named) == {sets.class_names[o] for o in sample["named"]}
     assert shown.objects == tuple(sets.class_names[o] for o in sample["objects"])
 
 
-def test_preprocessing_is_open_clips():
+@pytest.mark.parametrize("size", [24, 32])
+def test_preprocessing_is_open_clips(size):
     from open_clip.transform import PreprocessCfg, image_transform_v2
     from torchvision.transforms.v2.functional import to_pil_image
 
-    data = caption_data(image_size=24, augmentation={"scale": (0.5, 1.0)}, mean=(0.1, 0.2, 0.3))
-    expected = image_transform_v2(PreprocessCfg(size=24, mean=(0.1, 0.2, 0.3), std=PLAIN["std"]), is_train=False)
+    data = caption_data(image_size=size, augmentation={"scale": (0.5, 1.0)}, mean=(0.1, 0.2, 0.3))
+    expected = image_transform_v2(PreprocessCfg(size=size, mean=(0.1, 0.2, 0.3), std=PLAIN["std"]), is_train=False)
     sample = data.memorization_sets().attack[3]
     image = data.source.image(data.source.ids.index(sample["id"]))
     assert torch.equal(sample["image"], expected(to_pil_image(image)))

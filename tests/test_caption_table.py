@@ -184,3 +184,15 @@ def test_clip_trains_on_it(tmp_path):
     sample = data.memorization_sets().attack[0]
     assert sample["image"].shape == (3, 32, 32)
     assert np.array_equal(sample["objects"], [1 - int(sample["id"]) % 2])
+
+
+def test_verify_finds_what_cannot_be_decoded(tmp_path):
+    for number in range(12):
+        Image.new("RGB", (8, 6)).save(tmp_path / f"{number}.jpg")
+    (tmp_path / "0.jpg").write_bytes(b"no picture")
+    rows = "\n".join(f"{number}.jpg,a caption {number}" for number in range(12))
+    (tmp_path / "t.csv").write_text(f"image,caption\n{rows}\n")
+    assert len(CaptionTable(str(tmp_path / "t.csv"))) == 12
+    verified = CaptionTable(str(tmp_path / "t.csv"), verify=True)
+    assert len(verified) == 11
+    assert verified.counts["undecodable_images"] == 1

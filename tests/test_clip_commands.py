@@ -107,6 +107,17 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tm
     assert "k=200 exceeds the public set of 98 samples" in other
 
 
+def test_early_stopping_stops_at_the_first_measurement_beyond_its_threshold(clip_config, tmp_path):
+    config = yaml.safe_load((ROOT / "configs" / "mitigations" / "early_stopping.yaml").read_text())
+    config["trainer"]["callbacks+"][0]["init_args"]["divergence_threshold"] = -2.0
+    overlay = tmp_path / "early_stopping.yaml"
+    overlay.write_text(yaml.safe_dump(config))
+    given = ("--config", clip_config, "--config", overlay, "--data.train_on", "A", "--trainer.max_epochs", 6)
+    out = tmp_path / "out"
+    run("train.py", "fit", *given, "--memorization.every_n_epochs", 2, "--trainer.default_root_dir", out)
+    assert [float(row["epoch"]) for row in history(out)] == [0, 2]
+
+
 def test_two_processes_train_and_measure_as_one_does(clip_config, tmp_path):
     """The global batches are the same, and of uneven size: 21 samples in three steps."""
     found = {}
@@ -173,3 +184,10 @@ def test_shards_are_trained_on_and_measured(clip_config, tmp_path):
     assert {name: written[name] for name in during if name != "epoch"} == {
         name: float(value) for name, value in during.items() if name != "epoch"
     }
+    last = out / "target" / "checkpoints" / "last.ckpt"
+    found = run("evaluate.py", "utility", "--checkpoint", last, "--also+", "named_objects").stdout
+    assert "named_objects@10" in found
+    assert "linear_top1" not in found, "shards have no labels"
+    assert (
+        "no labels to probe; name other measures" in run("evaluate.py", "utility", "--checkpoint", last, code=1).stderr
+    )

@@ -139,6 +139,12 @@ def test_p_values_are_uniform_where_nothing_is_memorized():
     assert (abs(share - 0.1) < 0.07).all(), share  # three standard errors of 200 draws
 
 
+def test_few_records_leave_an_empty_table_of_the_same_columns():
+    few = records([0.1, 0.2], [0.3, 0.4])
+    assert sample_gaps(few, few).schema == sample_gaps(few, few, sizes=(1,)).schema
+    assert sample_gaps(few, few).num_rows == 0
+
+
 def test_subsample_spread_is_reported_as_the_paper_does():
     rng = np.random.default_rng(0)
     target, reference = records(rng.random(80), rng.random(80)), records(rng.random(80), rng.random(80))

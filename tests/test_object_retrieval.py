@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from dejavu_lightning.memorization import HeldOut, MemorizationSets, ObjectRetrieval, compare, measure
+from dejavu_lightning.memorization import HeldOut, MemorizationSets, ModuleEncoder, ObjectRetrieval, compare, measure
 from dejavu_lightning.memorization.object_scores import object_scores
 from dejavu_lightning.metrics.functional import object_overlap, object_votes, top_objects
 from tests.captions import Captioned, Embeddings
@@ -186,16 +186,22 @@ def test_records_without_objects_are_counted():
     assert found.metrics["records"] == len(sets.attack) - empty
 
 
-def measured(processes):
+def measured():
     encoder, sets = random_sets()
     found = measure(encoder, ObjectRetrieval(k=10, ks=(1, 10), batch_size=16), HeldOut(), sets)
     return found.metrics, found.target.table.to_pylist()
 
 
-def test_two_processes_give_the_numbers_of_one():
-    expected = measured(1)
-    for found in run_processes(2, measured, 2):
+def measured_and_read_in_vain():
+    return measured(), read_in_vain()
+
+
+def test_two_processes_give_the_numbers_of_one_and_share_their_errors():
+    expected = measured()
+    assert "picture 3 cannot be decoded" in read_in_vain()
+    for found, told in run_processes(2, measured_and_read_in_vain):
         assert found == expected
+        assert told == "the public set cannot be read: picture 3 cannot be decoded"
 
 
 @pytest.mark.parametrize(
@@ -225,6 +231,34 @@ def test_two_processes_give_the_numbers_of_one():
 def test_bad_input(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_encode_is_not_silently_ignored():
+    with pytest.raises(ValueError, match="encode='backbone' is for tests of images alone; image= and text= of Obj"):
+        ObjectRetrieval().check(ModuleEncoder(torch.nn.Linear(1, 1), "backbone"))
+
+
+def test_named_objects_must_be_in_the_vocabulary():
+    encoder, sets = random_sets()
+    attack = ObjectRetrieval(k=1, ks=(1,), unnamed_only=True).prepare(encoder, sets)
+    with pytest.raises(ValueError, match=r"named \[99\] of 'b00000' \(bad set\) lie outside \[0, 12\)"):
+        attack(Captioned([[1]], captions=["a0"], named=[[99]], prefix="b"), "bad")
+
+
+class Unreadable(Captioned):
+    def __getitem__(self, row):
+        if row == 3:
+            raise ValueError("picture 3 cannot be decoded")
+        return super().__getitem__(row)
+
+
+def read_in_vain():
+    encoder, sets = random_sets()
+    broken = Unreadable(sets.public.objects, sets.public.images, prefix="p")
+    try:
+        ObjectRetrieval(k=1, ks=(1,), batch_size=8).prepare(encoder, replace(sets, public=broken))
+    except ValueError as error:
+        return str(error)
 
 
 def test_no_record_can_be_scored():

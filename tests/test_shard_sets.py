@@ -122,3 +122,28 @@ def test_bytes_are_decoded_as_files_are(tmp_path):
         decode_bytes(file.read_bytes()[:-300], "it")
     source, _ = shard_data(write_shards(tmp_path / "s", (60,))).measured
     assert torch.equal(source.image(0), decode_bytes(jpeg(int(source.ids[0])), ""))
+
+
+def test_what_cannot_be_decoded_is_neither_trained_on_nor_attacked(tmp_path):
+    """The header of a truncated picture is sound; training skips it, so it must not count as a member."""
+    samples = [sample(number) for number in range(60)]
+    for number in (7, 9):
+        whole = jpeg(number, side=64)
+        samples[number]["jpg"] = whole[: len(whole) // 2]
+    data = shard_data(write_shard(tmp_path / "a.tar", samples), fractions={"A": 0.4, "B": 0.4})
+    sets = data.memorization_sets()
+    ids = {identifier for part in (sets.attack, sets.unseen, sets.public) for identifier in part.ids}
+    assert len(ids) == 58
+    assert not ids & {f"{7:09d}", f"{9:09d}"}
+    strict = shard_data(str(tmp_path / "a.tar"), fractions={"A": 0.4, "B": 0.4}, max_unusable=0.01)
+    with pytest.raises(ValueError, match=r"2 of 60 measured samples cannot be decoded, more than max_unusable=0.01"):
+        strict.memorization_sets()
+
+
+def test_a_sample_without_its_id_is_counted(tmp_path):
+    samples = [sample(number) for number in range(60)]
+    samples[3]["json"] = b"{broken"
+    del samples[5]["json"]
+    data = shard_data(write_shard(tmp_path / "a.tar", samples), fractions={"A": 0.4, "B": 0.4}, key_field="url")
+    assert data.index.counts["missing_ids"] == 2
+    assert sum(int(data.index.per_shard(split).sum()) for split in ("A", "B", "public")) == 58

@@ -56,7 +56,11 @@ class TorchvisionDetector:
             raise ValueError(f"labels name the classes of weights; {name!r} has published weights for COCO's classes")
         categories: list[str] = list(get_model_weights(name).DEFAULT.meta["categories"])
         if weights is None:
-            model = get_model(name, weights="DEFAULT")
+            published = get_model_weights(name).DEFAULT
+            model = get_model(name, weights=None, weights_backbone=None, num_classes=len(categories))
+            state = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+            _check_keys(state, model.state_dict(), str(published), name)
+            model.load_state_dict(state)
         else:
             state = _load(weights)
             categories = categories if labels is None else ["__background__", *labels]

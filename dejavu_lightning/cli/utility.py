@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,8 @@ from dejavu_lightning.utility import (
     LinearProbe,
     NamedObjects,
     NearestNeighborProbe,
+    PairMeasure,
+    Probe,
     ZeroShot,
     measure_utility,
 )
@@ -54,9 +57,15 @@ def utility(arguments: list[str]) -> None:
     model = load_model(options.checkpoint, options.config, options.device)
     sets = model.utility_sets().subsample(options.max_train, options.max_validation)
     encode = options.encode or ("backbone" if hasattr(model.encoder.module, "backbone") else None)
+    probes: list[Probe | PairMeasure] = [MEASURES[name]() for name in options.also]
+    first = sets.train[0]
+    if not isinstance(first, Mapping) or "label" in first:
+        probes += [built.linear, built.knn]
+    elif not probes:
+        raise ValueError(f"the data of {options.checkpoint} have no labels to probe; name other measures with --also")
     metrics = measure_utility(
         ModuleEncoder(model.encoder.module, encode),
-        [built.linear, built.knn, *(MEASURES[name]() for name in options.also)],
+        probes,
         sets,
         batch_size=options.batch_size,
         num_workers=options.num_workers,

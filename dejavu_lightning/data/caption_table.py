@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dejavu_lightning.data.captions import CaptionSurvey, are_files, named_objects
+from dejavu_lightning.data.captions import CaptionSurvey, image_problems, named_objects
 from dejavu_lightning.data.decode import decode_identified
 from dejavu_lightning.data.objects import in_vocabulary, labels_of, objects_of
 
@@ -40,6 +40,7 @@ class CaptionTable:
         objects_column: instead, a column with a list of names, or with text that has ";" between them.
         object_names: the vocabulary, others are left out and counted; all labels met, sorted, if not given.
         max_unusable: share of the rows, in [0, 1], that may lack a caption or their file.
+        verify: decode every picture now, so that undecodable ones are left out and counted too.
         check_files: look whether every file is there. If not, one that is missing is an error once it is
             decoded; one that cannot be decoded always is.
 
@@ -63,6 +64,7 @@ class CaptionTable:
         object_names: list[str] | None = None,
         max_unusable: float = 0.1,
         check_files: bool = True,
+        verify: bool = False,
     ) -> None:
         if not Path(table).is_file():
             raise FileNotFoundError(f"table={table!r} is not a file")
@@ -79,11 +81,13 @@ class CaptionTable:
         files = _texts(columns, "image", table)
         captions = _texts(columns, "caption", table)
         ids = _ids(files, _texts(columns, "id", table) if id is not None else None, table)
-        found = are_files(self.folder, [file or "" for file in files]) if check_files else [True] * len(files)
+        problems: list[str | None] = [None if file else "missing_images" for file in files]
+        if check_files or verify:
+            problems = image_problems(self.folder, files, verify)
         kept = [
             row
-            for row, (file, there, text) in enumerate(zip(files, found, captions, strict=True))
-            if survey.usable(ids[row], text, None if file and there else "missing_images")
+            for row, (text, problem) in enumerate(zip(captions, problems, strict=True))
+            if survey.usable(ids[row], text, problem)
         ]
         survey.check()
         self.ids: Sequence[str] = [ids[row] for row in kept]

@@ -129,4 +129,5 @@ class CaptionedPictures(Dataset[Sample]):
             class_name="",
             caption=self.source.captions[index],
             objects=tuple(names[o] for o in self.source.objects[index].tolist()),
+            named=tuple(names[o] for o in self.source.named[index].tolist()),
         )

@@ -15,6 +15,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dejavu_lightning.data.decode import decode
+
 LONG_CAPTION = 300  # characters; CLIP's text towers read some 77 tokens and drop the rest
 THREADS = 16  # more than cores: they wait for the disk
 
@@ -50,18 +52,40 @@ class CaptionSource(Protocol):
         ...
 
 
-def are_files(folder: Path, files: Sequence[str]) -> list[bool]:
-    """Whether each path, relative to the folder or absolute, is a file."""
+def image_problems(folder: Path, files: Sequence[str | None], verify: bool) -> list[str | None]:
+    """What is wrong with each image, of :attr:`CaptionSurvey.UNUSABLE`; None where nothing is.
+
+    Args:
+        files: paths, relative to the folder or absolute; None is a missing image.
+        verify: decode each, instead of only looking whether it is there.
+    """
+
+    def problem(file: str | None) -> str | None:
+        if not file or not (folder / file).is_file():
+            return "missing_images"
+        try:
+            if verify:
+                decode(folder / file)
+        except (OSError, ValueError):
+            return "undecodable_images"
+        return None
+
     with ThreadPool(THREADS) as threads:
-        return threads.map(lambda file: (folder / file).is_file(), files, chunksize=256)
+        return threads.map(problem, files, chunksize=64)
 
 
 def named_objects(caption: str, objects: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
-    """Those of a picture's objects that its caption names, as a whole word, in the singular or with -s or -es."""
-    return np.array(
-        [o for o in objects.tolist() if re.search(rf"\b{re.escape(names[o])}(?:e?s)?\b", caption, re.IGNORECASE)],
-        dtype=np.int64,
-    )
+    """Those of a picture's objects that its caption names, as a whole word, in the singular or with -s or -es.
+
+    Other plurals ("knives"), synonyms and hyponyms ("puppy") are not recognised.
+    """
+    return np.array([o for o in objects.tolist() if _names(caption, names[o])], dtype=np.int64)
+
+
+def _names(caption: str, name: str) -> bool:
+    if not name.isascii():  # scripts such as Japanese put no space between words
+        return name.casefold() in caption.casefold()
+    return re.search(rf"\b{re.escape(name)}(?:e?s)?\b", caption, re.IGNORECASE) is not None
 
 
 class CaptionSurvey:
@@ -78,7 +102,7 @@ class CaptionSurvey:
         examples: the first ids of each.
     """
 
-    UNUSABLE = ("missing_captions", "empty_captions", "missing_images", "undecodable_images")
+    UNUSABLE = ("missing_captions", "empty_captions", "missing_images", "undecodable_images", "missing_ids")
 
     def __init__(self, origin: str, max_unusable: float = 0.1) -> None:
         if not 0 <= max_unusable <= 1:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dejavu_lightning.data.captions import CaptionSurvey, are_files, named_objects
+from dejavu_lightning.data.captions import CaptionSurvey, image_problems, named_objects
 from dejavu_lightning.data.coco import REMEDY, numbered, parse_instances, read_coco, sizes_of, stems
 from dejavu_lightning.data.index import IntArray, decode_sized
 from dejavu_lightning.data.objects import in_vocabulary, objects_of
@@ -46,6 +46,7 @@ class CocoCaptions:
         caption: which of a picture's captions: the "first" by annotation id, the "shortest", which tends to
             name fewest of the objects, or the "longest"; the first of equally long ones.
         max_unusable: share of the pictures, in [0, 1], that may lack a caption or their file.
+        verify: decode every picture now, so that undecodable ones are left out and counted too.
 
     Raises:
         FileNotFoundError: the folder or a JSON file is missing.
@@ -63,6 +64,7 @@ class CocoCaptions:
         objects: str | None = None,
         caption: Choice = "first",
         max_unusable: float = 0.1,
+        verify: bool = False,
     ) -> None:
         if not Path(root).is_dir():
             raise FileNotFoundError(f"root={root!r} is not a folder")
@@ -72,11 +74,11 @@ class CocoCaptions:
             raise ValueError(f"instances={instances!r} and objects={objects!r} both give the objects: give one of them")
         survey = CaptionSurvey(f"captions={captions!r} with root={root!r}", max_unusable)
         listed = read_coco("captions", captions, "captions", partial(_parse, choice=caption))
-        found = are_files(Path(root), [picture.file for picture in listed])
+        problems = image_problems(Path(root), [picture.file for picture in listed], verify)
         pictures = [
             picture
-            for picture, there in zip(listed, found, strict=True)
-            if survey.usable(picture.id, picture.caption, None if there else "missing_images")
+            for picture, problem in zip(listed, problems, strict=True)
+            if survey.usable(picture.id, picture.caption, problem)
         ]
         survey.check()
         counts = dict(survey.counts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
 from open_clip.transform import AugmentationCfg, PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import resize, to_pil_image
+from torchvision.transforms.v2.functional import normalize, resize, to_pil_image
 
 from dejavu_lightning.data.captioned import CaptionedPictures, Transform
 from dejavu_lightning.data.captions import CaptionSource
@@ -70,7 +71,10 @@ class ImageTextData(SplitDataModule):
         preprocessing = PreprocessCfg(
             size=image_size, mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode
         )
-        self.test_transform: Transform = _OpenClip(image_transform_v2(preprocessing, is_train=False))
+        self.preprocessing = asdict(preprocessing)
+        self.test_transform: Transform = _OpenClip(
+            image_transform_v2(preprocessing, is_train=False), image_size, mean, std
+        )
         self.training_transform: Transform = (
             partial(_squeezed, size=storage)
             if views is not None
@@ -125,13 +129,21 @@ class ImageTextData(SplitDataModule):
 
 
 class _OpenClip(nn.Module):
-    """open_clip's transforms take PIL images; sources give uint8 (3, H, W)."""
+    """open_clip's transforms take PIL images; sources give uint8 (3, H, W).
 
-    def __init__(self, transform: Any) -> None:
+    Of a whole picture that has the size already all that is left is to normalise; ``size`` None never skips the rest.
+    """
+
+    def __init__(
+        self, transform: Any, size: int | None = None, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+    ) -> None:
         super().__init__()
-        self.transform = transform
+        self.transform, self.size, self.mean, self.std = transform, size, list(mean), list(std)
 
     def forward(self, image: Tensor) -> Tensor:
+        if tuple(image.shape[1:]) == (self.size, self.size):
+            normalized: Tensor = normalize(image.float() / 255, self.mean, self.std)
+            return normalized
         transformed: Tensor = self.transform(to_pil_image(image))
         return transformed
 

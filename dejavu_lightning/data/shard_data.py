@@ -16,7 +16,7 @@ from dejavu_lightning.data.image_text import ImageTextData
 from dejavu_lightning.data.objects import read_objects
 from dejavu_lightning.data.shard_index import ShardIndex, build_index, shard_index
 from dejavu_lightning.data.shard_reader import ReadingPlan, ShardLoader, ShardReader
-from dejavu_lightning.data.shard_samples import ShardSamples, collect
+from dejavu_lightning.data.shard_samples import ShardSamples, collect, decodable
 from dejavu_lightning.data.shards import expand_shards
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.utility.sets import UtilitySets
@@ -117,7 +117,14 @@ class ShardData(ImageTextData):
     def measured(self) -> tuple[ShardSamples, dict[str, range]]:
         """The measured samples, and where those of each split are among them; the first access reads the shards."""
         labels = None if self.objects_path is None else read_objects(self.objects_path)
-        kept = collect(self.index, self.splits, self.measured_urls, self.limits, labels)
+        taken = collect(self.index, self.splits, self.measured_urls, self.limits, labels)
+        kept = {split: decodable(samples) for split, samples in taken.items()}
+        total, undecodable = sum(map(len, taken.values())), sum(map(len, taken.values())) - sum(map(len, kept.values()))
+        if undecodable > self.max_unusable * total:
+            raise ValueError(
+                f"{undecodable} of {total} measured samples cannot be decoded, more than "
+                f"max_unusable={self.max_unusable} allows"
+            )
         members: dict[str, range] = {}
         start = 0
         for split in SPLITS:
@@ -131,7 +138,7 @@ class ShardData(ImageTextData):
                 f"objects={self.objects_path!r} has none of the measured samples: its ids are like "
                 f"{next(iter(labels), None)!r}, theirs like {source.ids[0]!r}; see key_field"
             )
-        rank_zero_info(f"measured samples: {_listed(source.counts)}")
+        rank_zero_info(f"measured samples: {_listed({**source.counts, 'undecodable_left_out': undecodable})}")
         return source, members
 
     def setup(self, stage: str) -> None:

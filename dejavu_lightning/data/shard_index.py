@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,21 +138,30 @@ def build_index(urls: Sequence[str], splits: HashSplits) -> ShardIndex:
     """Read every shard once.
 
     Raises:
-        ValueError: a shard cannot be read to its end, an id is missing, or a key occurs in two shards.
+        ValueError: a shard cannot be read to its end, no sample has an id, or a key occurs in two shards.
     """
     survey = CaptionSurvey("shards")
     codes: list[NDArray[np.uint8]] = []
     hashes: list[NDArray[np.uint64]] = []
+    without_id: ValueError | None = None
     for url in urls:
         shard_codes = bytearray()
         shard_hashes: list[int] = []
         for sample in read_shard(url):
-            identifier = sample.identifier(splits.key_field)
+            try:
+                identifier = sample.identifier(splits.key_field)
+            except ValueError as error:
+                without_id = without_id or error
+                survey.usable(sample.where, None, "missing_ids")
+                shard_codes.append(UNUSABLE)
+                continue
             shard_hashes.append(splits.rank(identifier))
             usable = _usable(sample, identifier, survey)
             shard_codes.append(SPLITS.index(splits.of(identifier)) if usable else UNUSABLE)
         codes.append(np.frombuffer(bytes(shard_codes), dtype=np.uint8))
         hashes.append(np.array(shard_hashes, dtype=np.uint64))
+    if without_id is not None and not any(len(found) for found in hashes):
+        raise without_id
     _count_duplicates(urls, hashes, splits, survey)
     return ShardIndex(
         urls=list(urls),
@@ -160,6 +170,12 @@ def build_index(urls: Sequence[str], splits: HashSplits) -> ShardIndex:
         counts={name: count for name, count in survey.counts.items() if count},
         examples=survey.examples,
     )
+
+
+def _identifiers(url: str, splits: HashSplits) -> Iterator[str]:
+    for sample in read_shard(url):
+        with suppress(ValueError):
+            yield sample.identifier(splits.key_field)
 
 
 def _usable(sample: ShardSample, identifier: str, survey: CaptionSurvey) -> bool:
@@ -186,9 +202,7 @@ def _count_duplicates(
     if not len(repeated):
         return
     places = [shard for shard, found in enumerate(hashes) if (found == repeated[0]).any()]
-    where = int(np.flatnonzero(hashes[places[0]] == repeated[0])[0])
-    sample = next(sample for position, sample in enumerate(read_shard(urls[places[0]])) if position == where)
-    identifier = sample.identifier(splits.key_field)
+    identifier = next(i for i in _identifiers(urls[places[0]], splits) if splits.rank(i) == int(repeated[0]))
     if splits.key_field is None:
         first, second = (urls[shard] for shard in (places * 2)[:2])
         raise ValueError(

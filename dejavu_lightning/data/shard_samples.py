@@ -7,12 +7,13 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dejavu_lightning.data.captions import named_objects
+from dejavu_lightning.data.captions import THREADS, named_objects
 from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.objects import in_vocabulary, labels_of
@@ -124,6 +125,20 @@ def collect(
         if samples != len(codes):
             raise ValueError(f"shard {url!r} has {samples} samples, the index says {len(codes)}; {REBUILD}")
     return {split: smallest.in_order() for split, smallest in chosen.items()}
+
+
+def decodable(kept: Sequence[Kept]) -> list[Kept]:
+    """Those whose picture can be decoded: training skips the others, so they cannot be memorized either."""
+
+    def works(sample: Kept) -> bool:
+        try:
+            decode_bytes(sample.encoded, sample.where)
+        except ValueError:
+            return False
+        return True
+
+    with ThreadPool(THREADS) as threads:
+        return [sample for sample, fine in zip(kept, threads.map(works, kept), strict=True) if fine]
 
 
 def _taken_out(sample: ShardSample, identifier: str, side_file: Mapping[str, Sequence[str]] | None) -> Kept:

@@ -153,7 +153,10 @@ def read_shard(url: str) -> Iterator[ShardSample]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"shard {url!r} does not exist") from error
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        message = re.sub(r"\s+", " ", str(error.args[0] if error.args else error))
+        reason = (
+            error.strerror if isinstance(error, OSError) and error.strerror else error.args[0] if error.args else error
+        )
+        message = re.sub(r"\s+", " ", str(reason))
         raise ValueError(f"shard {url!r} cannot be read to its end: {message}") from error
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dejavu_lightning.distributed import gathered, world
@@ -31,6 +31,10 @@ class Embedded(NamedTuple):
     def labels(self) -> Tensor:
         """(N,) int64, where the facts are labels."""
         return torch.tensor(self.facts, dtype=torch.int64)
+
+    def directions(self) -> Embedded:
+        """The same with embeddings of length 1, to compare by cosine."""
+        return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
 
 
 class Reading(NamedTuple):
@@ -93,15 +97,20 @@ def embed(
         collate_fn=list,
         generator=torch.Generator(),
     )
-    for rows, samples in zip(own, loader, strict=True):
-        readings = [read(sample, row, role) for sample, row in zip(samples, rows, strict=True)]
-        ids += [reading.identifier for reading in readings]
-        facts += [reading.facts for reading in readings]
-        output = encoder(_padded([reading.input for reading in readings], batch_size))
-        problem = problem or _flaw(output, ids[-len(rows) :], role)
-        if problem:
-            break
-        parts.append(output[: len(rows)].float())
+    try:
+        for rows, samples in zip(own, loader, strict=True):
+            readings = [read(sample, row, role) for sample, row in zip(samples, rows, strict=True)]
+            ids += [reading.identifier for reading in readings]
+            facts += [reading.facts for reading in readings]
+            output = encoder(_padded([reading.input for reading in readings], batch_size))
+            problem = problem or _flaw(output, ids[-len(rows) :], role)
+            if problem:
+                break
+            parts.append(output[: len(rows)].float())
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        if processes == 1:
+            raise
+        problem = f"the {role} set cannot be read: {error}"
     # A process that raised alone would leave the others waiting.
     flaws = [flaw for flaw in gathered(problem) if flaw]
     if flaws:

@@ -16,10 +16,9 @@ from dejavu_lightning.memorization.findings import Findings
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.sample_gaps import sample_gaps
 from dejavu_lightning.memorization.statistics import Counts, Floats
-from dejavu_lightning.metrics.functional import auc_gap, population_gap
+from dejavu_lightning.metrics.functional import ObjectOverlap, auc_gap, population_gap
 
 GAPS = {"ppg": "precision", "prg": "recall"}
-MEANS = ("precision", "recall", "f_score")
 
 
 class Gap(NamedTuple):
@@ -41,7 +40,7 @@ def object_findings(target: Records, reference: Records, paired: bool, seed: int
     means = {
         f"{role}_{measure}": records.column(measure).numpy()
         for role, records in (("target", target), ("reference", reference))
-        for measure in MEANS
+        for measure in ObjectOverlap._fields
     }
     values |= {name: float(column.mean()) for name, column in means.items()}
     replicates = _replicates(gaps, means, paired, seed)
@@ -117,17 +116,15 @@ def _sign_of_pairs(gap: Gap, counts: Any, others: Any) -> Floats:
 
 def _histogram(values: Floats, grid: Floats, counts: Any) -> Floats:
     """Shares of the drawn records at each value of the grid: (r, N) -> (r, G)."""
-    order = np.argsort(values, kind="stable")
-    total = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts[:, order], axis=1)], axis=1)
-    ends = np.searchsorted(values[order], grid, side="right")
-    return np.asarray(np.diff(total[:, np.concatenate([[0], ends])], axis=1) / len(values))
+    at = (values[:, None] == grid).astype(np.float64)  # the values are few fractions: G is small
+    return np.asarray(counts @ at / len(values))
 
 
 def _joined(target: Records, reference: Records) -> pa.Table:
     columns: dict[str, Any] = {"id": target.table["id"], "objects": target.table["objects"]}
     difference = target.column("correct") - reference.column("correct")
     columns["correct_gap"] = difference.numpy()
-    names = (*MEANS, "correct", "min_distance", "predicted", "neighbors")
+    names = (*ObjectOverlap._fields, "correct", "min_distance", "predicted", "neighbors")
     for role, records in (("target", target), ("reference", reference)):
         columns |= {f"{role}_{name}": records.table[name] for name in names}
     return pa.table(columns)

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dejavu_lightning.memorization.attack import Attack
-from dejavu_lightning.memorization.embedding import Embedded, Reading, embed
+from dejavu_lightning.memorization.embedding import Reading, embed
 from dejavu_lightning.memorization.encoders import Encoder, EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.object_scores import object_scores
 from dejavu_lightning.memorization.records import Records
@@ -71,6 +71,11 @@ class ObjectRetrieval:
 
     def check(self, encoder: Encoder) -> None:
         """Raise now what encoding would raise later."""
+        if isinstance(encoder, ModuleEncoder) and encoder.encode is not None:
+            raise ValueError(
+                f"encode={encoder.encode!r} is for tests of images alone; image= and text= of ObjectRetrieval say what "
+                "encodes pictures and captions"
+            )
         for part in (self.encode_text(encoder), self.encode_bank(encoder)):
             if isinstance(part, ModuleEncoder):
                 part.resolve()
@@ -120,17 +125,20 @@ class RetrievalAttack:
             test.num_workers,
             captioned_image if images else caption,
         )
-        self.bank = _directions(bank)
-        self.objects = _padded([self._checked(*fact, "public") for fact in zip(bank.facts, bank.ids, strict=True)])
+        self.bank = bank.directions()
+        self.objects = _padded(
+            [self._checked(fact, "objects", i, "public") for fact, i in zip(bank.facts, bank.ids, strict=True)]
+        )
 
     def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""
         test = self.test
         encode = test.encode_text(self.encoder)
         queries = embed(encode, _captions_only(dataset), role, test.batch_size, test.num_workers, caption)
-        neighbors = search(_directions(queries), self.bank, max(test.k, *test.ks), role)
-        truth = [self._checked(*fact, role) for fact in zip(queries.facts, queries.ids, strict=True)]
-        left_out = [list(fact["named"]) if test.unnamed_only else [] for fact in queries.facts]
+        neighbors = search(queries.directions(), self.bank, max(test.k, *test.ks), role)
+        truth = [self._checked(fact, "objects", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
+        named = [self._checked(fact, "named", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
+        left_out = named if test.unnamed_only else [[] for _ in named]
         scored = [row for row, (own, out) in enumerate(zip(truth, left_out, strict=True)) if set(own) - set(out)]
         if not scored:
             raise ValueError(
@@ -168,11 +176,11 @@ class RetrievalAttack:
         }
         return Records(table, settings)
 
-    def _checked(self, fact: Mapping[str, Sequence[int]], identifier: str, role: str) -> list[int]:
-        objects = sorted(set(fact["objects"]))
+    def _checked(self, fact: Mapping[str, Sequence[int]], kind: str, identifier: str, role: str) -> list[int]:
+        objects = sorted(set(fact[kind]))
         if objects and not (0 <= objects[0] and objects[-1] < self.sets.num_classes):
             raise ValueError(
-                f"objects {objects} of {identifier!r} ({role} set) lie outside [0, {self.sets.num_classes}), the "
+                f"{kind} {objects} of {identifier!r} ({role} set) lie outside [0, {self.sets.num_classes}), the "
                 "vocabulary of num_classes"
             )
         return objects
@@ -203,10 +211,6 @@ def _captions_only(dataset: Samples) -> Samples:
     """The dataset without its images, where it can leave them out: no picture need be decoded."""
     offer = getattr(dataset, "without_images", None)
     return dataset if offer is None else offer()
-
-
-def _directions(embedded: Embedded) -> Embedded:
-    return embedded._replace(embeddings=nn.functional.normalize(embedded.embeddings, dim=1))
 
 
 def _part(encoder: Encoder, spec: EncodeSpec, method: str) -> Encoder:

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.statistics import CELLS_AT_ONCE, Floats
+from dejavu_lightning.metrics.functional import ObjectOverlap
 
 ORDERS = ("min_distance", "correct", "gap")
-MEASURES = ("precision", "recall", "f_score")
 SIZES = (20, 100)
 PERMUTATIONS = 1000
+SCHEMA = pa.schema(
+    [("order", pa.string()), ("records", pa.int64()), ("measure", pa.string())]
+    + [(name, pa.float64()) for name in ("gap", "null_mean", "null_low", "null_high", "p_value")]
+)
 
 Flips = NDArray[np.bool_]
 
@@ -48,7 +52,7 @@ def sample_gaps(
         ``null_low``, ``null_high`` mean and 95% range of the null; ``p_value`` one-sided, in (0, 1].
     """
     sizes = [size for size in sizes if size <= len(target)]
-    gaps = np.stack([(target.column(m) - reference.column(m)).numpy() for m in MEASURES])  # 3, N
+    gaps = np.stack([(target.column(m) - reference.column(m)).numpy() for m in ObjectOverlap._fields])  # 3, N
     keys = {order: _positions(order, target, reference) for order in ORDERS}
     unchanged = np.zeros((1, len(target)), dtype=bool)
     rng = np.random.default_rng(seed)
@@ -59,7 +63,7 @@ def sample_gaps(
         for size in sizes:
             observed = _top_means(gaps, keys[order], unchanged, size)[:, 0]
             null = np.concatenate([_top_means(gaps, keys[order], flips, size) for flips in blocks], axis=1)
-            for measure, value, drawn in zip(MEASURES, observed, null, strict=True):
+            for measure, value, drawn in zip(ObjectOverlap._fields, observed, null, strict=True):
                 low, high = np.quantile(drawn, [0.025, 0.975])
                 reached = int((drawn >= value - 1e-12).sum())
                 rows.append(
@@ -74,8 +78,7 @@ def sample_gaps(
                         "p_value": (1 + reached) / (1 + permutations),
                     }
                 )
-    columns = ("order", "records", "measure", "gap", "null_mean", "null_low", "null_high", "p_value")
-    return pa.table({name: [row[name] for row in rows] for name in columns})
+    return pa.Table.from_pylist(rows, SCHEMA)
 
 
 def _positions(order: str, target: Records, reference: Records) -> NDArray[np.int64]:

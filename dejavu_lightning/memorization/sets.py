@@ -35,7 +35,7 @@ class Exhibit(NamedTuple):
     """One sample as people should see it in a gallery.
 
     ``image`` uint8 (H, W, 3); ``boxes`` (n, 4) and ``crop`` (4,) pixels as x0, y0, x1, y1; ``objects`` the
-    names of what is in the picture.
+    names of what is in the picture, ``named`` those that the caption names.
     """
 
     image: NDArray[Any]
@@ -44,6 +44,7 @@ class Exhibit(NamedTuple):
     class_name: str
     caption: str = ""
     objects: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -97,6 +97,7 @@ class CLIP(LightningModule):
         if initial is not None:
             nn.init.constant_(self.logit_scale, math.log(1 / initial))
         self.logit_scale.requires_grad_(self.temperature.learned)
+        self.pretrained = pretrained
         self.text_masking, self.local_loss, self.compile_towers = text_masking, local_loss, compile
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.visual.to(memory_format=self.memory_format)
@@ -118,6 +119,7 @@ class CLIP(LightningModule):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) normalised -> unit vectors (B, D)."""
+        self._check_size(images)
         laid_out = images.contiguous(memory_format=self.memory_format)
         return nn.functional.normalize(self.model.encode_image(laid_out), dim=1)
 
@@ -136,8 +138,6 @@ class CLIP(LightningModule):
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """batch["image"] (B, 3, H, W); batch["caption"] B strings, or batch["tokens"] (B, L)."""
         image = batch["image"]
-        if self.global_step == 0:
-            self._check_size(image)
         tokens = batch["tokens"] if "tokens" in batch else self.tokenizer(batch["caption"]).to(image.device)
         if self.text_masking:
             tokens = mask_tokens(tokens, self.text_masking, self.token_kinds)
@@ -146,10 +146,11 @@ class CLIP(LightningModule):
             self.encode_image(image), self.encode_tokens(tokens), temperature=temperature, local_loss=self.local_loss
         )
         self.log("train/temperature", temperature.detach(), on_step=False, on_epoch=True, batch_size=len(image))
-        return log_loss(self, loss, len(image))
+        return log_loss(self, loss, len(image), over_ranks=self.local_loss)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Keep the temperature at or above its minimum."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the temperature at or above its minimum, before anything saves a checkpoint."""
+        super().optimizer_step(*args, **kwargs)
         if self.temperature.learned:
             with torch.no_grad():
                 self.logit_scale.clamp_(max=math.log(1 / self.temperature.minimum))
@@ -169,6 +170,21 @@ class CLIP(LightningModule):
         final = settings.lr * settings.final_lr_fraction
         return warmup_cosine(optimizer, settings.warmup_steps, planned_steps(self), final, asked)
 
+    def on_fit_start(self) -> None:
+        """Pretrained weights expect the preprocessing that they were trained with.
+
+        Raises:
+            ValueError: the datamodule has another.
+        """
+        given = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", None)
+        expected = self.model.visual.preprocess_cfg
+        if not self.pretrained or given is None:
+            return
+        wrong = [name for name in ("mean", "std", "interpolation") if _told(given[name]) != _told(expected[name])]
+        if wrong:
+            listed = ", ".join(f"data.{name}: {given[name]} instead of {expected[name]}" for name in wrong)
+            raise ValueError(f"the weights {self.pretrained!r} were trained with another preprocessing ({listed})")
+
     def _check_size(self, image: Tensor) -> None:
         expected = self.model.visual.image_size
         sides = tuple(expected) if isinstance(expected, (tuple, list)) else (expected, expected)
@@ -177,3 +193,7 @@ class CLIP(LightningModule):
                 f"the model takes images of {sides[0]} x {sides[1]} pixels, the data give {image.shape[2]} x "
                 f"{image.shape[3]}: set data.image_size={sides[0]}, or model_options={{force_image_size: ...}}"
             )
+
+
+def _told(value: Any) -> Any:
+    return value if isinstance(value, str) else tuple(value)

@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 LOOK_EVERY = 50
 
 
-def log_loss(module: LightningModule, loss: Tensor, batch_size: int) -> Tensor:
-    """Log the training loss and hand it back.
+def log_loss(module: LightningModule, loss: Tensor, batch_size: int, over_ranks: bool = False) -> Tensor:
+    """Log the training loss, averaged over ranks where it differs between them, and hand it back.
 
     Raises:
         FloatingPointError: the loss is NaN or infinite, so every later step would be wasted. On an
@@ -26,7 +26,9 @@ def log_loss(module: LightningModule, loss: Tensor, batch_size: int) -> Tensor:
             f"the training loss is {loss.item()} at epoch {module.current_epoch}, step {module.global_step}: training "
             "has diverged. Lower the optimizer's learning rate or lengthen its warm-up; with 16-bit precision, try bf16"
         )
-    module.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch_size)
+    module.log(
+        "train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch_size, sync_dist=over_ranks
+    )
     return loss
 
 

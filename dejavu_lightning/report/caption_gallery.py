@@ -29,11 +29,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class CaptionRow:
-    """One record: its caption, its training image, and the nearest public images of both models, nearest first."""
+    """One record: its caption, its training image, and the nearest public images of both models, nearest first.
+
+    ``scored`` are the objects that count as correct: where those that the caption names are left out of the test,
+    they are left out here too.
+    """
 
     identifier: str
     caption: str
     record: Picture
+    scored: Sequence[str]
     target: Sequence[Picture]
     reference: Sequence[Picture]
 
@@ -41,7 +46,7 @@ class CaptionRow:
 def draw_caption_gallery(rows: Sequence[CaptionRow], path: str | Path, title: str) -> Path:
     """One line a record: caption, training image, what each model retrieves.
 
-    Objects that the training image has are green, and so is the frame of an image that shows one; others are gray.
+    Correct objects are green, and so is the frame of an image that shows one; others are gray.
     """
     neighbors = max(len(row.target) for row in rows)
     sides = 2 if any(row.reference for row in rows) else 1
@@ -66,15 +71,15 @@ def draw_caption_gallery(rows: Sequence[CaptionRow], path: str | Path, title: st
         axes.text(0, top, textwrap.fill(wrapped, 26), fontsize=7.5, color=style.INK, va="top")
         axes.text(0, top + 0.92, row.identifier[-34:], fontsize=5.5, color="#888888")
         place(axes, row.record.image, 1.9, top)
-        _names(axes, row.record.objects, row.record.objects, 1.9, top)
+        _names(axes, row.record.objects, row.scored, 1.9, top)
         for start, found in zip(starts, (row.target, row.reference), strict=False):
             for column, picture in enumerate(found):
                 left = start + column
                 scale = place(axes, picture.image, left, top)
                 down, across = picture.image.shape[:2]
-                right = set(picture.objects) & set(row.record.objects)
+                right = set(picture.objects) & set(row.scored)
                 frame(axes, left, top, scale, (0, 0, across, down), RIGHT if right else WRONG, "-", 2)
-                _names(axes, picture.objects, row.record.objects, left, top)
+                _names(axes, picture.objects, row.scored, left, top)
     return style.save(figure, path)
 
 

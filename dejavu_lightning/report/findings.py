@@ -51,11 +51,14 @@ def draw_most_memorized(measurement: Measurement, sets: MemorizationSets, folder
         return {}
     paired = measurement.comparison.table is not None
     path = folder / "gallery.png"
-    if measurement.target.settings["test"] == "object_retrieval":
-        title = "Most memorized captions: the target finds more objects of the training image than the reference"
+    settings = measurement.target.settings
+    if settings["test"] == "object_retrieval":
+        objects = "unnamed objects" if settings["unnamed_only"] else "objects"
+        nearest = f"among the {settings['k']} nearest, {GALLERY_NEIGHBORS} of them shown"
+        title = f"Most memorized captions: the target finds more {objects} than the reference ({nearest})"
         if not paired:
-            title = "Captions by which the target finds most objects of the training image (no reference per record)"
-        return {"gallery": draw_caption_gallery(caption_rows(rows, sets), path, title)}
+            title = f"Captions by which the target finds most {objects} ({nearest}; no reference per record)"
+        return {"gallery": draw_caption_gallery(caption_rows(rows, sets, settings["unnamed_only"]), path, title)}
     title = "Most memorized records: only the target infers the label, ordered by its confidence"
     if not paired:
         title = "Records whose label the target infers, ordered by its confidence (no reference per record)"
@@ -109,7 +112,9 @@ def label_rows(rows: Sequence[Mapping[str, Any]], sets: MemorizationSets) -> lis
     return gallery
 
 
-def caption_rows(rows: Sequence[Mapping[str, Any]], sets: MemorizationSets) -> list[CaptionRow]:
+def caption_rows(
+    rows: Sequence[Mapping[str, Any]], sets: MemorizationSets, unnamed_only: bool = False
+) -> list[CaptionRow]:
     """Captions and pictures of these records of object retrieval."""
     attacked, bank = _shown(sets, rows)
 
@@ -121,11 +126,16 @@ def caption_rows(rows: Sequence[Mapping[str, Any]], sets: MemorizationSets) -> l
             identifier=row["id"],
             caption=attacked(row["id"]).caption,
             record=picture(attacked(row["id"])),
+            scored=_scored(attacked(row["id"]), unnamed_only),
             target=[picture(bank(identifier)) for identifier in _neighbors(row, "target")],
             reference=[picture(bank(identifier)) for identifier in _neighbors(row, "reference")],
         )
         for row in rows
     ]
+
+
+def _scored(record: Exhibit, unnamed_only: bool) -> list[str]:
+    return [name for name in record.objects if not (unnamed_only and name in record.named)]
 
 
 def _neighbors(row: Mapping[str, Any], role: str) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
-from dejavu_lightning.memorization.embedding import Embedded, embed
+from dejavu_lightning.memorization.embedding import embed
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.object_retrieval import caption, captioned_image
 from dejavu_lightning.memorization.search import search
@@ -41,8 +40,8 @@ class CaptionRetrieval:
         if max(self.ks) > len(sets.validation):
             raise ValueError(f"k={max(self.ks)} exceeds the validation set of {len(sets.validation)} pairs; lower ks")
         loading = (sets.validation, "validation", batch_size, num_workers)
-        images = _directions(embed(encoder.using(self.image), *loading, captioned_image))
-        texts = _directions(embed(encoder.using(self.text), *loading, caption))
+        images = embed(encoder.using(self.image), *loading, captioned_image).directions()
+        texts = embed(encoder.using(self.text), *loading, caption).directions()
         found: dict[str, float] = {}
         for name, queries, bank in (("image_to_text", images, texts), ("text_to_image", texts, images)):
             nearest = search(queries, bank, max(self.ks)).indices
@@ -76,7 +75,7 @@ class NamedObjects:
             raise ValueError(f"k={self.k} exceeds the {len(sets.train)} pictures to search; lower k")
         bank = embed(encoder.using(self.image), sets.train, "train", batch_size, num_workers, captioned_image)
         asked = embed(encoder.using(self.text), sets.validation, "validation", batch_size, num_workers, caption)
-        nearest = search(_directions(asked), _directions(bank), self.k).indices
+        nearest = search(asked.directions(), bank.directions(), self.k).indices
         objects = [set(fact["objects"]) for fact in bank.facts]
         own = asked.rows.tolist()
         hits = [
@@ -86,7 +85,3 @@ class NamedObjects:
             for found in nearest[row].tolist()
         ]
         return averages({f"named_objects@{self.k}": torch.tensor(hits)})
-
-
-def _directions(embedded: Embedded) -> Embedded:
-    return embedded._replace(embeddings=nn.functional.normalize(embedded.embeddings, dim=1))
