@@ -140,7 +140,7 @@ def test_masking_is_off_at_evaluation(tmp_path):
 
 
 def test_the_temperature_keeps_its_bound_in_every_checkpoint(tmp_path):
-    """Training uphill drives the temperature down; callbacks, which save checkpoints, must not see it below its minimum."""
+    """Training uphill drives the temperature down; callbacks, which save checkpoints, must not see it too low."""
     seen = []
 
     class Look(Callback):
