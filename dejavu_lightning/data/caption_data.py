@@ -15,7 +15,7 @@ from dejavu_lightning.data.batches import EpochLoader, EvenBatches
 from dejavu_lightning.data.captioned import TrainingCaptions, collate
 from dejavu_lightning.data.captions import CaptionSource
 from dejavu_lightning.data.image_text import ImageTextData
-from dejavu_lightning.data.splits import SPLITS, SplitManifest
+from dejavu_lightning.data.splits import SplitManifest
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.utility.sets import UtilitySets
 
@@ -53,14 +53,7 @@ class CaptionData(ImageTextData):
         sizes = {"A": per_split, "B": per_split, "held_out": held_out, "validation": validation}
         self.manifest = SplitManifest.load(manifest) if manifest else partition_by_hash(source.ids, sizes, split_seed)
         self.record = self.manifest.record(train_on)
-        position = {identifier: index for index, identifier in enumerate(source.ids)}
-        missing = [i for ids in self.manifest.members.values() for i in ids if i not in position]
-        if missing:
-            raise ValueError(f"manifest {manifest}: {len(missing)} ids are not in the source, such as {missing[0]!r}")
-        self._indices = {
-            split: sorted(position[identifier] for identifier in self.manifest.members.get(split, ()))
-            for split in SPLITS
-        }
+        self._indices = {split: sorted(rows) for split, rows in self.manifest.positions(source.ids).items()}
 
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""

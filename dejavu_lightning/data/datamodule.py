@@ -119,13 +119,7 @@ class PictureData(SplitDataModule):
             )
         )
         self.record = self.manifest.record(train_on)
-        position = {identifier: index for index, identifier in enumerate(source.ids)}
-        missing = [i for ids in self.manifest.members.values() for i in ids if i not in position]
-        if missing:
-            raise ValueError(f"manifest {manifest}: {len(missing)} ids are not in the source, such as {missing[0]!r}")
-        self._indices = {
-            split: [position[identifier] for identifier in ids] for split, ids in self.manifest.members.items()
-        }
+        self._indices = self.manifest.positions(source.ids)
 
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""

@@ -60,6 +60,18 @@ class SplitManifest:
         """What a checkpoint trained on ``split`` says of its training data."""
         return SplitRecord(split, self.fingerprint)
 
+    def positions(self, ids: Sequence[str]) -> dict[str, list[int]]:
+        """Where the members of each split are among the ids of a source.
+
+        Raises:
+            ValueError: a member is not there.
+        """
+        position = {identifier: index for index, identifier in enumerate(ids)}
+        missing = [i for members in self.members.values() for i in members if i not in position]
+        if missing:
+            raise ValueError(f"{len(missing)} ids of the manifest are not in the source, such as {missing[0]!r}")
+        return {split: [position[i] for i in self.members.get(split, ())] for split in SPLITS}
+
     def save(self, path: str | Path) -> None:
         """Write one parquet row per id: ``id``, ``split``."""
         ids = [identifier for split in SPLITS for identifier in self.members.get(split, ())]

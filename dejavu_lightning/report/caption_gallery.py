@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dejavu_lightning.report import style
-from dejavu_lightning.report.gallery import RIGHT, WRONG, frame, place
+from dejavu_lightning.report.gallery import RIGHT, WRONG, canvas, frame, place
 
 LINE = 0.105  # inches of one line of small print
 LINES = 6
@@ -50,21 +49,10 @@ def draw_caption_gallery(rows: Sequence[CaptionRow], path: str | Path, title: st
     """
     neighbors = max(len(row.target) for row in rows)
     sides = 2 if any(row.reference for row in rows) else 1
-    starts = [3.3 + side * (neighbors + 0.4) for side in range(sides)]
     shown = [picture for row in rows for picture in (row.record, *row.target, *row.reference)]
     tall = 1.1 + LINE * min(LINES, max(len(picture.objects) for picture in shown))
-    width, height = starts[-1] + neighbors, tall * len(rows) + 0.75
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    axes.set_axis_off()
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.text(0, 0.22, title, fontsize=10, color=style.INK)
-    headings = {0.0: "caption", 1.9: "training image", starts[0]: "target's nearest public images"}
-    if sides == 2:
-        headings[starts[1]] = "reference's nearest public images"
-    for left, heading in headings.items():
-        axes.text(left, 0.55, heading, fontsize=8, color=style.INK)
+    columns = {0.0: "caption", 1.9: "training image"}
+    figure, axes, starts = canvas(title, columns, 3.3, neighbors, sides, tall * len(rows))
     for line, row in enumerate(rows):
         top = 0.75 + tall * line
         wrapped = textwrap.shorten(row.caption, 150, placeholder=" ...")

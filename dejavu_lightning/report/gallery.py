@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,8 @@ def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Pa
     """
     neighbors = max(len(row.target) for row in rows)
     sides = 2 if any(row.reference for row in rows) else 1
-    starts = [2.4 + side * (neighbors + 0.4) for side in range(sides)]
-    width, height = starts[-1] + neighbors, ROW * len(rows) + 0.75
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    axes.set_axis_off()
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.text(0, 0.22, title, fontsize=10, color=style.INK)
-    headings = {0.0: "record", 1.1: "what the test saw", starts[0]: "target's nearest public images"}
-    if sides == 2:
-        headings[starts[1]] = "reference's nearest public images"
-    for left, heading in headings.items():
-        axes.text(left, 0.55, heading, fontsize=8, color=style.INK)
+    columns = {0.0: "record", 1.1: "what the test saw"}
+    figure, axes, starts = canvas(title, columns, 2.4, neighbors, sides, ROW * len(rows))
     for line, row in enumerate(rows):
         top = 0.75 + ROW * line
         scale = place(axes, row.record.image, 0, top)
@@ -88,6 +77,32 @@ def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Pa
                 frame(axes, left, top, scale, (0, 0, across, down), RIGHT if own else WRONG, "-", 2.5)
                 _name(axes, neighbor.class_name, left, top, RIGHT if own else "#888888")
     return style.save(figure, path)
+
+
+def canvas(
+    title: str, columns: Mapping[float, str], first: float, neighbors: int, sides: int, rows: float
+) -> tuple[Figure, Axes, list[float]]:
+    """A figure with title and headings, its axes in inches from the upper left, and where each side's neighbours begin.
+
+    Args:
+        columns: left edge -> heading, of what stands before the neighbours.
+        first: where the target's neighbours begin.
+        neighbors: of each side, an inch each.
+        sides: 1 without a reference, else 2.
+        rows: height of all lines; the first begins at 0.75.
+    """
+    starts = [first + side * (neighbors + 0.4) for side in range(sides)]
+    width, height = starts[-1] + neighbors, rows + 0.75
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.text(0, 0.22, title, fontsize=10, color=style.INK)
+    whose = (f"{role}'s nearest public images" for role in ("target", "reference"))
+    for left, heading in [*columns.items(), *zip(starts, whose, strict=False)]:
+        axes.text(left, 0.55, heading, fontsize=8, color=style.INK)
+    return figure, axes, starts
 
 
 def place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
