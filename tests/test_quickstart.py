@@ -49,4 +49,4 @@ def test_the_clip_quickstart_shows_memorization_and_masking_lowers_it(tmp_path):
     assert found["plain"]["ppg"] > 0.3
     assert found["plain"]["prg"] > 0.3
     assert found["masked"]["ppg"] < found["plain"]["ppg"] - 0.08
-    assert utility["masked"] >= utility["plain"]
+    assert min(utility.values()) > 0.2  # chance is 1 / 8
