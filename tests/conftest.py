@@ -4,6 +4,7 @@ import yaml
 
 from tests.commands import TINY
 from tests.models import tiny_data
+from tests.shards import UNEVEN, write_shards
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +22,8 @@ def config(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY))
     return path
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("shards"), UNEVEN)

@@ -28,11 +28,6 @@ from tests.shards import (
 )
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_shards(tmp_path_factory.mktemp("shards"), UNEVEN)
-
-
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 9])
 def test_every_sample_exactly_once_an_epoch(shards, ranks, workers):

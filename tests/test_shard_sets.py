@@ -14,11 +14,6 @@ from dejavu_lightning.data.objects import read_objects
 from tests.shards import HALVES, UNEVEN, jpeg, members, sample, shard_data, write_shard, write_shards
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_shards(tmp_path_factory.mktemp("shards"), UNEVEN)
-
-
 def test_read_objects(tmp_path):
     path = tmp_path / "objects.jsonl"
     lines = [

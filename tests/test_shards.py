@@ -24,12 +24,6 @@ from tests.shards import (
     write_shards,
 )
 
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_shards(tmp_path_factory.mktemp("shards"), UNEVEN)
-
-
 KNOWN = [("0", "82c1", "B"), ("1", "2857", "A"), ("3", "9b36", "B"), ("a/b", "20fd", "A"), ("ключ", "46bf", "A")]
 
 

@@ -128,12 +128,7 @@ class Index:
         )
         stored = {"version": VERSION, "class_names": list(self.class_names), "counts": dict(self.counts), **about}
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # ranks may build the same index at once
-        try:
-            pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(stored)}), part, compression="zstd")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(stored)}), path)
 
     @classmethod
     def load(cls, path: Path) -> tuple[Index, dict[str, Any]]:
@@ -168,6 +163,16 @@ class Index:
             counts=about.pop("counts"),
         )
         return index, about
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write parquet at once or not at all: ranks may make the same file at the same time, and be killed."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        pq.write_table(table, part, compression="zstd")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class PictureFiles:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from dejavu_lightning.data.captions import CaptionSurvey
 from dejavu_lightning.data.decode import is_picture
 from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
+from dejavu_lightning.data.index import write_table
 from dejavu_lightning.data.shards import ShardSample, local_size, read_shard
 
 METADATA_KEY = b"dejavu_lightning.shard_index"
@@ -70,12 +69,7 @@ class ShardIndex:
             }
         )
         about = {"version": VERSION, **splits.settings, "counts": self.counts, "examples": self.examples}
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(about)}), part, compression="zstd")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(about)}), path)
 
     @classmethod
     def load(cls, path: Path, urls: Sequence[str], splits: HashSplits) -> ShardIndex:

@@ -175,14 +175,12 @@ class _WholeTar(tarfile.TarInfo):
 
 def _files(stream: Any, url: str) -> Iterator[dict[str, Any]]:
     """What webdataset's ``tar_file_expander`` gives, without its silence about an early end."""
-    with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_WholeTar) as archive:
+    with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_WholeTar) as opened:
+        archive: Any = opened
         for member in archive:
             if member.isreg() and not re.match(r"__[^/]*__($|/)", member.name):
-                content = archive.extractfile(member)
-                assert content is not None
-                yield {"fname": member.name, "data": content.read(), "__url__": url}
-            archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
-        rest: Any = archive.fileobj
-        while block := rest.read(1 << 16):
+                yield {"fname": member.name, "data": archive.extractfile(member).read(), "__url__": url}
+            archive.members = []  # it would keep all of them
+        while block := archive.fileobj.read(1 << 16):
             if block.strip(b"\0"):
                 raise tarfile.ReadError("there is more after its end; joined tar files are not one shard")

@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
-from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
-from dejavu_lightning.methods.training import log_loss, planned_steps, warmup_cosine
+from dejavu_lightning.methods.training import create_optimizer, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projector
 
@@ -140,8 +139,7 @@ class SelfSupervisedMethod(LightningModule):
         # timm gives 1-D tensors no weight decay, and its LARS adapts only what decays: kernels must decay a little.
         decay = settings.weight_decay or (torch.finfo(torch.float32).tiny if settings.name == "lars" else 0.0)
         options = {"lr": lr, "weight_decay": decay, **settings.options}
-        built: torch.optim.Optimizer = create_optimizer_v2(self, opt=settings.name, **options)
-        return built
+        return create_optimizer(self, settings.name, **options)
 
     def on_train_start(self) -> None:
         """Log the learning rate after scaling by the global batch."""

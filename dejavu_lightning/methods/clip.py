@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from dejavu_lightning.losses.clip import clip_loss
-from dejavu_lightning.methods.training import log_loss, planned_steps, warmup_cosine
+from dejavu_lightning.methods.training import create_optimizer, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.clip import build_clip, mask_tokens, token_kinds
 
 
@@ -158,9 +157,9 @@ class CLIP(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW from timm, schedule from torch, stepped every batch."""
         settings = self.optimizer
-        optimizer = create_optimizer_v2(
+        optimizer = create_optimizer(
             self,
-            opt="adamw",
+            "adamw",
             lr=settings.lr,
             weight_decay=settings.weight_decay,
             betas=(settings.beta1, settings.beta2),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
@@ -30,6 +31,12 @@ def log_loss(module: LightningModule, loss: Tensor, batch_size: int, over_ranks:
         "train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch_size, sync_dist=over_ranks
     )
     return loss
+
+
+def create_optimizer(module: LightningModule, name: str, **options: Any) -> torch.optim.Optimizer:
+    """timm's optimiser of what is trained of a module; 1-D tensors and scalars get no weight decay."""
+    created: torch.optim.Optimizer = create_optimizer_v2(module, opt=name, **options)
+    return created
 
 
 def planned_steps(module: LightningModule) -> int:
