@@ -63,14 +63,14 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer | None = None) -> Sa
 def random_stream(*seed: int) -> Iterator[None]:
     """Within it, torch and ``random`` draw from a stream of its own; afterwards they go on where they were."""
     ours = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
-    before = random.getstate()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(ours)
-        random.seed(ours)
-        try:
-            yield
-        finally:
-            random.setstate(before)
+    before, torch_before = random.getstate(), torch.get_rng_state()
+    torch.default_generator.manual_seed(ours)  # torch.manual_seed seeds CUDA too, and queues that where it has not begun
+    random.seed(ours)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        torch.set_rng_state(torch_before)
 
 
 class CaptionedPictures(Dataset[Sample]):
