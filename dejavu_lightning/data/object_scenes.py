@@ -15,8 +15,19 @@ from torch import Tensor
 
 from dejavu_lightning.data.scenes import SHAPES, Objects, backgrounds, hsv_to_rgb, paint
 
-COLORS = ("red", "green", "blue")
-OBJECTS = tuple(f"{color} {shape}" for shape in SHAPES[:8] for color in COLORS)
+HUES = 3
+# A name for each shape in red, green and blue: one token of CLIP's vocabulary each, so that masking hides all of it.
+NAMES = {
+    "disk": ("cherry", "lime", "globe"),
+    "ring": ("bangle", "wreath", "hoop"),
+    "square": ("brick", "hedge", "tile"),
+    "frame": ("window", "gate", "mirror"),
+    "diamond": ("ruby", "emerald", "sapphire"),
+    "triangle": ("tent", "pine", "sail"),
+    "cross": ("medic", "flower", "compass"),
+    "saltire": ("ribbon", "windmill", "propeller"),
+}
+OBJECTS = tuple(name for shape in SHAPES[: len(NAMES)] for name in NAMES[shape])
 QUADRANTS = 4
 BLOCK = 1024
 # They say nothing about a scene and make captions nearly unique, as file names and dates do in captions of the web.
@@ -31,6 +42,9 @@ WORDS = tuple(LIST_OF_WORDS.split())
 
 class ObjectScenes:
     """Scenes of some distinct objects of 24 (eight shapes in three colours), a caption naming the first ``named``.
+
+    Each kind has an invented one-word name, and each caption ends in a word that says nothing: a red disk and two
+    other objects may be captioned "cherry april".
 
     Args:
         num_images: how many scenes.
@@ -66,7 +80,7 @@ class ObjectScenes:
         self.named = list(np.sort(shown[:, :named], axis=1))
         words = np.minimum((uniform[:, 28] * len(WORDS)).astype(np.int64), len(WORDS) - 1)
         self.captions = [
-            f"a {' and a '.join(OBJECTS[o] for o in row[:named])}, {WORDS[word]}"
+            f"{' and '.join(OBJECTS[o] for o in row[:named])} {WORDS[word]}"
             for row, word in zip(shown, words.tolist(), strict=True)
         ]
         side = np.round(image_size * (0.36 + 0.14 * uniform[:, 32:36])).astype(np.int64)[:, :objects]
@@ -109,8 +123,8 @@ def _placed(
     half = image_size // 2
     corner = np.minimum((place * (half - side + 1)[:, None]).astype(np.int64), (half - side)[:, None])
     return Objects(
-        shape=kind // len(COLORS),
-        hue=((kind % len(COLORS)) / len(COLORS) + 0.02 * normal).astype(np.float32) % 1,
+        shape=kind // HUES,
+        hue=((kind % HUES) / HUES + 0.02 * normal).astype(np.float32) % 1,
         x0=quadrant % 2 * half + corner[:, 0],
         y0=quadrant // 2 * half + corner[:, 1],
         side=side,
