@@ -102,46 +102,60 @@ def test_augmentation_depends_on_seed_epoch_and_id(tmp_path):
 RUN = """
 import json, sys
 from pathlib import Path
-from lightning.pytorch import Trainer
-from tests.commands import ROOT
+from lightning.pytorch import Callback, Trainer
 from tests.shards import Recorder, shard_data
 
+
+class OneMoreWorkerEachEpoch(Callback):
+    workers = []
+
+    def on_train_start(self, trainer, pl_module):
+        self.estimated = trainer.estimated_stepping_batches
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.workers.append(trainer.train_dataloader.options["num_workers"])
+        trainer.datamodule.loading["num_workers"] += 1
+
+
 if __name__ == "__main__":
-    folder, workers = Path(sys.argv[1]), int(sys.argv[2])
-    data = shard_data(f"{folder}/*.tar", fractions={"A": 0.6, "B": 0.2}, num_workers=workers, shuffle_buffer=3)
-    module = Recorder()
+    folder, ranks = Path(sys.argv[1]), int(sys.argv[2])
+    data = shard_data(f"{folder}/*.tar", fractions={"A": 0.6, "B": 0.2}, num_workers=0, shuffle_buffer=3)
+    module, callback = Recorder(), OneMoreWorkerEachEpoch()
     trainer = Trainer(
-        accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, default_root_dir=folder,
+        accelerator="cpu", devices=ranks, strategy="ddp", max_epochs=4, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, default_root_dir=folder, callbacks=callback,
+        reload_dataloaders_every_n_epochs=1,
     )
     trainer.fit(module, data)
     told = {"shown": module.shown, "batches": trainer.num_training_batches, "steps": trainer.global_step,
-            "estimated": trainer.estimated_stepping_batches}
+            "estimated": callback.estimated, "workers": callback.workers}
     (folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(told))
 """
 
 
-def test_two_processes_show_every_sample_once_an_epoch(tmp_path):
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_with_0_to_3_workers_show_every_sample_once_an_epoch(tmp_path, ranks):
     urls = write_shards(tmp_path, (13, 2, 7))
     script = tmp_path / "run.py"
     script.write_text(RUN)
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), "3"],
+        [sys.executable, str(script), str(tmp_path), str(ranks)],
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
+    told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(ranks)]
     expected = members(urls, "A", HashSplits({"A": 0.6, "B": 0.2}))
-    steps = -(-len(expected) // 8)
-    for epoch in range(2):
+    steps = -(-len(expected) // (4 * ranks))
+    for epoch in range(4):
         shown = Counter(key for rank in told for at, batch in rank["shown"] if at == epoch for key in batch)
         assert shown == dict.fromkeys(expected, 1)
     for rank in told:
-        assert (rank["batches"], rank["steps"], rank["estimated"]) == (steps, 2 * steps, 2 * steps)
+        assert (rank["batches"], rank["steps"], rank["estimated"]) == (steps, 4 * steps, 4 * steps)
+        assert rank["workers"] == [0, 1, 2, 3]
     assert "usable" not in done.stderr
 
 
