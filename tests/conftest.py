@@ -1,3 +1,7 @@
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, a process a core; what they start inherits it
+
 import pytest
 import torch
 import yaml
@@ -9,7 +13,7 @@ from tests.shards import UNEVEN, write_shards
 
 @pytest.fixture(autouse=True)
 def _threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

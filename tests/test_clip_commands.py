@@ -143,6 +143,7 @@ def test_two_processes_train_and_measure_as_one_does(clip_config, tmp_path):
     assert found[1][1] == pytest.approx(found[2][1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_continues_bitwise(clip_config, tmp_path):
     def fit(out, *more):
         settings = ("--data.train_on", "A", "--trainer.default_root_dir", out)

@@ -33,6 +33,7 @@ def test_numbers_equal_one_process(processes):
         assert found == alone
 
 
+@pytest.mark.slow
 def test_more_processes_than_batches():
     alone = measured(64)
     for found in run_processes(3, measured, 64):

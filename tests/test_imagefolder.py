@@ -232,6 +232,7 @@ def test_layouts_that_would_lose_pictures_are_refused(tmp_path):
         ImageFolder(str(root / "bare"))
 
 
+@pytest.mark.slow
 def test_the_quickstart_runs_on_a_folder_by_swapping_one_config(tmp_path):
     root = write_folder(tmp_path)
     base = tmp_path / "tiny.yaml"

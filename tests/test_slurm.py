@@ -48,6 +48,7 @@ def test_the_loader_continues_within_an_epoch():
     assert len(seen) == len(set(seen)) == 40
 
 
+@pytest.mark.slow
 def test_a_requeued_run_ends_like_one_that_was_left_alone(tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(TINY))
@@ -104,6 +105,7 @@ def test_the_newest_checkpoint_of_a_requeued_job_is_taken(tmp_path):
     assert _requeued_from(tmp_path) == str(last)
 
 
+@pytest.mark.slow
 def test_outside_slurm_a_requeue_checkpoint_does_not_open_a_run_folder(tmp_path):
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(TINY))

@@ -104,6 +104,7 @@ def measured():
     return measure_utility(ModuleEncoder(model), measures, sets, batch_size=2)
 
 
+@pytest.mark.slow
 def test_three_processes_give_the_numbers_of_one():
     expected = measured()
     assert len(expected) == 7
