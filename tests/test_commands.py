@@ -10,7 +10,7 @@ import time
 import pyarrow.parquet as pq
 import torch
 
-from dejavu_lightning.data import SplitManifest
+from dejavu_lightning.data import Scenes, SplitManifest
 from tests.commands import ROOT, history, run
 
 
@@ -40,6 +40,18 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     run("evaluate.py", "memorization", "--target", checkpoints[0], "--reference", checkpoints[1], "--output", earlier)
     metrics = json.loads((earlier / "metrics.json").read_text())["metrics"]
     assert metrics["score"] == float(history(out / "target")[1]["score"])
+
+    scenes, tags = Scenes(300), tmp_path / "tags.jsonl"
+    told = zip(scenes.ids, scenes.labels.tolist(), strict=True)
+    tags.write_text(
+        "\n".join(json.dumps({"id": identifier, "objects": [f"kind {label}"]}) for identifier, label in told)
+    )
+    naive_bayes = ["--reference", "dejavu_lightning.memorization.NaiveBayes", "--reference.tags", tags]
+    printed = run("evaluate.py", "memorization", "--target", checkpoints[0], *naive_bayes, "--output", tmp_path / "nb")
+    assert "epoch=0001.ckpt against NaiveBayes" in " ".join(printed.stdout.split())
+    found = json.loads((tmp_path / "nb" / "metrics.json").read_text())["metrics"]
+    assert found["reference_accuracy"] == 1
+    assert found["target_accuracy"] == metrics["target_accuracy"]
 
     refused = run("train.py", "pair", "--config", config, "--output", out, code=1).stderr
     assert "exists. Name another with --output, or continue with --resume" in refused

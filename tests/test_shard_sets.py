@@ -10,7 +10,7 @@ from PIL import Image
 
 from dejavu_lightning.data.decode import decode, decode_bytes
 from dejavu_lightning.data.hash_splits import HashSplits
-from dejavu_lightning.data.objects import read_objects
+from dejavu_lightning.object_file import read_objects
 from tests.shards import HALVES, UNEVEN, jpeg, members, sample, shard_data, write_shard, write_shards
 
 

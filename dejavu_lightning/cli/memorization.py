@@ -1,4 +1,4 @@
-"""``memorization``: compare two checkpoints, along the path that the callback takes during training."""
+"""``memorization``: measure a checkpoint against a reference, along the path that the callback takes in training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.cli.trained import TrainedModel, load_model
-from dejavu_lightning.memorization import Checkpoint, MemorizationSets, symmetric_average
+from dejavu_lightning.memorization import Checkpoint, MemorizationSets, Reference, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.references import completed_epochs
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
@@ -23,20 +23,34 @@ def compare_checkpoints(
     target: TrainedModel, reference: TrainedModel, *, k: int | None = None, allow_unverified_split: bool = False
 ) -> tuple[Measurement, MemorizationSets]:
     """Measure a trained target against a trained reference, as the target's own monitor does."""
+    return compare_with(target, Checkpoint(reference.file, reference.encoder, allow_unverified_split), k=k)
+
+
+def compare_with(
+    target: TrainedModel, reference: Reference, *, k: int | None = None
+) -> tuple[Measurement, MemorizationSets]:
+    """Measure a trained target against any reference, as the target's own monitor does."""
     test = target.monitor.test
     test.k = k or test.k
     sets = target.sets()
-    other = Checkpoint(reference.file, reference.encoder, allow_unverified_split)
-    return measure(target.encoder, test, other, sets, completed_epochs(target.checkpoint)), sets
+    epoch = completed_epochs(target.checkpoint)
+    reference.check(sets, [epoch])
+    return measure(target.encoder, test, reference, sets, epoch), sets
 
 
 def memorization(arguments: list[str]) -> None:
-    """Compare two checkpoints; ``arguments`` begin with "memorization"."""
-    parser = ArgumentParser(prog="memorization", description="Compare two checkpoints of fit or pair.")
+    """Measure a checkpoint; ``arguments`` begin with "memorization"."""
+    parser = ArgumentParser(prog="memorization", description="Measure a checkpoint of fit or pair against a reference.")
     parser.add_argument("--target", type=str, required=True, help="checkpoint of the model under test")
-    parser.add_argument("--reference", type=str, required=True, help="checkpoint of a model trained on the other split")
+    parser.add_argument(
+        "--reference",
+        type=Reference | str,
+        required=True,
+        help="checkpoint of a model trained on the other split, or a class such as "
+        "dejavu_lightning.memorization.NaiveBayes, its arguments as --reference.tags FILE",
+    )
     parser.add_argument("--config", type=str | None, help="the target's config; config.yaml above it if not given")
-    parser.add_argument("--reference_config", type=str | None, help="likewise for the reference")
+    parser.add_argument("--reference_config", type=str | None, help="likewise for a reference that is a checkpoint")
     parser.add_argument("--k", type=int | None, help="neighbours that vote; the run's own number if not given")
     parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
     parser.add_argument("--allow_unverified_split", type=bool, default=False, help="see the class Checkpoint")
@@ -47,16 +61,25 @@ def memorization(arguments: list[str]) -> None:
     if output is not None and output.exists():
         raise SystemExit(f"error: --output {output} exists; name a new folder")
     target = load_model(options.target, options.config, options.device)
-    reference = load_model(options.reference, options.reference_config, options.device)
-    keywords = {"k": options.k, "allow_unverified_split": options.allow_unverified_split}
-    found, sets = compare_checkpoints(target, reference, **keywords)
+    if isinstance(options.reference, str):
+        reference = load_model(options.reference, options.reference_config, options.device)
+        keywords = {"k": options.k, "allow_unverified_split": options.allow_unverified_split}
+        found, sets = compare_checkpoints(target, reference, **keywords)
+        name = options.reference
+    elif options.symmetric or options.reference_config or options.allow_unverified_split:
+        raise SystemExit(
+            "error: --symmetric, --reference_config and --allow_unverified_split need a checkpoint as --reference"
+        )
+    else:
+        found, sets = compare_with(target, parser.instantiate_classes(options).reference, k=options.k)
+        name = options.reference.class_path.rpartition(".")[-1]
     metrics = dict(found.metrics)
     if options.symmetric:
         exchanged, _ = compare_checkpoints(reference, target, **keywords)
         average = symmetric_average(found.comparison, exchanged.comparison)
         for metric in target.monitor.test.controls.values():
             metrics |= {f"symmetric_{metric}{end}": average[f"{metric}{end}"] for end in ("", "_low", "_high")}
-    print_table(metrics, f"{options.target} against {options.reference}")
+    print_table(metrics, f"{options.target} against {name}")
     if found.comparison.sample_gaps is not None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())
     if output is not None:

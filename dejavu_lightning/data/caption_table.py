@@ -15,7 +15,8 @@ from torch import Tensor
 
 from dejavu_lightning.data.captions import CaptionSurvey, image_problems, named_objects
 from dejavu_lightning.data.decode import decode_identified
-from dejavu_lightning.data.objects import in_vocabulary, labels_of, objects_of
+from dejavu_lightning.data.objects import in_vocabulary, objects_of
+from dejavu_lightning.object_file import labels_of
 
 CSV = pa_csv.ParseOptions(newlines_in_values=True)
 

@@ -13,12 +13,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from dejavu_lightning.data.captioned import collate
 from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.image_text import ImageTextData
-from dejavu_lightning.data.objects import read_objects
 from dejavu_lightning.data.shard_index import ShardIndex, build_index, shard_index
 from dejavu_lightning.data.shard_reader import ReadingPlan, ShardLoader, ShardReader
 from dejavu_lightning.data.shard_samples import ShardSamples, collect, decodable
 from dejavu_lightning.data.shards import expand_shards
 from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.object_file import read_objects
 from dejavu_lightning.utility.sets import UtilitySets
 
 FRACTIONS = {"A": 0.4, "B": 0.4, "held_out": 0.02, "validation": 0.02}

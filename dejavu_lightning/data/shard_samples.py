@@ -16,9 +16,10 @@ from torch import Tensor
 from dejavu_lightning.data.captions import THREADS, named_objects
 from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
-from dejavu_lightning.data.objects import in_vocabulary, labels_of
+from dejavu_lightning.data.objects import in_vocabulary
 from dejavu_lightning.data.shard_index import REBUILD, UNUSABLE, ShardIndex
 from dejavu_lightning.data.shards import ShardSample, read_shard
+from dejavu_lightning.object_file import labels_of
 
 
 @dataclass(frozen=True)

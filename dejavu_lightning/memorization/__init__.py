@@ -5,12 +5,20 @@ from dejavu_lightning.memorization.compare import Comparison, compare, symmetric
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure
+from dejavu_lightning.memorization.naive_bayes import NaiveBayes
 from dejavu_lightning.memorization.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.object_retrieval import ObjectRetrieval
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.references import Checkpoint, HeldOut, Reference
 from dejavu_lightning.memorization.sample_gaps import sample_gaps
-from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets, Samples, ShownSamples, SplitRecord
+from dejavu_lightning.memorization.sets import (
+    Exhibit,
+    LabelledSamples,
+    MemorizationSets,
+    Samples,
+    ShownSamples,
+    SplitRecord,
+)
 
 __all__ = [
     "Attack",
@@ -20,10 +28,12 @@ __all__ = [
     "Exhibit",
     "HeldOut",
     "LabelInference",
+    "LabelledSamples",
     "Measurement",
     "MemorizationSets",
     "MemorizationTest",
     "ModuleEncoder",
+    "NaiveBayes",
     "ObjectRetrieval",
     "Records",
     "Reference",

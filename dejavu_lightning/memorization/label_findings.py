@@ -101,4 +101,5 @@ def _joined(target: Records, reference: Records) -> pa.Table:
     }
     for role, records in (("target", target), ("reference", reference)):
         columns |= {f"{role}_{name}": records.table[name] for name in ("predicted", "confidence", "neighbors")}
-    return pa.table(columns)
+    surer = reference.column("uncertainty") - target.column("uncertainty")
+    return pa.table({**columns, "memorization_confidence": surer.numpy()})

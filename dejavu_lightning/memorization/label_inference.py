@@ -5,8 +5,9 @@ Background crop -> embedding -> k nearest public images -> majority label.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import torch
@@ -85,21 +86,22 @@ class LabelAttack:
             votes = label_votes(part, self.sets.num_classes)
             ranked.append(rank_labels(votes, part, top_k=min(5, self.sets.num_classes)))
             confidence.append(vote_confidence(votes))
-        top5 = torch.cat(ranked)
         shown = neighbors[:, :SHOWN_NEIGHBORS].numpy().tolist()  # torch's own is slow on a view
-        table = pa.table(
-            {
-                "id": queries.ids,
-                "label": truth.numpy(),
-                "predicted": top5[:, 0].numpy(),
-                "confidence": torch.cat(confidence).numpy(),
-                "correct": (top5[:, 0] == truth).numpy(),
-                "correct_top5": (top5 == truth[:, None]).any(dim=1).numpy(),
-                "neighbors": [[self.bank.ids[index] for index in row] for row in shown],
-            }
+        return label_records(
+            queries.ids,
+            truth,
+            torch.cat(ranked),
+            confidence=torch.cat(confidence),
+            support=min(self.test.k, self.sets.num_classes),
+            neighbors=[[self.bank.ids[index] for index in row] for row in shown],
+            settings=self.settings,
         )
-        settings = {"test": self.test.name, "k": self.test.k, "public": len(self.bank.ids)}
-        return Records(table, {**settings, "classes": self.sets.num_classes})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the records depend on besides the model."""
+        settings = {"test": self.test.name, "k": self.test.k, "public": len(self.sets.public)}
+        return {**settings, "classes": self.sets.num_classes}
 
     def _check_labels(self, labels: Tensor, ids: list[str], role: str) -> None:
         outside = (labels < 0) | (labels >= self.sets.num_classes)
@@ -109,3 +111,39 @@ class LabelAttack:
                 f"label {int(labels[first])} of {ids[first]!r} ({role} set) lies outside [0, {self.sets.num_classes}), "
                 "the classes of num_classes"
             )
+
+
+def label_records(
+    ids: list[str],
+    labels: Tensor,
+    ranked: Tensor,
+    *,
+    confidence: Tensor,
+    support: int,
+    neighbors: list[list[str]],
+    settings: dict[str, Any],
+) -> Records:
+    """Records of inferred labels, whoever inferred them.
+
+    Args:
+        labels: (N,) int64, the true ones.
+        ranked: (N, up to 5) int64, the most likely first; -1 where there is none.
+        confidence: (N,) negative entropy in nats of what was inferred.
+        support: how many labels that entropy can spread over at most.
+        neighbors: (N,) ids of the nearest public samples, if they were asked.
+    """
+    return Records(
+        pa.table(
+            {
+                "id": ids,
+                "label": labels.numpy(),
+                "predicted": ranked[:, 0].numpy(),
+                "confidence": confidence.numpy(),
+                "uncertainty": (-confidence / math.log(support) if support > 1 else 0 * confidence).numpy(),
+                "correct": (ranked[:, 0] == labels).numpy(),
+                "correct_top5": (ranked == labels[:, None]).any(dim=1).numpy(),
+                "neighbors": pa.array(neighbors, pa.list_(pa.string())),
+            }
+        ),
+        settings,
+    )

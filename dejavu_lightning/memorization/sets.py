@@ -70,6 +70,21 @@ class ShownSamples(Samples, Protocol):
         ...
 
 
+@runtime_checkable
+class LabelledSamples(Samples, Protocol):
+    """Samples whose ids and labels are known without reading them."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """(N,)."""
+        ...
+
+    @property
+    def labels(self) -> Any:
+        """(N,) integers."""
+        ...
+
+
 @dataclass(frozen=True)
 class MemorizationSets:
     """Everything a memorization test is run on.
@@ -127,7 +142,7 @@ class Subsample:
 class ShownSubsample(Subsample):
     """Some samples of a dataset that can show them."""
 
-    dataset: ShownSamples
+    dataset: Any  # shows its samples, and may have labels
 
     @property
     def ids(self) -> list[str]:
@@ -135,9 +150,15 @@ class ShownSubsample(Subsample):
         ids = self.dataset.ids
         return [ids[position] for position in self.positions.tolist()]
 
+    @property
+    def labels(self) -> Any:
+        """(N,) of the chosen samples, where the dataset has labels."""
+        return self.dataset.labels[self.positions]
+
     def exhibit(self, position: int) -> Exhibit:
         """Chosen sample ``position`` as people should see it."""
-        return self.dataset.exhibit(int(self.positions[position]))
+        exhibit: Exhibit = self.dataset.exhibit(int(self.positions[position]))
+        return exhibit
 
 
 def subsample(dataset: Samples, role: str, limit: int | None, seed: int) -> Samples:
