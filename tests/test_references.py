@@ -159,3 +159,16 @@ def test_attack_sets_are_disjoint_from_training_and_public():
     groups = [set(group.ids) for group in (found.attack, found.unseen, found.held_out, found.public)]
     assert len(set.union(*groups)) == sum(map(len, groups))
     assert {sample["id"] for sample in data.train_dataloader().dataset} == groups[0]
+
+
+def test_a_bare_module_is_measured_as_it_stands():
+    """Its forward gives the embeddings, in evaluation mode; a LightningModule has to say what encodes."""
+    whole = host(0)
+    whole.train()
+    test = LabelInference(k=5, batch_size=16)
+    expected = measure(ModuleEncoder(whole, "backbone"), test, HeldOut(), sets())
+    found = measure(whole.backbone, test, HeldOut(), sets())
+    assert found.metrics == expected.metrics
+    assert whole.backbone.training
+    with pytest.raises(ValueError, match="HostModule has no 'encode' to encode with"):
+        measure(whole, test, HeldOut(), sets())

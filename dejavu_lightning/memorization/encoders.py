@@ -28,8 +28,9 @@ class ModuleEncoder:
 
     Args:
         module: any ``nn.Module``, such as a LightningModule.
-        encode: None for the module's own ``encode`` method; a dotted attribute path such as
-            ``"backbone"`` or ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
+        encode: None for the module's own ``encode`` method, or the module itself if it has none and is no
+            LightningModule, whose forward may mean anything; a dotted attribute path such as ``"backbone"`` or
+            ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
         weights: other weights for the module, which itself keeps its own; see :meth:`with_weights`.
     """
 
@@ -83,6 +84,8 @@ class ModuleEncoder:
         if callable(self.encode):
             function, module = self.encode, self.module
             return lambda inputs: function(module, inputs)
+        if self.encode is None and not any(hasattr(self.module, name) for name in ("encode", "training_step")):
+            return self.module
         path = self.encode or "encode"
         try:
             found: Callable[[Any], Tensor] = attrgetter(path)(self.module)

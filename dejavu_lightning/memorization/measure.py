@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from torch import nn
+
 from dejavu_lightning.memorization.attack import MemorizationTest
 from dejavu_lightning.memorization.compare import Comparison, compare
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder, undisturbed
@@ -28,20 +30,26 @@ class Measurement:
 
 
 def measure(
-    encoder: Encoder, test: MemorizationTest, reference: Reference, sets: MemorizationSets, epoch: int | None = None
+    encoder: Encoder | nn.Module,
+    test: MemorizationTest,
+    reference: Reference,
+    sets: MemorizationSets,
+    epoch: int | None = None,
 ) -> Measurement:
     """Attack the target, attack or ask the reference, and compare.
 
-    Every process of a distributed run must call it, and each gets the same numbers. A module behind a
-    :class:`~dejavu_lightning.memorization.encoders.ModuleEncoder` is left exactly as it was.
+    Every process of a distributed run must call it, and each gets the same numbers. A module, bare or behind a
+    :class:`~dejavu_lightning.memorization.encoders.ModuleEncoder`, is left exactly as it was.
 
     Args:
-        encoder: the target model.
+        encoder: the target model; a bare module is taken as ``ModuleEncoder(module)``.
         test: how records are attacked.
         reference: what estimates the dataset-level correlation.
         sets: the attacked records and the public set.
         epoch: epochs the target has completed, for a reference that is a directory of checkpoints.
     """
+    if isinstance(encoder, nn.Module):
+        encoder = ModuleEncoder(encoder)
     with undisturbed(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
