@@ -101,5 +101,7 @@ def _joined(target: Records, reference: Records) -> pa.Table:
     }
     for role, records in (("target", target), ("reference", reference)):
         columns |= {f"{role}_{name}": records.table[name] for name in ("predicted", "confidence", "neighbors")}
-    surer = reference.column("uncertainty") - target.column("uncertainty")
-    return pa.table({**columns, "memorization_confidence": surer.numpy()})
+    if all("uncertainty" in records.table.column_names for records in (target, reference)):
+        surer = reference.column("uncertainty") - target.column("uncertainty")
+        columns["memorization_confidence"] = surer.numpy()
+    return pa.table(columns)
