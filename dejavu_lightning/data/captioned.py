@@ -64,9 +64,8 @@ def random_stream(*seed: int) -> Iterator[None]:
     """Within it, torch and ``random`` draw from a stream of its own; afterwards they go on where they were."""
     ours = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
     before, torch_before = random.getstate(), torch.get_rng_state()
-    torch.default_generator.manual_seed(
-        ours
-    )  # torch.manual_seed seeds CUDA too, and queues that where it has not begun
+    # torch.manual_seed would seed CUDA too, and queues that where it has not begun.
+    torch.default_generator.manual_seed(ours)
     random.seed(ours)
     try:
         yield
