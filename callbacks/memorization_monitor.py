@@ -12,10 +12,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from dejavu_lightning.memorization.attack import MemorizationTest
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
-from dejavu_lightning.memorization.measure import Measurement, measure
+from dejavu_lightning.memorization.measure import Measurement, measure, named_references
 from dejavu_lightning.memorization.references import HeldOut, Reference
 from dejavu_lightning.memorization.sets import MemorizationSets
-from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
+from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
 
 
 class MemorizationMonitor(Curve):
@@ -27,6 +27,8 @@ class MemorizationMonitor(Curve):
     Args:
         test: how records are attacked.
         reference: what estimates the dataset-level correlation; ``HeldOut`` needs no second model.
+        also: further references by name; their metrics are logged as ``<name>/<metric>``, and how far they agree
+            about which records are memorized as ``agreement/<one>/<other>``.
         every_n_epochs: measure whenever this many more epochs are complete. A measurement costs about as much
             as an epoch; shorter trainings deserve a finer curve.
         encode: how images become embeddings: None for the module's ``encode(images)``, a dotted attribute
@@ -50,6 +52,7 @@ class MemorizationMonitor(Curve):
         self,
         test: MemorizationTest | None = None,
         reference: Reference | None = None,
+        also: dict[str, Reference] | None = None,
         every_n_epochs: int = 50,
         encode: EncodeSpec = None,
         sets: MemorizationSets | None = None,
@@ -69,7 +72,7 @@ class MemorizationMonitor(Curve):
             if value is not None and value < 1:
                 raise ValueError(f"{argument} must be at least 1, got {value}")
         self.test: MemorizationTest = test or LabelInference()
-        self.reference = reference or HeldOut()
+        self.reference, self.also = reference or HeldOut(), also
         self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
         self.figures = figures
@@ -85,7 +88,8 @@ class MemorizationMonitor(Curve):
         """Find the sets, and fail now if a later measurement would."""
         self._active = self._find_sets(trainer).subsample(self.max_records, self.max_public, self.seed)
         self.test.check(ModuleEncoder(pl_module, self.encode))
-        self.reference.check(self._active, self._schedule(trainer))
+        for reference in named_references(self.reference, self.also).values():
+            reference.check(self._active, self._schedule(trainer))
         if self._active.trained_on is not None:
             for logger in trainer.loggers:
                 logger.log_hyperparams(self._active.trained_on.state())
@@ -115,6 +119,7 @@ class MemorizationMonitor(Curve):
                 draw_curves(self.history, self.output(trainer))
             if self.figures and self._latest is not None and self._active is not None:
                 draw_most_memorized(self._latest, self._active, self.output(trainer))
+                save_ranking(self._latest, self._active, self.output(trainer))
             publish_summary(trainer.loggers, self.name, self.test.headline, self.history, self.output(trainer))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -123,7 +128,8 @@ class MemorizationMonitor(Curve):
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Measurement:
         assert self._active is not None
-        found = measure(ModuleEncoder(pl_module, self.encode), self.test, self.reference, self._active, epoch)
+        encoder = ModuleEncoder(pl_module, self.encode)
+        found = measure(encoder, self.test, self.reference, self._active, epoch, self.also)
         self.history.append({"epoch": float(epoch), **found.metrics})
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)

@@ -42,7 +42,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert len(CONFIGS) == 39
+    assert len(CONFIGS) == 40
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))

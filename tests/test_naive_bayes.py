@@ -14,14 +14,14 @@ from dejavu_lightning.memorization import (
     ObjectRetrieval,
     measure,
 )
-from dejavu_lightning.memorization.naive_bayes import count_tags, label_probabilities
+from dejavu_lightning.memorization.naive_bayes import label_probabilities, learn_tags
 from dejavu_lightning.object_file import read_tags
-from tests.models import HostModule, tiny_data, tiny_trainer, tiny_vicreg
+from tests.models import tiny_data, tiny_trainer, tiny_vicreg
 
 
 def test_probabilities_by_hand():
     # Label 0 twice with tag 0, once of them with tag 1; label 1 once with tag 1; smoothing 1, two tags, two labels.
-    model = count_tags(torch.tensor([[0, 1], [0, -1], [1, -1]]), torch.tensor([0, 0, 1]), 2, 2)
+    model = learn_tags(torch.tensor([[0, 1], [0, -1], [1, -1]]), torch.tensor([0, 0, 1]), 2, 2)
     # P(c) = 3/5, 2/5.  n(t, c): tag 0: 2, 0; tag 1: 1, 1.  P(t|0) = 3/5, 2/5; P(t|1) = 1/3, 2/3.
     # P(c|tag 0) = 3/4, 1/4; P(c|tag 1) = 2/4, 2/4.
     tags = torch.tensor([[0, 1], [1, -1], [-1, -1]])
@@ -31,7 +31,8 @@ def test_probabilities_by_hand():
     torch.testing.assert_close(label_probabilities(model, tags), torch.tensor(expected, dtype=torch.float64))
     # 3/4 * 2/4 against 1/4 * 2/4; 2/4 against 2/4; nothing.
     expected = [[3 / 4, 1 / 4], [1 / 2, 1 / 2], [1 / 2, 1 / 2]]
-    found = label_probabilities(model, tags, "product")
+    model = learn_tags(torch.tensor([[0, 1], [0, -1], [1, -1]]), torch.tensor([0, 0, 1]), 2, 2, form="product")
+    found = label_probabilities(model, tags)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
@@ -61,9 +62,9 @@ def test_probabilities_equal_a_slow_independent_count(form, smoothing):
         return [weight / sum(weights) for weight in weights]
 
     rows = torch.tensor([row + [-1] * (width - len(row)) for row in tags])
-    model = count_tags(rows, torch.tensor(labels), num_tags, num_classes, smoothing)
+    model = learn_tags(rows, torch.tensor(labels), num_tags, num_classes, smoothing, form)
     expected = torch.tensor([probabilities(row) for row in tags], dtype=torch.float64)
-    torch.testing.assert_close(label_probabilities(model, rows, form), expected)
+    torch.testing.assert_close(label_probabilities(model, rows), expected)
 
 
 def write_tags(path, sets, tags_of, roles=("attack", "unseen", "held_out")):
@@ -177,7 +178,7 @@ def test_bad_input(tmp_path):
         test = ObjectRetrieval()
 
     with pytest.raises(TypeError, match="infers labels and cannot be the reference of ObjectRetrieval"):
-        NaiveBayes(path).records(Retrieval(), None)
+        NaiveBayes(path).infer(Retrieval())
 
 
 def test_tags_are_read_by_score(tmp_path):
@@ -195,12 +196,3 @@ def test_tags_are_read_by_score(tmp_path):
     path.write_text('{"id": "a", "objects": [{"label": "x", "score": NaN}]}')
     with pytest.raises(ValueError, match=r"line 1 \(id 'a'\): the score of 'x' must be a finite number, got nan"):
         read_tags(str(path))
-
-
-def test_a_module_that_knows_nothing_of_this_package_is_measured_too(tmp_path):
-    sets = tiny_data().memorization_sets()
-    path = write_tags(tmp_path / "tags.jsonl", sets, half)
-    torch.manual_seed(0)
-    host = HostModule()
-    found = measure(ModuleEncoder(host, "backbone"), LabelInference(k=5), NaiveBayes(path, form="product"), sets)
-    assert found.metrics["records"] == 40

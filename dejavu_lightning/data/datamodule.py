@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
@@ -30,6 +31,8 @@ class PictureData(SplitDataModule):
     Args:
         source: the labelled pictures.
         train_on: "A" for the target model, "B" for the reference model; the shared split joins both.
+        train_pictures: "whole", or "background": only the background crops that the tests attack, for a
+            classifier that serves as reference.
         image_size: side in pixels of what the encoder takes.
         per_class: pictures of each class to train on.
         num_classes: how many classes the source must have, so that a missing folder is noticed; any if not given.
@@ -57,6 +60,7 @@ class PictureData(SplitDataModule):
         self,
         source: Source,
         train_on: Literal["A", "B"] = "A",
+        train_pictures: Literal["whole", "background"] = "whole",
         image_size: int = 32,
         per_class: int = 30,
         num_classes: int | None = None,
@@ -90,6 +94,9 @@ class PictureData(SplitDataModule):
                 f"{[view.image_size for view in given]}: "
                 "the tests would show the encoder pictures of another size than training does"
             )
+        if train_pictures not in ("whole", "background"):
+            raise ValueError(f"train_pictures must be 'whole' or 'background', got {train_pictures!r}")
+        self.train_pictures = train_pictures
         self.views = nn.ModuleList(given)
         self.resolutions = _checked_resolutions(resolutions or {})
         self.source, self.image_size = source, image_size
@@ -135,9 +142,12 @@ class PictureData(SplitDataModule):
 
         The order depends on the seed and the epoch alone, so a resumed run sees what an uninterrupted one does.
         """
-        pictures = TrainingPictures(
-            self.source, self._indices[self.train_on] + self._indices["shared"], self.storage_size
-        )
+        indices, crops = self._indices[self.train_on], None
+        if self.train_pictures == "background":
+            indices, crops = self._background(self.train_on)
+        else:
+            indices = indices + self._indices["shared"]
+        pictures = TrainingPictures(self.source, indices, self.storage_size, crops)
         ranks, rank = self.ranks
         if len(pictures) < self.batch_size * ranks:
             raise ValueError(
@@ -188,27 +198,26 @@ class PictureData(SplitDataModule):
 
     def memorization_sets(self) -> MemorizationSets:
         """Background crops of the own, the other and no training split, and whole public pictures."""
-        attack, excluded = self._background(self.train_on)
+        attack, crops = self._background(self.train_on)
         return MemorizationSets(
-            attack=attack,
+            attack=self._labelled(attack, crops),
             public=self._labelled(self._indices["public"]),
             num_classes=len(self.source.class_names),
-            unseen=self._background(self.other_split)[0],
-            held_out=self._background("held_out")[0] if self._indices["held_out"] else None,
+            unseen=self._labelled(*self._background(self.other_split)),
+            held_out=self._labelled(*self._background("held_out")) if self._indices["held_out"] else None,
             class_names=list(self.source.class_names),
             trained_on=self.record,
-            excluded=excluded,
+            excluded=len(self._indices[self.train_on]) - len(attack),
         )
 
-    def _labelled(self, indices: Sequence[int], crops: Any = None) -> LabelledPictures:
+    def _labelled(self, indices: Sequence[int], crops: NDArray[Any] | None = None) -> LabelledPictures:
         return LabelledPictures(self.source, indices, self.image_size, self.mean, self.std, crops)
 
-    def _background(self, split: str) -> tuple[LabelledPictures, int]:
+    def _background(self, split: str) -> tuple[list[int], NDArray[Any]]:
+        """The records of a split that leave something to attack, and where: (n,) and (n, 4) pixels."""
         indices = self._indices[split]
         if self.corner is not None:
-            return self._labelled(
-                indices, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
-            ), 0
+            return indices, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
         crops = background_crops(
             [self.source.boxes[index] for index in indices],
             self.source.sizes[indices],
@@ -221,9 +230,7 @@ class PictureData(SplitDataModule):
                 f"split {split!r}: none of its {len(indices)} records leaves a background crop wider and higher than "
                 f"min_crop_side={self.min_crop_side} pixels; lower it, or check that the boxes are in pixels"
             )
-        return self._labelled([i for i, keep in zip(indices, kept, strict=True) if keep], crops[kept]), int(
-            (~kept).sum()
-        )
+        return [index for index, keep in zip(indices, kept, strict=True) if keep], crops[kept]
 
 
 def _checked_resolutions(resolutions: Mapping[int, int]) -> dict[int, int]:

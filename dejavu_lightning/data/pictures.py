@@ -19,21 +19,27 @@ Sample = dict[str, Any]
 
 
 class TrainingPictures(Dataset[Sample]):
-    """Whole pictures squeezed into a square, so that they batch; nothing of a picture is cut off.
+    """Pictures squeezed into a square, so that they batch; nothing of a picture, or of its crop, is cut off.
 
     Items: ``image`` uint8 (3, storage_size, storage_size), ``aspect`` width / height of the original,
     ``label``, ``id``.
+
+    Args:
+        crops: as in :class:`LabelledPictures`.
     """
 
-    def __init__(self, source: Source, indices: Sequence[int], storage_size: int) -> None:
+    def __init__(
+        self, source: Source, indices: Sequence[int], storage_size: int, crops: NDArray[Any] | None = None
+    ) -> None:
         self.source, self.indices, self.storage_size = source, list(indices), storage_size
+        self.crops = _whole_pixels(crops)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, position: int) -> Sample:
         index = self.indices[position]
-        image = self.source.image(index)
+        image = _cut(self.source.image(index), self.crops, position)
         aspect = image.shape[2] / image.shape[1]
         return {
             "image": _square(image, self.storage_size),
@@ -65,7 +71,7 @@ class LabelledPictures(Dataset[Sample]):
     ) -> None:
         self.source, self.indices, self.image_size = source, list(indices), image_size
         self.mean, self.std = list(mean), list(std)
-        self.crops = None if crops is None else np.round(crops).astype(np.int64)
+        self.crops = _whole_pixels(crops)
 
     @property
     def labels(self) -> Tensor:
@@ -82,10 +88,7 @@ class LabelledPictures(Dataset[Sample]):
 
     def __getitem__(self, position: int) -> Sample:
         index = self.indices[position]
-        image = self.source.image(index)
-        if self.crops is not None:
-            x0, y0, x1, y1 = self.crops[position]
-            image = image[:, y0:y1, x0:x1]
+        image = _cut(self.source.image(index), self.crops, position)
         image = _square(image.float() / 255, self.image_size)
         return {
             "image": normalize(image, self.mean, self.std),
@@ -102,6 +105,17 @@ class LabelledPictures(Dataset[Sample]):
             crop=None if self.crops is None else self.crops[position],
             class_name=self.source.class_names[int(self.source.labels[index])],
         )
+
+
+def _whole_pixels(crops: NDArray[Any] | None) -> NDArray[np.int64] | None:
+    return None if crops is None else np.round(crops).astype(np.int64)
+
+
+def _cut(image: Tensor, crops: NDArray[np.int64] | None, position: int) -> Tensor:
+    if crops is None:
+        return image
+    x0, y0, x1, y1 = crops[position]
+    return image[:, y0:y1, x0:x1]
 
 
 def _square(image: Tensor, size: int) -> Tensor:

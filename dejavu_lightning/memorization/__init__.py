@@ -2,6 +2,7 @@
 
 from dejavu_lightning.memorization.attack import Attack, MemorizationTest
 from dejavu_lightning.memorization.compare import Comparison, compare, symmetric_average
+from dejavu_lightning.memorization.crop_classifier import CropClassifier
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure
@@ -19,11 +20,13 @@ from dejavu_lightning.memorization.sets import (
     ShownSamples,
     SplitRecord,
 )
+from dejavu_lightning.memorization.text_embedder import TextEmbedder
 
 __all__ = [
     "Attack",
     "Checkpoint",
     "Comparison",
+    "CropClassifier",
     "Encoder",
     "Exhibit",
     "HeldOut",
@@ -40,6 +43,7 @@ __all__ = [
     "Samples",
     "ShownSamples",
     "SplitRecord",
+    "TextEmbedder",
     "compare",
     "measure",
     "nearest_neighbors",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from dejavu_lightning.memorization.encoders import Encoder
 from dejavu_lightning.memorization.records import Records
@@ -21,6 +21,11 @@ class Attack(Protocol):
 
     @property
     def sets(self) -> MemorizationSets: ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the records depend on besides the model."""
+        ...
 
     def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""

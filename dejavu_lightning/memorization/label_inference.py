@@ -5,17 +5,16 @@ Background crop -> embedding -> k nearest public images -> majority label.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from dejavu_lightning.memorization.attack import Attack
 from dejavu_lightning.memorization.embedding import embed
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.memorization.label_records import label_records
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.search import search
 from dejavu_lightning.memorization.sets import MemorizationSets, Samples
@@ -111,39 +110,3 @@ class LabelAttack:
                 f"label {int(labels[first])} of {ids[first]!r} ({role} set) lies outside [0, {self.sets.num_classes}), "
                 "the classes of num_classes"
             )
-
-
-def label_records(
-    ids: list[str],
-    labels: Tensor,
-    ranked: Tensor,
-    *,
-    confidence: Tensor,
-    support: int,
-    neighbors: list[list[str]],
-    settings: dict[str, Any],
-) -> Records:
-    """Records of inferred labels, whoever inferred them.
-
-    Args:
-        labels: (N,) int64, the true ones.
-        ranked: (N, up to 5) int64, the most likely first; -1 where there is none.
-        confidence: (N,) negative entropy in nats of what was inferred.
-        support: how many labels that entropy can spread over at most.
-        neighbors: (N,) ids of the nearest public samples, if they were asked.
-    """
-    return Records(
-        pa.table(
-            {
-                "id": ids,
-                "label": labels.numpy(),
-                "predicted": ranked[:, 0].numpy(),
-                "confidence": confidence.numpy(),
-                "uncertainty": (-confidence / math.log(support) if support > 1 else 0 * confidence).numpy(),
-                "correct": (ranked[:, 0] == labels).numpy(),
-                "correct_top5": (ranked == labels[:, None]).any(dim=1).numpy(),
-                "neighbors": pa.array(neighbors, pa.list_(pa.string())),
-            }
-        ),
-        settings,
-    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from dejavu_lightning.memorization.agreement import Agreement, agreement
 from dejavu_lightning.memorization.attack import MemorizationTest
 from dejavu_lightning.memorization.compare import Comparison, compare
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder, undisturbed
 from dejavu_lightning.memorization.records import Records
-from dejavu_lightning.memorization.references import Reference
+from dejavu_lightning.memorization.references import Reference, ReferenceRecords
 from dejavu_lightning.memorization.sets import MemorizationSets
 
 
@@ -20,13 +22,18 @@ class Measurement:
     """What one measurement found.
 
     ``metrics`` are those of the comparison, with the test's controls and their intervals where there are
-    held-out records, and ``public`` and ``excluded`` counts.
+    held-out records, and ``public`` and ``excluded`` counts; those of further references as ``<name>/<metric>``,
+    and the share of records of which two references say the same as ``agreement/<one>/<other>``.
+    ``also`` has the measurement with each further reference by its name, ``agreement`` what the references
+    say of the same records, pair by pair.
     """
 
     metrics: dict[str, float]
     comparison: Comparison
     target: Records
     reference: Records
+    also: Mapping[str, Measurement] = field(default_factory=dict)
+    agreement: Sequence[Agreement] = ()
 
 
 def measure(
@@ -35,6 +42,7 @@ def measure(
     reference: Reference,
     sets: MemorizationSets,
     epoch: int | None = None,
+    also: Mapping[str, Reference] | None = None,
 ) -> Measurement:
     """Attack the target, attack or ask the reference, and compare.
 
@@ -47,19 +55,61 @@ def measure(
         reference: what estimates the dataset-level correlation.
         sets: the attacked records and the public set.
         epoch: epochs the target has completed, for a reference that is a directory of checkpoints.
+        also: further references by name, each compared with the same attack of the target.
     """
     if isinstance(encoder, nn.Module):
         encoder = ModuleEncoder(encoder)
+    references = named_references(reference, also)
     with undisturbed(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
-        found = reference.records(attack, epoch)
-        comparison = compare(target, found.attack, paired=reference.paired)
-        metrics = dict(comparison.metrics)
-        if found.held_out is not None and sets.held_out is not None:
-            control = compare(attack(sets.held_out, "held-out"), found.held_out).metrics
-            for name, metric in test.controls.items():
-                metrics |= {f"{name}{end}": control[f"{metric}{end}"] for end in ("", "_low", "_high")}
+        answers = {name: asked.records(attack, epoch) for name, asked in references.items()}
+        controlled = sets.held_out if any(answer.held_out is not None for answer in answers.values()) else None
+        unseen = None if controlled is None else attack(controlled, "held-out")
+        first, *further = (
+            _against(answers[name], target, unseen, asked.paired, test.controls) for name, asked in references.items()
+        )
+    _, *names = references
     excluded = sets.excluded + len(sets.attack) - len(target)
-    metrics |= {"public": float(target.settings["public"]), "excluded": float(excluded)}
-    return Measurement(metrics, comparison, target, found.attack)
+    counts = {"public": float(target.settings["public"]), "excluded": float(excluded)}
+    named = {
+        f"{name}/{metric}": value
+        for name, found in zip(names, further, strict=True)
+        for metric, value in found.metrics.items()
+        if metric != "records" and not metric.startswith("target_")
+    }
+    comparisons = {name: found.comparison for name, found in zip(references, (first, *further), strict=True)}
+    agreed = agreement(comparisons)
+    agreeing = {f"agreement/{pair.first}/{pair.second}": pair.agreement for pair in agreed}
+    return replace(
+        first,
+        metrics={**first.metrics, **counts, **named, **agreeing},
+        also=dict(zip(names, further, strict=True)),
+        agreement=agreed,
+    )
+
+
+def named_references(reference: Reference, also: Mapping[str, Reference] | None) -> dict[str, Reference]:
+    """All references by name, the first by that of its class.
+
+    Raises:
+        ValueError: a name is taken, or holds a "/", which separates names from metrics.
+    """
+    first = type(reference).__name__
+    for name in also or {}:
+        if name == first or not name or "/" in name:
+            raise ValueError(f'also: {name!r} must be a name without "/", other than {first!r}, which is the first')
+    return {first: reference, **(also or {})}
+
+
+def _against(
+    answer: ReferenceRecords, target: Records, unseen: Records | None, paired: bool, controls: Mapping[str, str]
+) -> Measurement:
+    """Compare, and compare on held-out records, ``unseen`` the target's, what only a control may find."""
+    comparison = compare(target, answer.attack, paired=paired)
+    metrics = dict(comparison.metrics)
+    if answer.held_out is not None and unseen is not None:
+        control = compare(unseen, answer.held_out).metrics
+        for name, metric in controls.items():
+            metrics |= {f"{name}{end}": control[f"{metric}{end}"] for end in ("", "_low", "_high")}
+    return Measurement(metrics, comparison, target, answer.attack)

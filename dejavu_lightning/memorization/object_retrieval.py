@@ -164,7 +164,13 @@ class RetrievalAttack:
                 "neighbors": [[self.bank.ids[index] for index in row] for row in shown],
             }
         )
-        settings = {
+        return Records(table, self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the records depend on besides the model."""
+        test = self.test
+        return {
             "test": test.name,
             "direction": test.direction,
             "k": test.k,
@@ -174,7 +180,6 @@ class RetrievalAttack:
             "public": len(self.bank.ids),
             "objects": self.sets.num_classes,
         }
-        return Records(table, settings)
 
     def _checked(self, fact: Mapping[str, Sequence[int]], kind: str, identifier: str, role: str) -> list[int]:
         objects = sorted(set(fact[kind]))

@@ -94,7 +94,8 @@ class Checkpoint:
         """The files must be there and come from a disjoint split."""
         self._kept = None
         for file in self._files(epochs):
-            self._verify(load_checkpoint(file), sets, file)
+            if not self.allow_unverified_split:
+                verify_split(load_checkpoint(file), sets, file)
 
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The second model's records, with its own bank of public embeddings."""
@@ -106,7 +107,8 @@ class Checkpoint:
         if self._kept and self._kept[0] == asked:
             return self._kept[1]
         checkpoint = load_checkpoint(file)
-        self._verify(checkpoint, attack.sets, file)
+        if not self.allow_unverified_split:
+            verify_split(checkpoint, attack.sets, file)
         base = self.encoder or attack.encoder
         if not isinstance(base, ModuleEncoder):
             raise TypeError(
@@ -138,25 +140,29 @@ class Checkpoint:
             )
         return [found[epoch] for epoch in epochs]
 
-    def _verify(self, checkpoint: dict[str, Any], sets: MemorizationSets, file: Path) -> None:
-        own, other = sets.trained_on, SplitRecord.find(checkpoint)
-        if self.allow_unverified_split:
-            return
-        remedy = "pass allow_unverified_split=True to Checkpoint to compare all the same"
-        if own is None or other is None:
-            who = "the target's data do" if own is None else f"{file} does"
-            raise ValueError(f"{who} not say which split is trained on, so an overlap cannot be ruled out; {remedy}")
-        if own.split_fingerprint != other.split_fingerprint:
-            raise ValueError(
-                f"{file} was trained on split {other.split!r} of another partition (fingerprint "
-                f"{other.split_fingerprint}, the target's is {own.split_fingerprint}), so its training set may hold "
-                f"attacked records; use one split seed for both, or {remedy}"
-            )
-        if own.split == other.split:
-            raise ValueError(
-                f"{file} was trained on split {other.split!r}, like the target: it has seen every attacked record "
-                f"and cannot be the reference; train it on the other split, or {remedy}"
-            )
+
+def verify_split(checkpoint: dict[str, Any], sets: MemorizationSets, file: Path) -> None:
+    """The checkpoint's model must not have been trained on attacked records.
+
+    Raises:
+        ValueError: it was, or that cannot be told.
+    """
+    own, other = sets.trained_on, SplitRecord.find(checkpoint)
+    remedy = "pass allow_unverified_split=True to compare all the same"
+    if own is None or other is None:
+        who = "the target's data do" if own is None else f"{file} does"
+        raise ValueError(f"{who} not say which split is trained on, so an overlap cannot be ruled out; {remedy}")
+    if own.split_fingerprint != other.split_fingerprint:
+        raise ValueError(
+            f"{file} was trained on split {other.split!r} of another partition (fingerprint "
+            f"{other.split_fingerprint}, the target's is {own.split_fingerprint}), so its training set may hold "
+            f"attacked records; use one split seed for both, or {remedy}"
+        )
+    if own.split == other.split:
+        raise ValueError(
+            f"{file} was trained on split {other.split!r}, like the target: it has seen every attacked record "
+            f"and cannot be the reference; train it on the other split, or {remedy}"
+        )
 
 
 def completed_epochs(checkpoint: dict[str, Any]) -> int:

@@ -32,5 +32,10 @@ class Supervised(SelfSupervisedMethod):
         labels = batch["label"]
         if self.global_step == 0 and int(labels.max()) >= self.num_classes:
             raise ValueError(f"label {int(labels.max())} is beyond model.num_classes={self.num_classes}")
-        losses = [supervised_loss(self.classifier(self(view)), labels) for view in batch["views"]]
+        losses = [supervised_loss(self.logits(view), labels) for view in batch["views"]]
         return self.log_loss(torch.stack(losses).mean(), len(labels))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> (B, num_classes)."""
+        logits: Tensor = self.classifier(self(images))
+        return logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,25 +10,40 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dejavu_lightning.memorization.agreement import Agreement
 from dejavu_lightning.memorization.label_findings import OUTCOMES
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets, ShownSamples
 from dejavu_lightning.report.caption_gallery import CaptionRow, Picture, draw_caption_gallery
+from dejavu_lightning.report.confidence import draw_confidence
 from dejavu_lightning.report.curve import draw_curve
 from dejavu_lightning.report.gallery import GalleryRow, Shown, draw_gallery
 from dejavu_lightning.report.partition import draw_partition
 
 GALLERY_RECORDS = 8
 GALLERY_NEIGHBORS = 4
+CONFIDENCE = "memorization_confidence"
 KEPT = ("id", "label", "objects")  # columns that are no model's
 
 
 def save_records(measurement: Measurement, folder: Path) -> None:
     """Write ``target.parquet``, ``reference.parquet`` and, of paired records, ``comparison.parquet``.
 
-    Of object retrieval also ``sample_gaps.parquet``.
+    Of object retrieval also ``sample_gaps.parquet``. Each further reference has a folder of its name, and
+    ``agreement.csv`` tells of each pair how far they agree.
     """
     measurement.target.save(folder / "target.parquet")
+    _save_reference(measurement, folder)
+    for name, found in measurement.also.items():
+        _save_reference(found, folder / name)
+    if measurement.agreement:
+        with (folder / "agreement.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Agreement._fields)
+            writer.writerows(measurement.agreement)
+
+
+def _save_reference(measurement: Measurement, folder: Path) -> None:
     measurement.reference.save(folder / "reference.parquet")
     comparison = measurement.comparison
     for name, table in (("comparison", comparison.table), ("sample_gaps", comparison.sample_gaps)):
@@ -87,6 +103,44 @@ def most_memorized(measurement: Measurement, count: int) -> list[dict[str, Any]]
         order = [("target_confidence", "descending")]
     rows: list[dict[str, Any]] = chosen.sort_by([*order, ("id", "ascending")]).slice(0, count).to_pylist()
     return rows
+
+
+def ranking(measurement: Measurement, class_names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Every paired record of label inference, the highest memorization confidence first, then by id.
+
+    The confidence alone orders: a record near the top may be one that neither model answers correctly.
+    """
+    table = measurement.comparison.table
+    if table is None or CONFIDENCE not in table.column_names:
+        return []
+    ordered = table.sort_by([(CONFIDENCE, "descending"), ("id", "ascending")])
+
+    def name(label: int) -> str:
+        return str(label) if class_names is None or label < 0 else class_names[label]
+
+    return [
+        {
+            "rank": rank,
+            "id": row["id"],
+            CONFIDENCE: row[CONFIDENCE],
+            "outcome": row["outcome"],
+            **{key: name(row[key]) for key in ("label", "target_predicted", "reference_predicted")},
+        }
+        for rank, row in enumerate(ordered.to_pylist(), start=1)
+    ]
+
+
+def save_ranking(measurement: Measurement, sets: MemorizationSets, folder: Path) -> dict[str, Path]:
+    """Write ``ranking.csv`` and draw ``confidence.png``, where records have a memorization confidence; by name."""
+    rows = ranking(measurement, sets.class_names)
+    if not rows:
+        return {}
+    with (folder / "ranking.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    drawn = draw_confidence([(row[CONFIDENCE], row["outcome"]) for row in rows], folder / "confidence.png")
+    return {"ranking": folder / "ranking.csv", "confidence": drawn}
 
 
 def label_rows(rows: Sequence[Mapping[str, Any]], sets: MemorizationSets) -> list[GalleryRow]:

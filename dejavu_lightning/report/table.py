@@ -8,6 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dejavu_lightning.memorization.agreement import Agreement
+from dejavu_lightning.memorization.measure import Measurement
+
 ROWS = (
     ("target accuracy", "target_accuracy"),
     ("reference accuracy", "reference_accuracy"),
@@ -70,6 +73,34 @@ def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
         null = f"{row['null_mean']:+.3f} \\[{row['null_low']:+.3f}, {row['null_high']:+.3f}]"
         values = (f"{row['gap']:+.3f}", null, f"{row['p_value']:.3f}")
         table.add_row(row["order"], str(row["records"]), row["measure"], *values)
+    Console().print(table)
+
+
+def print_references(also: Mapping[str, Measurement], headline: str) -> None:
+    """Print the headline metric and its control with each further reference."""
+    table = Table("reference", headline, "95% interval", "control", title="Further references", title_justify="left")
+    for name, found in also.items():
+        low, high = found.metrics[f"{headline}_low"], found.metrics[f"{headline}_high"]
+        control = next((value for key, value in found.metrics.items() if key.startswith("control")), None)
+        table.add_row(
+            name,
+            f"{found.metrics[headline]:+.3f}",
+            f"\\[{low:+.3f}, {high:+.3f}]",
+            "" if control is None else f"{control:+.3f}",
+        )
+    Console().print(table)
+
+
+def print_agreement(pairs: Sequence[Agreement]) -> None:
+    """Print a matrix: Cohen's kappa of the references' verdicts above the diagonal, the Jaccard index below."""
+    names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
+    cells = {(pair.first, pair.second): f"{pair.kappa:.2f}" for pair in pairs}
+    cells |= {(pair.second, pair.first): f"{pair.jaccard:.2f}" for pair in pairs}
+    table = Table("", *names, title="Which records are memorized: agreement of the references", title_justify="left")
+    for row in names:
+        table.add_row(row, *(cells.get((row, column), "") for column in names))
+    table.caption = "above the diagonal Cohen's kappa; below memorized by both / by either"
+    table.caption_justify = "left"
     Console().print(table)
 
 
