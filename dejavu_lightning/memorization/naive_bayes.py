@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dejavu_lightning.memorization.attack import Attack
 from dejavu_lightning.memorization.fixed_reference import FixedReference
@@ -27,7 +27,7 @@ FORMS = ("posterior", "product")
 
 
 class TagModel(NamedTuple):
-    """Log weights that add up to a label's: ``prior`` (C,), and ``tags`` (T, C), one row a tag."""
+    """Log weights that add up to a label's: ``prior`` (C,), and ``tags`` (T + 1, C), one row a tag, then zeros."""
 
     prior: Tensor
     tags: Tensor
@@ -55,11 +55,13 @@ def learn_tags(
     pairs = tags[rows, places] * num_classes + labels[rows]
     joint = torch.bincount(pairs, minlength=num_tags * num_classes).reshape(num_tags, num_classes).double() + smoothing
     if form == "product":
+        prior = torch.zeros(num_classes, dtype=torch.float64)
         joint /= joint.sum(dim=1, keepdim=True)
-        return TagModel(torch.zeros(num_classes, dtype=torch.float64), joint.log_())
-    single = torch.bincount(labels, minlength=num_classes).double() + smoothing
-    joint /= joint.sum(dim=0)
-    return TagModel((single / single.sum()).log(), joint.log_())
+    else:
+        single = torch.bincount(labels, minlength=num_classes).double() + smoothing
+        prior = (single / single.sum()).log()
+        joint /= joint.sum(dim=0)
+    return TagModel(prior, torch.cat([joint.log_(), torch.zeros_like(joint[:1])]))
 
 
 def label_probabilities(model: TagModel, tags: Tensor) -> Tensor:
@@ -72,10 +74,8 @@ def label_probabilities(model: TagModel, tags: Tensor) -> Tensor:
     Returns:
         (N, C) float64, rows add up to 1. Without any tag: the prior, or of "product" the same for all labels.
     """
-    total = model.prior.repeat(len(tags), 1)
-    for column in tags.T:
-        total += torch.where(column[:, None] >= 0, model.tags[column], 0.0)
-    return total.softmax(dim=1)
+    rows = tags % len(model.tags)  # -1 becomes the last, of zeros
+    return (nn.functional.embedding_bag(rows, model.tags, mode="sum") + model.prior).softmax(dim=1)
 
 
 class NaiveBayes(FixedReference):
