@@ -17,6 +17,7 @@ from dejavu_lightning.data.source import Source
 from dejavu_lightning.data.split_module import SplitDataModule
 from dejavu_lightning.data.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.views import RandomViews
+from dejavu_lightning.memorization.preprocessing import Preprocessing
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.utility.sets import UtilitySets
 
@@ -101,7 +102,8 @@ class PictureData(SplitDataModule):
                 "blown up from less"
             )
         self.corner, self.corner_fraction = corner, corner_fraction
-        self.mean, self.std, self.num_workers, self.pin_memory = mean, std, num_workers, pin_memory
+        self.preprocessing = Preprocessing(image_size, mean, std)
+        self.num_workers, self.pin_memory = num_workers, pin_memory
         self.persistent_workers = persistent_workers and num_workers > 0
         attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
         self.manifest = (
@@ -179,35 +181,40 @@ class PictureData(SplitDataModule):
         if not validation:
             raise ValueError("measuring utility needs pictures to test on: set data.validation_per_class")
         return UtilitySets(
-            train=self._labelled(self._indices["public"]),
-            validation=self._labelled(validation),
+            train=self._labelled(self._indices["public"], self.preprocessing),
+            validation=self._labelled(validation, self.preprocessing),
             num_classes=len(self.source.class_names),
             class_names=list(self.source.class_names),
             trained_on=self.record,
         )
 
-    def memorization_sets(self) -> MemorizationSets:
-        """Background crops of the own, the other and no training split, and whole public pictures."""
-        attack, excluded = self._background(self.train_on)
+    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
+        """Background crops of the own, the other and no training split, and whole public pictures.
+
+        Args:
+            preprocessing: of an encoder that takes other pictures than those of training.
+        """
+        shown = preprocessing or self.preprocessing
+        attack, excluded = self._background(self.train_on, shown)
         return MemorizationSets(
             attack=attack,
-            public=self._labelled(self._indices["public"]),
+            public=self._labelled(self._indices["public"], shown),
             num_classes=len(self.source.class_names),
-            unseen=self._background(self.other_split)[0],
-            held_out=self._background("held_out")[0] if self._indices["held_out"] else None,
+            unseen=self._background(self.other_split, shown)[0],
+            held_out=self._background("held_out", shown)[0] if self._indices["held_out"] else None,
             class_names=list(self.source.class_names),
             trained_on=self.record,
             excluded=excluded,
         )
 
-    def _labelled(self, indices: Sequence[int], crops: Any = None) -> LabelledPictures:
-        return LabelledPictures(self.source, indices, self.image_size, self.mean, self.std, crops)
+    def _labelled(self, indices: Sequence[int], shown: Preprocessing, crops: Any = None) -> LabelledPictures:
+        return LabelledPictures(self.source, indices, shown, crops)
 
-    def _background(self, split: str) -> tuple[LabelledPictures, int]:
+    def _background(self, split: str, shown: Preprocessing) -> tuple[LabelledPictures, int]:
         indices = self._indices[split]
         if self.corner is not None:
             return self._labelled(
-                indices, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
+                indices, shown, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
             ), 0
         crops = background_crops(
             [self.source.boxes[index] for index in indices],
@@ -221,9 +228,8 @@ class PictureData(SplitDataModule):
                 f"split {split!r}: none of its {len(indices)} records leaves a background crop wider and higher than "
                 f"min_crop_side={self.min_crop_side} pixels; lower it, or check that the boxes are in pixels"
             )
-        return self._labelled([i for i, keep in zip(indices, kept, strict=True) if keep], crops[kept]), int(
-            (~kept).sum()
-        )
+        attackable = [i for i, keep in zip(indices, kept, strict=True) if keep]
+        return self._labelled(attackable, shown, crops[kept]), int((~kept).sum())
 
 
 def _checked_resolutions(resolutions: Mapping[int, int]) -> dict[int, int]:

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import normalize, resize
 
 from dejavu_lightning.data.source import Source
+from dejavu_lightning.memorization.preprocessing import Interpolation, Preprocessing
 from dejavu_lightning.memorization.sets import Exhibit
 
 Sample = dict[str, Any]
@@ -50,21 +52,18 @@ class LabelledPictures(Dataset[Sample]):
     before it is resized, so no pixel outside it reaches the encoder.
 
     Args:
+        preprocessing: of the encoder; everything is squeezed into its square.
         crops: (len(indices), 4) pixels as x0, y0, x1, y1; None shows whole pictures.
-        mean, std: per channel, of pixel values in [0, 1].
     """
 
     def __init__(
         self,
         source: Source,
         indices: Sequence[int],
-        image_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
+        preprocessing: Preprocessing,
         crops: NDArray[Any] | None = None,
     ) -> None:
-        self.source, self.indices, self.image_size = source, list(indices), image_size
-        self.mean, self.std = list(mean), list(std)
+        self.source, self.indices, self.preprocessing = source, list(indices), preprocessing
         self.crops = None if crops is None else np.round(crops).astype(np.int64)
 
     @property
@@ -86,9 +85,10 @@ class LabelledPictures(Dataset[Sample]):
         if self.crops is not None:
             x0, y0, x1, y1 = self.crops[position]
             image = image[:, y0:y1, x0:x1]
-        image = _square(image.float() / 255, self.image_size)
+        shown = self.preprocessing
+        image = _square(image.float() / 255, shown.image_size, shown.interpolation)
         return {
-            "image": normalize(image, self.mean, self.std),
+            "image": normalize(image, list(shown.mean), list(shown.std)),
             "label": self.source.labels[index],
             "id": self.source.ids[index],
         }
@@ -104,5 +104,9 @@ class LabelledPictures(Dataset[Sample]):
         )
 
 
-def _square(image: Tensor, size: int) -> Tensor:
-    return image if tuple(image.shape[1:]) == (size, size) else resize(image, [size, size], antialias=True)
+def _square(image: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
+    if tuple(image.shape[1:]) == (size, size):
+        return image
+    resized: Tensor = resize(image, [size, size], InterpolationMode(interpolation), antialias=True)
+    # Bicubic overshoots at edges; a picture has no such values.
+    return resized.clamp(0, 1) if interpolation == "bicubic" else resized
