@@ -16,6 +16,7 @@ from dejavu_lightning.data.captioned import TrainingCaptions, collate
 from dejavu_lightning.data.captions import CaptionSource
 from dejavu_lightning.data.image_text import ImageTextData
 from dejavu_lightning.data.splits import SplitManifest
+from dejavu_lightning.memorization.preprocessing import Preprocessing
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.utility.sets import UtilitySets
 
@@ -80,9 +81,9 @@ class CaptionData(ImageTextData):
             **self.loading,
         )
 
-    def memorization_sets(self) -> MemorizationSets:
+    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
         """The captioned pictures of the own, the other and no training split, and the public ones."""
-        return self.sets_of(self.source, self._indices)
+        return self.sets_of(self.source, self._indices, preprocessing)
 
     def utility_sets(self) -> UtilitySets:
         """See :meth:`ImageTextData.utility_sets_of`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from dejavu_lightning.data.source import Source
 from dejavu_lightning.data.split_module import SplitDataModule
 from dejavu_lightning.data.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.views import RandomViews
+from dejavu_lightning.memorization.preprocessing import Preprocessing
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.utility.sets import UtilitySets
 
@@ -108,7 +109,8 @@ class PictureData(SplitDataModule):
                 "blown up from less"
             )
         self.corner, self.corner_fraction = corner, corner_fraction
-        self.mean, self.std, self.num_workers, self.pin_memory = mean, std, num_workers, pin_memory
+        self.preprocessing = Preprocessing(image_size, mean, std)
+        self.num_workers, self.pin_memory = num_workers, pin_memory
         self.persistent_workers = persistent_workers and num_workers > 0
         attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
         self.manifest = (
@@ -185,33 +187,42 @@ class PictureData(SplitDataModule):
 
     def utility_sets(self) -> UtilitySets:
         """Whole public pictures to learn from; the validation pictures, else the held-out ones, to test on."""
-        validation = self._indices["validation"] or self._indices["held_out"]
-        if not validation:
+        validation = "validation" if self._indices["validation"] else "held_out"
+        if not self._indices[validation]:
             raise ValueError("measuring utility needs pictures to test on: set data.validation_per_class")
         return UtilitySets(
-            train=self._labelled(self._indices["public"]),
-            validation=self._labelled(validation),
+            train=self._whole("public", self.preprocessing),
+            validation=self._whole(validation, self.preprocessing),
             num_classes=len(self.source.class_names),
             class_names=list(self.source.class_names),
             trained_on=self.record,
         )
 
-    def memorization_sets(self) -> MemorizationSets:
-        """Background crops of the own, the other and no training split, and whole public pictures."""
-        attack, crops = self._background(self.train_on)
+    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
+        """Background crops of the own, the other and no training split, and whole public pictures.
+
+        Args:
+            preprocessing: of an encoder that takes other pictures than those of training.
+        """
+        shown = preprocessing or self.preprocessing
+
+        def crops(split: str) -> LabelledPictures:
+            return LabelledPictures(self.source, *self._background(split), shown)
+
+        attack = crops(self.train_on)
         return MemorizationSets(
-            attack=self._labelled(attack, crops),
-            public=self._labelled(self._indices["public"]),
+            attack=attack,
+            public=self._whole("public", shown),
             num_classes=len(self.source.class_names),
-            unseen=self._labelled(*self._background(self.other_split)),
-            held_out=self._labelled(*self._background("held_out")) if self._indices["held_out"] else None,
+            unseen=crops(self.other_split),
+            held_out=crops("held_out") if self._indices["held_out"] else None,
             class_names=list(self.source.class_names),
             trained_on=self.record,
             excluded=len(self._indices[self.train_on]) - len(attack),
         )
 
-    def _labelled(self, indices: Sequence[int], crops: NDArray[Any] | None = None) -> LabelledPictures:
-        return LabelledPictures(self.source, indices, self.image_size, self.mean, self.std, crops)
+    def _whole(self, split: str, shown: Preprocessing) -> LabelledPictures:
+        return LabelledPictures(self.source, self._indices[split], None, shown)
 
     def _background(self, split: str) -> tuple[list[int], NDArray[Any]]:
         """The records of a split that leave something to attack, and where: (n,) and (n, 4) pixels."""

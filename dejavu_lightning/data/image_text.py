@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from dejavu_lightning.data.captioned import CaptionedPictures, Transform
 from dejavu_lightning.data.captions import CaptionSource
 from dejavu_lightning.data.split_module import SplitDataModule
 from dejavu_lightning.data.views import RandomViews
+from dejavu_lightning.memorization.preprocessing import Preprocessing
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.utility.sets import UtilitySets
 
@@ -68,17 +69,11 @@ class ImageTextData(SplitDataModule):
             )
         self.image_size, self.views = image_size, views
         storage = storage_size or image_size
-        preprocessing = PreprocessCfg(
-            size=image_size, mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode
-        )
-        self.preprocessing = asdict(preprocessing)
-        self.test_transform: Transform = _OpenClip(
-            image_transform_v2(preprocessing, is_train=False), image_size, mean, std
-        )
+        self.preprocessing = Preprocessing(image_size, mean, std, interpolation, resize_mode)
         self.training_transform: Transform = (
             partial(_squeezed, size=storage)
             if views is not None
-            else _OpenClip(image_transform_v2(preprocessing, is_train=True, aug_cfg=_checked(augmentation or {})))
+            else _OpenClip(self.preprocessing, aug_cfg=_checked(augmentation or {}))
         )
         self.loading = {
             "num_workers": num_workers,
@@ -98,11 +93,21 @@ class ImageTextData(SplitDataModule):
         image: Tensor = batch["image"]
         return {**batch, "image": self.views.to(image.device)(image, batch["aspect"])[0]}
 
-    def sets_of(self, source: CaptionSource, members: Mapping[str, Sequence[int]]) -> MemorizationSets:
-        """The attacked, public and held-out captioned pictures, by split name."""
+    def sets_of(
+        self,
+        source: CaptionSource,
+        members: Mapping[str, Sequence[int]],
+        preprocessing: Preprocessing | None = None,
+    ) -> MemorizationSets:
+        """The attacked, public and held-out captioned pictures, by split name.
+
+        Args:
+            preprocessing: of an encoder that takes other pictures than those of training.
+        """
+        transform = self._transform(preprocessing or self.preprocessing)
 
         def pictures(split: str) -> CaptionedPictures:
-            return CaptionedPictures(source, members[split], self.test_transform)
+            return CaptionedPictures(source, members[split], transform)
 
         return MemorizationSets(
             attack=pictures(self.train_on),
@@ -114,14 +119,18 @@ class ImageTextData(SplitDataModule):
             trained_on=self.record,
         )
 
+    def _transform(self, shown: Preprocessing) -> Transform:
+        return _OpenClip(replace(shown, resize_mode=shown.resize_mode or self.preprocessing.resize_mode))
+
     def utility_sets_of(self, source: CaptionSource, members: Mapping[str, Sequence[int]]) -> UtilitySets:
         """Public captioned pictures to learn from; the validation ones, else the held-out ones, to test on."""
         validation = members["validation"] if len(members["validation"]) else members["held_out"]
         if not len(validation):
             raise ValueError("measuring utility needs pictures to test on: give data a validation or held-out part")
+        transform = self._transform(self.preprocessing)
         return UtilitySets(
-            train=CaptionedPictures(source, members["public"], self.test_transform),
-            validation=CaptionedPictures(source, validation, self.test_transform),
+            train=CaptionedPictures(source, members["public"], transform),
+            validation=CaptionedPictures(source, validation, transform),
             num_classes=len(source.object_names),
             class_names=list(source.object_names),
             trained_on=self.record,
@@ -131,18 +140,26 @@ class ImageTextData(SplitDataModule):
 class _OpenClip(nn.Module):
     """open_clip's transforms take PIL images; sources give uint8 (3, H, W).
 
-    Of a whole picture that has the size already all that is left is to normalise; ``size`` None never skips the rest.
+    For the tests, of a whole picture that has the size already all that is left is to normalise. ``aug_cfg`` makes it
+    the transform of training, which never skips the rest.
     """
 
-    def __init__(
-        self, transform: Any, size: int | None = None, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
-    ) -> None:
+    def __init__(self, shown: Preprocessing, aug_cfg: AugmentationCfg | None = None) -> None:
         super().__init__()
-        self.transform, self.size, self.mean, self.std = transform, size, list(mean), list(std)
+        config = PreprocessCfg(
+            size=shown.image_size,
+            mean=shown.mean,
+            std=shown.std,
+            interpolation=shown.interpolation,
+            resize_mode=shown.resize_mode or "shortest",
+        )
+        self.shown, self.augments = shown, aug_cfg is not None
+        self.transform = image_transform_v2(config, is_train=aug_cfg is not None, aug_cfg=aug_cfg)
 
     def forward(self, image: Tensor) -> Tensor:
-        if tuple(image.shape[1:]) == (self.size, self.size):
-            normalized: Tensor = normalize(image.float() / 255, self.mean, self.std)
+        size = self.shown.image_size
+        if not self.augments and tuple(image.shape[1:]) == (size, size):
+            normalized: Tensor = normalize(image.float() / 255, list(self.shown.mean), list(self.shown.std))
             return normalized
         transformed: Tensor = self.transform(to_pil_image(image))
         return transformed

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import normalize, resize
 
 from dejavu_lightning.data.source import Source
+from dejavu_lightning.memorization.preprocessing import Interpolation, Preprocessing
 from dejavu_lightning.memorization.sets import Exhibit
 
 Sample = dict[str, Any]
@@ -57,20 +59,17 @@ class LabelledPictures(Dataset[Sample]):
 
     Args:
         crops: (len(indices), 4) pixels as x0, y0, x1, y1; None shows whole pictures.
-        mean, std: per channel, of pixel values in [0, 1].
+        preprocessing: of the encoder; everything is squeezed into its square.
     """
 
     def __init__(
         self,
         source: Source,
         indices: Sequence[int],
-        image_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        crops: NDArray[Any] | None = None,
+        crops: NDArray[Any] | None,
+        preprocessing: Preprocessing,
     ) -> None:
-        self.source, self.indices, self.image_size = source, list(indices), image_size
-        self.mean, self.std = list(mean), list(std)
+        self.source, self.indices, self.preprocessing = source, list(indices), preprocessing
         self.crops = _whole_pixels(crops)
 
     @property
@@ -89,9 +88,10 @@ class LabelledPictures(Dataset[Sample]):
     def __getitem__(self, position: int) -> Sample:
         index = self.indices[position]
         image = _cut(self.source.image(index), self.crops, position)
-        image = _square(image.float() / 255, self.image_size)
+        shown = self.preprocessing
+        image = _square(image.float() / 255, shown.image_size, shown.interpolation)
         return {
-            "image": normalize(image, self.mean, self.std),
+            "image": normalize(image, list(shown.mean), list(shown.std)),
             "label": self.source.labels[index],
             "id": self.source.ids[index],
         }
@@ -118,5 +118,9 @@ def _cut(image: Tensor, crops: NDArray[np.int64] | None, position: int) -> Tenso
     return image[:, y0:y1, x0:x1]
 
 
-def _square(image: Tensor, size: int) -> Tensor:
-    return image if tuple(image.shape[1:]) == (size, size) else resize(image, [size, size], antialias=True)
+def _square(image: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
+    if tuple(image.shape[1:]) == (size, size):
+        return image
+    resized: Tensor = resize(image, [size, size], InterpolationMode(interpolation), antialias=True)
+    # Bicubic overshoots at edges; a picture has no such values.
+    return resized.clamp(0, 1) if interpolation == "bicubic" else resized

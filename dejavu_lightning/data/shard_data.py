@@ -17,6 +17,7 @@ from dejavu_lightning.data.shard_index import ShardIndex, build_index, shard_ind
 from dejavu_lightning.data.shard_reader import ReadingPlan, ShardLoader, ShardReader
 from dejavu_lightning.data.shard_samples import ShardSamples, collect, decodable
 from dejavu_lightning.data.shards import expand_shards
+from dejavu_lightning.memorization.preprocessing import Preprocessing
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.object_file import read_objects
 from dejavu_lightning.utility.sets import UtilitySets
@@ -177,9 +178,9 @@ class ShardData(ImageTextData):
         )
         return ShardLoader(reader, rank, epoch=self.epoch, processed=self.processed_batches, **self.loading)
 
-    def memorization_sets(self) -> MemorizationSets:
+    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
         """The measured samples of the own, the other and no training split, and the public ones."""
-        return self.sets_of(*self.measured)
+        return self.sets_of(*self.measured, preprocessing)
 
     def utility_sets(self) -> UtilitySets:
         """See :meth:`ImageTextData.utility_sets_of`."""

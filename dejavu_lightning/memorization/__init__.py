@@ -9,8 +9,9 @@ from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.naive_bayes import NaiveBayes
 from dejavu_lightning.memorization.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.object_retrieval import ObjectRetrieval
+from dejavu_lightning.memorization.preprocessing import Preprocessing
 from dejavu_lightning.memorization.records import Records
-from dejavu_lightning.memorization.references import Checkpoint, HeldOut, Reference
+from dejavu_lightning.memorization.references import Checkpoint, HeldOut, Reference, SecondModel
 from dejavu_lightning.memorization.sample_gaps import sample_gaps
 from dejavu_lightning.memorization.sets import (
     Exhibit,
@@ -38,9 +39,11 @@ __all__ = [
     "ModuleEncoder",
     "NaiveBayes",
     "ObjectRetrieval",
+    "Preprocessing",
     "Records",
     "Reference",
     "Samples",
+    "SecondModel",
     "ShownSamples",
     "SplitRecord",
     "TextEmbedder",

@@ -20,8 +20,8 @@ from dejavu_lightning.memorization.fixed_reference import FixedReference
 from dejavu_lightning.memorization.label_inference import LabelAttack
 from dejavu_lightning.memorization.label_records import records_of_probabilities
 from dejavu_lightning.memorization.records import Records
-from dejavu_lightning.memorization.references import ReferenceRecords, load_checkpoint, verify_split
-from dejavu_lightning.memorization.sets import MemorizationSets, Samples
+from dejavu_lightning.memorization.references import ReferenceRecords, load_checkpoint, verify_disjoint
+from dejavu_lightning.memorization.sets import MemorizationSets, Samples, SplitRecord
 
 ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of probabilities
 
@@ -84,7 +84,7 @@ class CropClassifier(FixedReference):
             raise FileNotFoundError(f"CropClassifier: path={str(self.path)!r} is no file")
         checkpoint = load_checkpoint(self.path)
         if not self.allow_unverified_split:
-            verify_split(checkpoint, sets, self.path)
+            verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(self.path))
         ModuleEncoder(self.classifier, self.logits).load(checkpoint["state_dict"], str(self.path))
 
     def _records(self, encoder: ModuleEncoder, dataset: Samples, role: str, attack: LabelAttack) -> Records:

@@ -102,26 +102,30 @@ class ModuleEncoder:
         return found
 
     def _check(self, weights: Mapping[str, Tensor], origin: str) -> None:
-        own = self.module.state_dict()
-        problems = {
-            "missing": sorted(set(own) - set(weights)),
-            "unexpected": sorted(set(weights) - set(own)),
-            "of another shape": [
-                f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
-                for name in sorted(set(own) & set(weights))
-                if isinstance(own[name], Tensor) and weights[name].shape != own[name].shape
-            ],
-        }
-        if any(problems.values()):
-            listed = "; ".join(
-                f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
-                for what, keys in problems.items()
-                if keys
-            )
+        problems = mismatch(self.module.state_dict(), weights)
+        if problems:
             raise ValueError(
-                f"{origin}: its weights do not fit {type(self.module).__name__} ({listed}). Build the model with the "
+                f"{origin}: its weights do not fit {type(self.module).__name__} ({problems}). Build the model with the "
                 "backbone and projector settings that the checkpoint was trained with"
             )
+
+
+def mismatch(own: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+    """How weights differ from a module's own state, key by key; "" if they fit."""
+    problems = {
+        "missing": sorted(set(own) - set(weights)),
+        "unexpected": sorted(set(weights) - set(own)),
+        "of another shape": [
+            f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
+            for name in sorted(set(own) & set(weights))
+            if isinstance(own[name], Tensor) and weights[name].shape != own[name].shape
+        ],
+    }
+    return "; ".join(
+        f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
+        for what, keys in problems.items()
+        if keys
+    )
 
 
 class _Encode(nn.Module):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-import torch
-
 from dejavu_lightning.memorization.attack import Attack
 from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
 from dejavu_lightning.memorization.records import Records
 from dejavu_lightning.memorization.sets import MemorizationSets, SplitRecord
+from dejavu_lightning.torch_file import read_torch_file
 
 
 class ReferenceRecords(NamedTuple):
@@ -70,8 +69,74 @@ class HeldOut:
         return sets.unseen if self.on == "other_split" else sets.held_out
 
 
+class SecondModel:
+    """A model that was not trained on the attacked records, at hand: the reference of the two-model test.
+
+    Args:
+        encoder: the second model.
+        trained_on: what it was trained on, if that is known.
+        sets: the target's sets in the preprocessing of this model; the target's own if not given.
+        name: what errors call it.
+        allow_unverified_split: see :func:`verify_disjoint`.
+    """
+
+    paired = True
+
+    def __init__(
+        self,
+        encoder: ModuleEncoder,
+        trained_on: SplitRecord | None = None,
+        sets: MemorizationSets | None = None,
+        name: str = "the reference",
+        allow_unverified_split: bool = False,
+    ) -> None:
+        self.encoder, self.trained_on, self.sets, self.name = encoder, trained_on, sets, name
+        self.allow_unverified_split = allow_unverified_split
+
+    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+        """It must come from a disjoint split."""
+        if not self.allow_unverified_split:
+            verify_disjoint(sets.trained_on, self.trained_on, self.name)
+
+    def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
+        """The second model's records, with its own bank of public embeddings."""
+        self.check(attack.sets, [])
+        sets = self.sets or attack.sets
+        with undisturbed(self.encoder.module):
+            other = attack.test.prepare(self.encoder, sets)
+            attacked = other(sets.attack, "attack")
+            return ReferenceRecords(attacked, other(sets.held_out, "held-out") if sets.held_out else None)
+
+
+def verify_disjoint(target: SplitRecord | None, reference: SplitRecord | None, name: str) -> None:
+    """Refuse a reference that has, or may have, been trained on the attacked records.
+
+    Args:
+        target, reference: what each was trained on, if it is known.
+        name: what errors call the reference.
+
+    Raises:
+        ValueError: they share a split, come from different partitions, or one does not say.
+    """
+    remedy = "set allow_unverified_split to compare all the same"
+    if target is None or reference is None:
+        who = "the target's data do" if target is None else f"{name} does"
+        raise ValueError(f"{who} not say which split is trained on, so an overlap cannot be ruled out; {remedy}")
+    if target.split_fingerprint != reference.split_fingerprint:
+        raise ValueError(
+            f"{name} was trained on split {reference.split!r} of another partition (fingerprint "
+            f"{reference.split_fingerprint}, the target's is {target.split_fingerprint}), so its training set may hold "
+            f"attacked records; use one split seed for both, or {remedy}"
+        )
+    if target.split == reference.split:
+        raise ValueError(
+            f"{name} was trained on split {reference.split!r}, like the target: it has seen every attacked record "
+            f"and cannot be the reference; train it on the other split, or {remedy}"
+        )
+
+
 class Checkpoint:
-    """A second model, trained on the other split: the reference of the two-model test.
+    """A second model from a file, trained on the other split: the two-model test while the target trains.
 
     Args:
         path: a checkpoint file, or a directory, from which the checkpoint with as many completed epochs
@@ -95,7 +160,7 @@ class Checkpoint:
         self._kept = None
         for file in self._files(epochs):
             if not self.allow_unverified_split:
-                verify_split(load_checkpoint(file), sets, file)
+                verify_disjoint(sets.trained_on, SplitRecord.find(load_checkpoint(file)), str(file))
 
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The second model's records, with its own bank of public embeddings."""
@@ -107,19 +172,19 @@ class Checkpoint:
         if self._kept and self._kept[0] == asked:
             return self._kept[1]
         checkpoint = load_checkpoint(file)
-        if not self.allow_unverified_split:
-            verify_split(checkpoint, attack.sets, file)
         base = self.encoder or attack.encoder
         if not isinstance(base, ModuleEncoder):
             raise TypeError(
                 "Checkpoint needs to know the module its weights belong to: pass encoder=ModuleEncoder(...)"
             )
         encoder = base.with_weights(checkpoint["state_dict"], str(file))
-        held_out = attack.sets.held_out
-        with undisturbed(base.module):
-            other = attack.test.prepare(encoder, attack.sets)
-            attacked = other(attack.sets.attack, "attack")
-            found = ReferenceRecords(attacked, other(held_out, "held-out") if held_out else None)
+        model = SecondModel(
+            encoder,
+            SplitRecord.find(checkpoint),
+            name=str(file),
+            allow_unverified_split=self.allow_unverified_split,
+        )
+        found = model.records(attack, epoch)
         self._kept = (asked, found)
         return found
 
@@ -141,30 +206,6 @@ class Checkpoint:
         return [found[epoch] for epoch in epochs]
 
 
-def verify_split(checkpoint: dict[str, Any], sets: MemorizationSets, file: Path) -> None:
-    """The checkpoint's model must not have been trained on attacked records.
-
-    Raises:
-        ValueError: it was, or that cannot be told.
-    """
-    own, other = sets.trained_on, SplitRecord.find(checkpoint)
-    remedy = "pass allow_unverified_split=True to compare all the same"
-    if own is None or other is None:
-        who = "the target's data do" if own is None else f"{file} does"
-        raise ValueError(f"{who} not say which split is trained on, so an overlap cannot be ruled out; {remedy}")
-    if own.split_fingerprint != other.split_fingerprint:
-        raise ValueError(
-            f"{file} was trained on split {other.split!r} of another partition (fingerprint "
-            f"{other.split_fingerprint}, the target's is {own.split_fingerprint}), so its training set may hold "
-            f"attacked records; use one split seed for both, or {remedy}"
-        )
-    if own.split == other.split:
-        raise ValueError(
-            f"{file} was trained on split {other.split!r}, like the target: it has seen every attacked record "
-            f"and cannot be the reference; train it on the other split, or {remedy}"
-        )
-
-
 def completed_epochs(checkpoint: dict[str, Any]) -> int:
     """How many epochs had been completed when Lightning wrote the checkpoint."""
     try:
@@ -175,7 +216,7 @@ def completed_epochs(checkpoint: dict[str, Any]) -> int:
 
 def load_checkpoint(file: Path) -> dict[str, Any]:
     """A Lightning checkpoint on the CPU, without unpickling anything but tensors and plain types."""
-    checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    checkpoint = read_torch_file(file)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise ValueError(f"{file}: not a Lightning checkpoint, it has no 'state_dict'")
     return checkpoint

@@ -179,9 +179,10 @@ class CLIP(LightningModule):
         expected = self.model.visual.preprocess_cfg
         if not self.pretrained or given is None:
             return
-        wrong = [name for name in ("mean", "std", "interpolation") if _told(given[name]) != _told(expected[name])]
+        told = {name: getattr(given, name) for name in ("mean", "std", "interpolation")}
+        wrong = [name for name, value in told.items() if _told(value) != _told(expected[name])]
         if wrong:
-            listed = ", ".join(f"data.{name}: {given[name]} instead of {expected[name]}" for name in wrong)
+            listed = ", ".join(f"data.{name}: {told[name]} instead of {expected[name]}" for name in wrong)
             raise ValueError(f"the weights {self.pretrained!r} were trained with another preprocessing ({listed})")
 
     def _check_size(self, image: Tensor) -> None:

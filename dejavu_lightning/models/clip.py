@@ -14,13 +14,16 @@ from torch import Tensor, nn
 SHIPPED = Path(__file__).parent / "open_clip"
 
 
-def build_clip(name: str, pretrained: str | None = None, **options: Any) -> tuple[nn.Module, Any]:
+def build_clip(
+    name: str, pretrained: str | None = None, sigmoid: bool = False, **options: Any
+) -> tuple[nn.Module, Any]:
     """An open_clip model and its tokenizer, a function from captions to tokens (B, L) int64.
 
     Args:
         name: of a model of open_clip, such as "ViT-B-32", with its ``hf-hub:`` and ``local-dir:`` forms; of one
             shipped here, "dejavu-tiny"; or the path of a JSON config in open_clip's format.
         pretrained: one of the model's tags, or a file of weights; random weights if not given.
+        sigmoid: also take models that are made for the sigmoid loss, not for CLIP's.
         options: more arguments of open_clip's ``create_model``.
 
     Raises:
@@ -34,7 +37,7 @@ def build_clip(name: str, pretrained: str | None = None, **options: Any) -> tupl
     # The towers' own weights would be fetched from the network where a config names them.
     towers = {"pretrained_image": False, "pretrained_text": False}
     model: nn.Module = open_clip.create_model(known, pretrained=pretrained, **{**towers, **options})
-    if getattr(model, "logit_bias", None) is not None:
+    if not sigmoid and getattr(model, "logit_bias", None) is not None:
         raise ValueError(f"CLIP model {name!r} has a logit bias: it is made for the sigmoid loss, not for CLIP's")
     return model, open_clip.get_tokenizer(known)
 

@@ -1,0 +1,87 @@
+"""Files of ``torch.save`` and safetensors, read without running anything that they contain."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+# Plain values that training scripts store beside the weights; none of them runs anything.
+INERT: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.int64)),
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+]
+
+
+def read_torch_file(file: str | Path) -> Any:
+    """What a file holds: tensors, on the CPU, and plain values; nothing is unpickled beyond those.
+
+    Args:
+        file: of ``torch.save``, or ``.safetensors``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is of neither kind, or holds other objects; the message names them.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(INERT):
+            # Files from before torch 1.6 are no archives and cannot be mapped.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
+        raise ValueError(f"{file}: {_reason(path, error)}") from error
+
+
+@contextmanager
+def nothing_unpickled() -> Iterator[None]:
+    """Meanwhile ``torch.load`` reads tensors and plain values only, whichever library calls it."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if not zipfile.is_zipfile(path):
+        first = str(error).partition("\n")[0]
+        return f"not weights of torch.save or safetensors, or it holds more than tensors and plain values ({first})"
+    with zipfile.ZipFile(path) as archive:
+        if any(name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist()):
+            return "a TorchScript file, not weights; name it as TorchScriptFile"
+    with torch.serialization.safe_globals(INERT):
+        try:
+            refused = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        except (ValueError, RuntimeError, pickle.UnpicklingError):
+            refused = []
+    if not refused:
+        return f"cannot be read ({str(error).partition(chr(10))[0]})"
+    return (
+        f"it holds objects that would run code when loaded, which is refused: {', '.join(refused)}. If you trust where "
+        "it is from, write its weights alone into another file, once: "
+        "torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
+    )
