@@ -1,6 +1,7 @@
 """The déjà vu tests: any encoder to records, any reference to comparable records, one comparison."""
 
 from dejavu_lightning.memorization.attack import Attack, MemorizationTest
+from dejavu_lightning.memorization.cache import EmbeddingCache
 from dejavu_lightning.memorization.compare import Comparison, compare, symmetric_average
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
@@ -24,6 +25,7 @@ __all__ = [
     "Attack",
     "Checkpoint",
     "Comparison",
+    "EmbeddingCache",
     "Encoder",
     "Exhibit",
     "HeldOut",
