@@ -12,7 +12,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.cli.trained import TrainedModel, load_model
-from dejavu_lightning.memorization import Checkpoint, MemorizationSets, Reference, symmetric_average
+from dejavu_lightning.memorization import Checkpoint, EmbeddingCache, MemorizationSets, Reference, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.references import completed_epochs
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
@@ -55,14 +55,18 @@ def memorization(arguments: list[str]) -> None:
     parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
     parser.add_argument("--allow_unverified_split", type=bool, default=False, help="see the class Checkpoint")
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
+    parser.add_argument("--cache", type=str | None, help="folder of embeddings, for another k or reference in seconds")
     parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
     options = parser.parse_args(arguments[1:])
     output = Path(options.output) if options.output else None
     if output is not None and output.exists():
         raise SystemExit(f"error: --output {output} exists; name a new folder")
+    cache = EmbeddingCache(options.cache) if options.cache else None
     target = load_model(options.target, options.config, options.device)
+    target.encoder.cache = cache
     if isinstance(options.reference, str):
         reference = load_model(options.reference, options.reference_config, options.device)
+        reference.encoder.cache = cache
         keywords = {"k": options.k, "allow_unverified_split": options.allow_unverified_split}
         found, sets = compare_checkpoints(target, reference, **keywords)
         name = options.reference
@@ -79,6 +83,8 @@ def memorization(arguments: list[str]) -> None:
         average = symmetric_average(found.comparison, exchanged.comparison)
         for metric in target.monitor.test.controls.values():
             metrics |= {f"symmetric_{metric}{end}": average[f"{metric}{end}"] for end in ("", "_low", "_high")}
+    if cache is not None:
+        print(cache)
     print_table(metrics, f"{options.target} against {name}")
     if found.comparison.sample_gaps is not None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())

@@ -16,6 +16,8 @@ from dejavu_lightning.data.captions import CaptionSurvey, image_problems, named_
 from dejavu_lightning.data.coco import REMEDY, numbered, parse_instances, read_coco, sizes_of, stems
 from dejavu_lightning.data.index import IntArray, decode_sized
 from dejavu_lightning.data.objects import in_vocabulary, objects_of
+from dejavu_lightning.data.stamps import file_stamps
+from dejavu_lightning.memorization.fingerprint import fingerprint
 
 Choice = Literal["first", "shortest", "longest"]
 
@@ -118,6 +120,11 @@ class CocoCaptions:
         """
         path, size = self.folder / self._files[index], self._sizes[index]
         return decode_sized(path, self.ids[index], size, upright=False, known_from=self.origin, remedy=REMEDY)
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """Of the files' stamps; see :class:`~dejavu_lightning.memorization.fingerprint.Fingerprinted`."""
+        files = file_stamps(self.folder / self._files[position] for position in positions)
+        return fingerprint((type(self), [self._sizes[position] for position in positions], files))
 
 
 class _Picture(NamedTuple):

@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dejavu_lightning.data.decode import decode, decode_identified
+from dejavu_lightning.data.stamps import file_stamps
+from dejavu_lightning.memorization.fingerprint import fingerprint
 
 METADATA_KEY = b"dejavu_lightning.index"
 VERSION = 1
@@ -209,6 +211,11 @@ class PictureFiles:
     def path(self, index: int) -> Path:
         """Where picture ``index`` lies."""
         return self.folder / str(self._files[index])
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """Of the files' stamps; see :class:`~dejavu_lightning.memorization.fingerprint.Fingerprinted`."""
+        files = file_stamps(self.path(position) for position in positions)
+        return fingerprint((type(self), self.upright, self.sizes[list(positions)], files))
 
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).

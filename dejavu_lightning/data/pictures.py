@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import normalize, resize
 
 from dejavu_lightning.data.source import Source
+from dejavu_lightning.memorization.fingerprint import fingerprint, fingerprint_of
 from dejavu_lightning.memorization.preprocessing import Interpolation, Preprocessing
 from dejavu_lightning.memorization.sets import Exhibit
 
@@ -95,6 +96,16 @@ class LabelledPictures(Dataset[Sample]):
             "label": self.source.labels[index],
             "id": self.source.ids[index],
         }
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """See :class:`~dejavu_lightning.memorization.fingerprint.Fingerprinted`."""
+        indices = [self.indices[position] for position in positions]
+        # Whatever else the dataset has, also what a subclass adds, decides how a picture is shown.
+        settings = {name: value for name, value in vars(self).items() if name not in ("source", "indices", "crops")}
+        crops = None if self.crops is None else self.crops[list(positions)]
+        ids, labels = [self.source.ids[index] for index in indices], self.source.labels[indices]
+        shown = fingerprint_of(self.source, indices)
+        return fingerprint((type(self), settings, ids, labels, crops, shown))
 
     def exhibit(self, position: int) -> Exhibit:
         """Sample ``position`` as people should see it."""

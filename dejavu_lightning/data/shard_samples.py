@@ -19,6 +19,7 @@ from dejavu_lightning.data.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.objects import in_vocabulary
 from dejavu_lightning.data.shard_index import REBUILD, UNUSABLE, ShardIndex
 from dejavu_lightning.data.shards import ShardSample, read_shard
+from dejavu_lightning.memorization.fingerprint import fingerprint
 from dejavu_lightning.object_file import labels_of
 
 
@@ -80,6 +81,10 @@ class ShardSamples:
             ValueError: it cannot be decoded; the message names shard and key.
         """
         return decode_bytes(self._kept[index].encoded, self._kept[index].where)
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """Of the encoded pictures; see :class:`~dejavu_lightning.memorization.fingerprint.Fingerprinted`."""
+        return fingerprint((type(self), [self._kept[position].content for position in positions]))
 
 
 def collect(

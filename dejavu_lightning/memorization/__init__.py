@@ -1,6 +1,7 @@
 """The déjà vu tests: any encoder to records, any reference to comparable records, one comparison."""
 
 from dejavu_lightning.memorization.attack import Attack, MemorizationTest
+from dejavu_lightning.memorization.cache import EmbeddingCache
 from dejavu_lightning.memorization.compare import Comparison, compare, symmetric_average
 from dejavu_lightning.memorization.crop_classifier import CropClassifier
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
@@ -28,6 +29,7 @@ __all__ = [
     "Checkpoint",
     "Comparison",
     "CropClassifier",
+    "EmbeddingCache",
     "Encoder",
     "Exhibit",
     "HeldOut",

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dejavu_lightning.distributed import gathered, world
-from dejavu_lightning.memorization.encoders import Encoder
+from dejavu_lightning.memorization.cache import Kept
+from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.memorization.fingerprint import fingerprint, fingerprint_of
 from dejavu_lightning.memorization.sets import Samples
+from dejavu_lightning.memorization.unidentified import UnidentifiedError
 
 
 class Embedded(NamedTuple):
@@ -71,7 +74,8 @@ def embed(
 ) -> Embedded:
     """Embed every sample once; process r of W takes batches r, r + W, ...
 
-    The last batch is padded to full size, because kernels may round differently for other shapes.
+    The last batch is padded to full size, because kernels may round differently for other shapes. A single process
+    whose encoder has a cache takes what it holds of the same model and dataset instead.
 
     Args:
         role: what errors and made-up ids call the dataset.
@@ -80,9 +84,30 @@ def embed(
     Raises:
         ValueError: the dataset is empty, an id repeats, or an embedding is not finite or not (B, D).
     """
-    count = len(dataset)
-    if count == 0:
+    if len(dataset) == 0:
         raise ValueError(f"the {role} set is empty: nothing can be measured")
+    cache = encoder.cache if isinstance(encoder, ModuleEncoder) and world()[1] == 1 else None
+    if cache is None or not isinstance(encoder, ModuleEncoder):
+        return _embed(encoder, dataset, role, batch_size, num_workers, read)
+    try:
+        shown = fingerprint_of(dataset, range(len(dataset)))
+        key = fingerprint((encoder.fingerprint(), shown, role, batch_size, read, _embed))
+    except UnidentifiedError as reason:
+        cache.passed_over(reason)
+        return _embed(encoder, dataset, role, batch_size, num_workers, read)
+    kept = cache.load(key, len(dataset))
+    if kept is not None:
+        return Embedded(torch.arange(len(dataset)), kept.embeddings.to(encoder.device), kept.ids, kept.facts)
+    found = _embed(encoder, dataset, role, batch_size, num_workers, read)
+    if found.embeddings.device == encoder.device:
+        cache.save(key, Kept(found.embeddings, found.ids, found.facts))
+    else:
+        cache.tell(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
+    return found
+
+
+def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_workers: int, read: Read) -> Embedded:
+    count = len(dataset)
     rank, processes = world()
     batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
     own = batches[rank::processes]

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dejavu_lightning.memorization.fingerprint import fingerprint_of
+
 
 @dataclass(frozen=True)
 class SplitRecord:
@@ -137,6 +139,10 @@ class Subsample:
 
     def __getitem__(self, position: int) -> Any:
         return self.dataset[int(self.positions[position])]
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """That of the chosen samples; see :class:`~dejavu_lightning.memorization.fingerprint.Fingerprinted`."""
+        return fingerprint_of(self.dataset, [int(self.positions[position]) for position in positions])
 
 
 class ShownSubsample(Subsample):
