@@ -128,7 +128,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
             ids += [reading.identifier for reading in readings]
             facts += [reading.facts for reading in readings]
             output = encoder(_padded([reading.input for reading in readings], batch_size))
-            problem = problem or _flaw(output, ids[-len(rows) :], role)
+            problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
             if problem:
                 break
             parts.append(output[: len(rows)].float())
@@ -163,10 +163,33 @@ def _padded(inputs: list[Any], size: int) -> Any:
     return torch.cat([stacked, stacked[-1:].expand(lacking, *stacked.shape[1:])])
 
 
-def _flaw(output: Any, ids: Sequence[str], role: str) -> str:
+def check_not_collapsed(bank: Embedded) -> None:
+    """The embeddings of a public set of more than one sample must differ; one process holds a share of them.
+
+    Raises:
+        ValueError: they do not, to the precision of float32, so that all neighbours are as near as any other.
+    """
+    held = bank.embeddings
+    shares = gathered((held.amin(dim=0).cpu(), held.amax(dim=0).cpu()) if len(held) else None)
+    low = torch.stack([share[0] for share in shares if share is not None]).amin(dim=0)
+    high = torch.stack([share[1] for share in shares if share is not None]).amax(dim=0)
+    largest = torch.maximum(low.abs(), high.abs()).max()
+    if len(bank.ids) > 1 and (high - low).max() <= 4 * torch.finfo(torch.float32).eps * largest:
+        raise ValueError(
+            f"all {len(bank.ids)} public embeddings are the same (within {float((high - low).max()):.1e}): the model "
+            "has collapsed, or encode= names a part that does not see its input; nearest neighbours mean nothing here"
+        )
+
+
+def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None) -> str:
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         return f"the encoder must return embeddings of shape (B, D), it returned {shape}; choose another encode="
+    if width is not None and output.shape[1] != width:
+        return (
+            f"the encoder returned embeddings of width {output.shape[1]} from {ids[0]!r} on ({role} set), before it "
+            f"{width}: all samples need the same width"
+        )
     bad = ~torch.isfinite(output[: len(ids)]).all(dim=1)
     if bad.any():
         first = ids[int(bad.nonzero()[0])]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.memorization.attack import Attack
-from dejavu_lightning.memorization.embedding import embed
+from dejavu_lightning.memorization.embedding import check_not_collapsed, embed
 from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.memorization.label_records import label_records
 from dejavu_lightning.memorization.records import Records
@@ -69,6 +69,7 @@ class LabelAttack:
         if test.k > public:
             raise ValueError(f"k={test.k} exceeds the public set of {public} images; lower k or add public images")
         self.bank = embed(encoder, sets.public, "public", test.batch_size, test.num_workers)
+        check_not_collapsed(self.bank)
         self._labels = self.bank.labels
         self._check_labels(self._labels, self.bank.ids, "public")
 
@@ -77,6 +78,7 @@ class LabelAttack:
         queries = embed(self.encoder, dataset, role, self.test.batch_size, self.test.num_workers)
         truth = queries.labels
         self._check_labels(truth, queries.ids, role)
+        self._check_public(truth, role)
         neighbors = search(queries, self.bank, self.test.k, role).indices
         labels = self._labels[neighbors]
         ranked, confidence = [], []
@@ -101,6 +103,16 @@ class LabelAttack:
         """What the records depend on besides the model."""
         settings = {"test": self.test.name, "k": self.test.k, "public": len(self.sets.public)}
         return {**settings, "classes": self.sets.num_classes}
+
+    def _check_public(self, truth: Tensor, role: str) -> None:
+        lacking = sorted(set(truth.tolist()) - set(self._labels.tolist()))
+        if lacking:
+            names = self.sets.class_names
+            listed = ", ".join(repr(names[label]) if names else str(label) for label in lacking[:5])
+            raise ValueError(
+                f"the public set has no picture of {len(lacking)} classes of the {role} set, such as {listed}: they "
+                "cannot be inferred from neighbours; add public pictures of them, or leave their records out"
+            )
 
     def _check_labels(self, labels: Tensor, ids: list[str], role: str) -> None:
         outside = (labels < 0) | (labels >= self.sets.num_classes)

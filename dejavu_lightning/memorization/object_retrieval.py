@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.memorization.attack import Attack
-from dejavu_lightning.memorization.embedding import Reading, embed
+from dejavu_lightning.memorization.embedding import Reading, check_not_collapsed, embed
 from dejavu_lightning.memorization.encoders import Encoder, EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.object_scores import object_scores
 from dejavu_lightning.memorization.records import Records
@@ -125,6 +125,7 @@ class RetrievalAttack:
             test.num_workers,
             captioned_image if images else caption,
         )
+        check_not_collapsed(bank)
         self.bank = bank.directions()
         self.objects = _padded(
             [self._checked(fact, "objects", i, "public") for fact, i in zip(bank.facts, bank.ids, strict=True)]

@@ -106,6 +106,9 @@ class MemorizationSets:
         class_names: one per class, for pictures and tables.
         trained_on: the target's split and the partition's fingerprint.
         excluded: annotated pictures of the training split that leave no background to attack.
+
+    Raises:
+        ValueError: there are more or fewer names than classes.
     """
 
     attack: Samples
@@ -116,6 +119,13 @@ class MemorizationSets:
     class_names: Sequence[str] | None = None
     trained_on: SplitRecord | None = None
     excluded: int = 0
+
+    def __post_init__(self) -> None:
+        if self.class_names is not None and len(self.class_names) != self.num_classes:
+            raise ValueError(
+                f"class_names has {len(self.class_names)} names for num_classes={self.num_classes}; the first is "
+                f"{next(iter(self.class_names), None)!r}"
+            )
 
     def subsample(self, max_records: int | None, max_public: int | None, seed: int = 0) -> MemorizationSets:
         """Class-balanced random parts: at most ``max_records`` of each attacked set, ``max_public`` of the bank."""
