@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+SCALAR: Any = np.float64(0).__reduce__()[0]  # type: ignore[operator, index]  # how NumPy restores its scalars
 # Plain values that training scripts store beside the weights; none of them runs anything.
 INERT: list[Any] = [
     argparse.Namespace,
@@ -23,8 +24,8 @@ INERT: list[Any] = [
     type(np.dtype(np.float64)),
     type(np.dtype(np.float32)),
     type(np.dtype(np.int64)),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    (SCALAR, "numpy._core.multiarray.scalar"),
 ]
 
 

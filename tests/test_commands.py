@@ -77,7 +77,7 @@ def test_without_a_checkout(config, tmp_path):
 
 def test_unknown_commands_and_help(tmp_path):
     assert "unknown command 'fti'; choose from fit, pair" in run("train.py", "fti", code=1).stderr
-    assert "compare two checkpoints" in run("evaluate.py", "--help").stdout
+    assert "measure what a checkpoint, or any published model, memorized" in run("evaluate.py", "--help").stdout
 
 
 def test_diverging_training_stops_with_advice(config, tmp_path):
