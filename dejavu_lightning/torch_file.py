@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,13 +54,22 @@ def read_torch_file(file: str | Path) -> Any:
 
 
 @contextmanager
-def nothing_unpickled() -> Iterator[None]:
-    """Meanwhile ``torch.load`` reads tensors and plain values only, whichever library calls it."""
+def nothing_unpickled(origin: str) -> Iterator[None]:
+    """Meanwhile ``torch.load`` reads tensors and plain values only, whichever library calls it.
+
+    Args:
+        origin: what errors call the files that are read.
+
+    Raises:
+        ValueError: a file holds other objects.
+    """
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"
     try:
         yield
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{origin}: {_refusal(_named_in(error))}") from error
     finally:
         if before is None:
             del os.environ[name]
@@ -69,8 +79,8 @@ def nothing_unpickled() -> Iterator[None]:
 
 def _reason(path: Path, error: Exception) -> str:
     if not zipfile.is_zipfile(path):
-        first = str(error).partition("\n")[0]
-        return f"not weights of torch.save or safetensors, or it holds more than tensors and plain values ({first})"
+        refused = _named_in(error)
+        return _refusal(refused) if refused else "neither weights of torch.save nor safetensors"
     with zipfile.ZipFile(path) as archive:
         if any(name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist()):
             return "a TorchScript file, not weights; name it as TorchScriptFile"
@@ -81,8 +91,17 @@ def _reason(path: Path, error: Exception) -> str:
             refused = []
     if not refused:
         return f"cannot be read ({str(error).partition(chr(10))[0]})"
+    return _refusal(refused)
+
+
+def _named_in(error: Exception) -> list[str]:
+    """The object that torch's message names, where it cannot list them all."""
+    return re.findall(r"GLOBAL (\S+) was not an allowed global", str(error))[:1]
+
+
+def _refusal(refused: list[str]) -> str:
     return (
-        f"it holds objects that would run code when loaded, which is refused: {', '.join(refused)}. If you trust where "
-        "it is from, write its weights alone into another file, once: "
+        f"holds objects that would run code when loaded, which is refused: {', '.join(refused) or 'unnamed ones'}. If "
+        "you trust where it is from, write its weights alone into another file, once: "
         "torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
     )

@@ -47,7 +47,7 @@ class HuggingFaceModel(PretrainedModel):
             ) from error
         models: Any = AutoModel
         try:
-            with nothing_unpickled():
+            with nothing_unpickled(self.name):
                 model, info = models.from_pretrained(self.name, output_loading_info=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             reason = (str(error).splitlines() or [""])[0]

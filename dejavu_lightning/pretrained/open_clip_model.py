@@ -10,7 +10,7 @@ import open_clip
 from torch import Tensor, nn
 
 from dejavu_lightning.memorization.preprocessing import Preprocessing
-from dejavu_lightning.models.clip import build_clip
+from dejavu_lightning.models.clip import build_clip, registered
 from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
 from dejavu_lightning.pretrained.state_dicts import StateDicts
 from dejavu_lightning.torch_file import nothing_unpickled
@@ -47,13 +47,13 @@ class OpenClipModel(PretrainedModel):
         pretrained = self.pretrained
         is_file = pretrained is not None and (Path(pretrained).is_file() or Path(pretrained).suffix in SUFFIXES)
         if pretrained is not None and not is_file:
-            tags = open_clip.list_pretrained_tags_by_model(self.name)
+            tags = open_clip.list_pretrained_tags_by_model(registered(self.name))
             if pretrained not in tags:
                 raise ValueError(
                     f"open_clip's {self.name} has no pretrained={pretrained!r}, and there is no such file; its tags: "
                     f"{', '.join(tags) or 'none'}"
                 )
-        with nothing_unpickled():
+        with nothing_unpickled(f"open_clip {self.name}"):
             model, tokenizer = build_clip(self.name, None if is_file else pretrained, sigmoid=True, **self.options)
         if pretrained is not None and is_file:
             states = StateDicts(pretrained)

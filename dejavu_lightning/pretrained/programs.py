@@ -39,7 +39,21 @@ class TorchScriptFile(PretrainedModel):
             raise ValueError(
                 f"{self.file} is no TorchScript file, as torch.jit.save writes it. Weights alone are for WeightsFile"
             ) from error
-        return Loaded(f"TorchScript {Path(self.file).name}", program, preprocessing=self.preprocessing)
+        module = program if hasattr(program, "training") else FrozenModule(program)
+        return Loaded(f"TorchScript {Path(self.file).name}", module, preprocessing=self.preprocessing)
+
+
+class FrozenModule(nn.Module):
+    """A frozen TorchScript program, which has no modes and stays on the CPU, where its constants are."""
+
+    def __init__(self, program: Any) -> None:
+        super().__init__()
+        self.hidden = (program,)  # as a child it would be asked for its mode
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> whatever the program gives."""
+        embedded: Tensor = self.hidden[0](images)
+        return embedded
 
 
 class ExportedFile(PretrainedModel):
@@ -65,8 +79,10 @@ class ExportedFile(PretrainedModel):
         if any("/aotinductor/" in name for name in names):
             raise ValueError(f"{self.file} holds compiled code, which is refused; save it by torch.export.save")
         try:
-            with nothing_unpickled():
+            with nothing_unpickled(self.file):
                 program = torch.export.load(self.file)
+        except ValueError:
+            raise
         except Exception as error:  # whatever its parser trips over
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{self.file}: its program cannot be loaded ({reason})") from error

@@ -40,7 +40,7 @@ class TimmModel(PretrainedModel):
     def load(self) -> Loaded:
         """The model, its features pooled; (B, 3, H, W) -> (B, F)."""
         try:
-            with nothing_unpickled():
+            with nothing_unpickled(f"timm {self.name}"):
                 network = build_backbone(self.name, pretrained=self.pretrained, **self.options)
         except (RuntimeError, OSError) as error:
             known = timm.list_pretrained(f"{self.name.partition('.')[0]}.*")

@@ -31,7 +31,7 @@ class TorchvisionModel(PretrainedModel):
     def load(self) -> Loaded:
         """The model, its features pooled; (B, 3, H, W) -> (B, F)."""
         chosen = self._chosen()
-        with nothing_unpickled():
+        with nothing_unpickled(f"torchvision {self.name}"):
             network = build_backbone(f"torchvision/{self.name}", weights=chosen)
         own = None
         if chosen is not None:
