@@ -21,6 +21,7 @@ from dejavu_lightning.pretrained import (
     TorchvisionModel,
     WeightsFile,
 )
+from dejavu_lightning.pretrained.projector import projector_like
 from tests.models import tiny_trainer
 from tests.published import (
     DinoNetwork,
@@ -254,6 +255,38 @@ def test_hugging_face_models(vision_folder, tmp_path):
         HuggingFaceModel(str(tmp_path), "pooler").load()
     with pytest.raises(ValueError, match="cannot be loaded by transformers"):
         HuggingFaceModel(str(tmp_path / "absent")).load()
+
+
+def test_hugging_face_models_of_other_kinds(tmp_path):
+    from transformers import CLIPConfig, CLIPModel, ResNetConfig, ResNetModel
+
+    network = scrambled(ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])))
+    network.save_pretrained(tmp_path / "resnet")
+    with torch.no_grad():
+        expected = network(pixel_values=IMAGES).pooler_output[:, :, 0, 0]
+    assert torch.equal(embedded(HuggingFaceModel(str(tmp_path / "resnet"), "pooler")), expected)
+    with pytest.raises(ValueError, match=r"ResNetModel gives \(3, 16, .* no tokens .* choose embedding='pooler'"):
+        embedded(HuggingFaceModel(str(tmp_path / "resnet")))
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = CLIPConfig(text_config={**small, "vocab_size": 99}, vision_config={**small, "image_size": 32})
+    CLIPModel(config).save_pretrained(tmp_path / "clip")
+    with pytest.raises(ValueError, match="is a model of pictures and texts; open_clip loads such"):
+        HuggingFaceModel(str(tmp_path / "clip")).load()
+
+
+def test_projectors_are_rebuilt_from_their_weights():
+    layers = [nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6, affine=False), nn.GELU(), nn.Linear(6, 4)]
+    original = scrambled(nn.Sequential(*layers, nn.BatchNorm1d(4)))
+    rebuilt = projector_like(original.state_dict(), "gelu", "file").eval()
+    rebuilt.load_state_dict(original.state_dict())
+    assert str(rebuilt) == str(original)
+    features = torch.randn(5, 8)
+    assert torch.equal(rebuilt(features), original(features))
+    with_dropout = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 4))
+    with pytest.raises(ValueError, match=r"at position 2 is neither .* \(it has no tensors\)"):
+        projector_like(with_dropout.state_dict(), "relu", "file")
+    with pytest.raises(ValueError, match=r"at position 0 is neither .* \(it has \['bias', 'weight'\]\)"):
+        projector_like(nn.Sequential(nn.LayerNorm(8)).state_dict(), "relu", "file")
 
 
 def test_torch_script_files(tmp_path):
