@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+SCALAR: Any = np.float64(0).__reduce__()[0]  # type: ignore[operator, index]  # how NumPy restores its scalars
 # Plain values that training scripts store beside the weights; none of them runs anything.
 INERT: list[Any] = [
     argparse.Namespace,
@@ -23,8 +25,8 @@ INERT: list[Any] = [
     type(np.dtype(np.float64)),
     type(np.dtype(np.float32)),
     type(np.dtype(np.int64)),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    (SCALAR, "numpy._core.multiarray.scalar"),
 ]
 
 
@@ -52,13 +54,22 @@ def read_torch_file(file: str | Path) -> Any:
 
 
 @contextmanager
-def nothing_unpickled() -> Iterator[None]:
-    """Meanwhile ``torch.load`` reads tensors and plain values only, whichever library calls it."""
+def nothing_unpickled(origin: str) -> Iterator[None]:
+    """Meanwhile ``torch.load`` reads tensors and plain values only, whichever library calls it.
+
+    Args:
+        origin: what errors call the files that are read.
+
+    Raises:
+        ValueError: a file holds other objects.
+    """
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"
     try:
         yield
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{origin}: {_refusal(_named_in(error))}") from error
     finally:
         if before is None:
             del os.environ[name]
@@ -68,8 +79,8 @@ def nothing_unpickled() -> Iterator[None]:
 
 def _reason(path: Path, error: Exception) -> str:
     if not zipfile.is_zipfile(path):
-        first = str(error).partition("\n")[0]
-        return f"not weights of torch.save or safetensors, or it holds more than tensors and plain values ({first})"
+        refused = _named_in(error)
+        return _refusal(refused) if refused else "neither weights of torch.save nor safetensors"
     with zipfile.ZipFile(path) as archive:
         if any(name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist()):
             return "a TorchScript file, not weights; name it as TorchScriptFile"
@@ -80,8 +91,17 @@ def _reason(path: Path, error: Exception) -> str:
             refused = []
     if not refused:
         return f"cannot be read ({str(error).partition(chr(10))[0]})"
+    return _refusal(refused)
+
+
+def _named_in(error: Exception) -> list[str]:
+    """The object that torch's message names, where it cannot list them all."""
+    return re.findall(r"GLOBAL (\S+) was not an allowed global", str(error))[:1]
+
+
+def _refusal(refused: list[str]) -> str:
     return (
-        f"it holds objects that would run code when loaded, which is refused: {', '.join(refused)}. If you trust where "
-        "it is from, write its weights alone into another file, once: "
+        f"holds objects that would run code when loaded, which is refused: {', '.join(refused) or 'unnamed ones'}. If "
+        "you trust where it is from, write its weights alone into another file, once: "
         "torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
     )

@@ -6,6 +6,7 @@ import torch
 from dejavu_lightning.data import CaptionData, ObjectScenes
 from dejavu_lightning.data.caption_data import partition_by_hash
 from dejavu_lightning.data.captions import CaptionSurvey, named_objects
+from dejavu_lightning.memorization import Preprocessing
 from tests.captions import caption_data
 from tests.models import PLAIN
 
@@ -107,6 +108,13 @@ def test_preprocessing_is_open_clips(size):
     sample = data.memorization_sets().attack[3]
     image = data.source.image(data.source.ids.index(sample["id"]))
     assert torch.equal(sample["image"], expected(to_pil_image(image)))
+
+    for mode in (None, "squash"):
+        shown = {"mean": (0.3, 0.2, 0.1), "std": (0.5, 0.6, 0.7), "interpolation": "bilinear"}
+        config = PreprocessCfg(size=40, resize_mode=mode or "longest", **shown)
+        other = caption_data(image_size=size, augmentation={"scale": (0.5, 1.0)}, resize_mode="longest")
+        sample = other.memorization_sets(Preprocessing(40, resize_mode=mode, **shown)).attack[3]
+        assert torch.equal(sample["image"], image_transform_v2(config, is_train=False)(to_pil_image(image)))
 
 
 def test_survey_counts_and_stops():

@@ -9,6 +9,7 @@ import time
 
 import pyarrow.parquet as pq
 import torch
+import yaml
 
 from dejavu_lightning.data import Scenes, SplitManifest
 from tests.commands import ROOT, history, run
@@ -47,11 +48,20 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
         "\n".join(json.dumps({"id": identifier, "objects": [f"kind {label}"]}) for identifier, label in told)
     )
     naive_bayes = ["--reference", "dejavu_lightning.memorization.NaiveBayes", "--reference.tags", tags]
-    printed = run("evaluate.py", "memorization", "--target", checkpoints[0], *naive_bayes, "--output", tmp_path / "nb")
-    assert "epoch=0001.ckpt against NaiveBayes" in " ".join(printed.stdout.split())
+    product = {"tags": str(tags), "form": "product"}
+    also = {"product": {"class_path": "dejavu_lightning.memorization.NaiveBayes", "init_args": product}}
+    (tmp_path / "also.yaml").write_text(yaml.safe_dump(also))
+    given = ["--target", checkpoints[0], *naive_bayes, "--also", tmp_path / "also.yaml", "--output", tmp_path / "nb"]
+    printed = " ".join(run("evaluate.py", "memorization", *given).stdout.split())
+    assert "epoch=0001.ckpt against NaiveBayes" in printed
+    assert "agreement of the references" in printed
+    for file in ("agreement.csv", "ranking.csv", "confidence.png", "product/comparison.parquet"):
+        assert (tmp_path / "nb" / file).is_file()
     found = json.loads((tmp_path / "nb" / "metrics.json").read_text())["metrics"]
     assert found["reference_accuracy"] == 1
     assert found["target_accuracy"] == metrics["target_accuracy"]
+    assert found["product/score"] == found["score"]
+    assert found["agreement/NaiveBayes/product"] == 1
 
     refused = run("train.py", "pair", "--config", config, "--output", out, code=1).stderr
     assert "exists. Name another with --output, or continue with --resume" in refused
@@ -77,7 +87,7 @@ def test_without_a_checkout(config, tmp_path):
 
 def test_unknown_commands_and_help(tmp_path):
     assert "unknown command 'fti'; choose from fit, pair" in run("train.py", "fti", code=1).stderr
-    assert "compare two checkpoints" in run("evaluate.py", "--help").stdout
+    assert "measure what a checkpoint, or any published model, memorized" in run("evaluate.py", "--help").stdout
 
 
 def test_diverging_training_stops_with_advice(config, tmp_path):

@@ -8,6 +8,7 @@ import yaml
 from lightning.pytorch import Callback
 
 from dejavu_lightning.data import ImageFolder, PictureData, RandomViews
+from dejavu_lightning.memorization import Preprocessing
 from tests.commands import TINY, history, run
 from tests.models import PLAIN, tiny_data, tiny_trainer, tiny_vicreg
 from tests.test_imagefolder import write_folder
@@ -110,3 +111,20 @@ def test_the_fast_options_work_together(tmp_path):
     assert not any("_orig_mod" in name for name in torch.load(last, weights_only=True)["state_dict"])
     run("train.py", "fit", *arguments, "--ckpt_path", last, "--trainer.max_epochs", "3")
     assert history(tmp_path / "run")[-1]["epoch"] == "3.0"
+
+
+def test_sets_are_offered_in_another_preprocessing(data):
+    """The same records and crops, resized from the pictures themselves."""
+    own, other = data.memorization_sets(), data.memorization_sets(Preprocessing(48, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    for role in ("attack", "unseen", "held_out", "public"):
+        assert getattr(own, role).ids == getattr(other, role).ids
+    assert (own.attack.crops == other.attack.crops).all()
+    position = 3
+    x0, y0, x1, y1 = own.attack.crops[position]
+    crop = data.source.image(own.attack.indices[position])[:, y0:y1, x0:x1].float() / 255
+    shown = torch.nn.functional.interpolate(crop[None], (48, 48), mode="bilinear", antialias=True)[0]
+    expected = (shown - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.5, 0.6, 0.7])[:, None, None]
+    torch.testing.assert_close(other.attack[position]["image"], expected, atol=1e-5, rtol=1e-5)
+    for bad in ({"image_size": 0}, {"image_size": 8, "std": (1, 1, 0)}, {"image_size": 8, "interpolation": "lanczos"}):
+        with pytest.raises(ValueError, match=next(name for name in reversed(bad))):
+            Preprocessing(**bad)

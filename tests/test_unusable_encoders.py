@@ -49,9 +49,7 @@ def test_a_collapsed_model_of_captions():
 def test_a_public_set_without_a_class_of_the_attack_set():
     few = torch.utils.data.Subset(Pairs(40, 2), [i for i in range(40) if i % 10 not in (3, 7)])
     names = [f"class {index}" for index in range(10)]
-    with pytest.raises(
-        ValueError, match=r"no picture of 2 classes of the attack set, such as 'class 3', 'class 7'"
-    ):
+    with pytest.raises(ValueError, match=r"no picture of 2 classes of the attack set, such as 'class 3', 'class 7'"):
         measure(lambda images: images.flatten(1), TEST, HeldOut(), pairs(public=few, class_names=names))
 
 

@@ -34,7 +34,7 @@ def main(
 SUMMARY = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
-    "memorization": "compare two checkpoints",
+    "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }

@@ -1,118 +1,177 @@
-"""``memorization``: measure a checkpoint against a reference, along the path that the callback takes in training."""
+"""``memorization``: measure a model against a reference, along the path that the callback takes in training."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser
 
-from dejavu_lightning.cli.trained import TrainedModel, load_model
-from dejavu_lightning.memorization import Checkpoint, EmbeddingCache, MemorizationSets, Reference, symmetric_average
-from dejavu_lightning.memorization.measure import Measurement, measure
-from dejavu_lightning.memorization.references import completed_epochs
-from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_records
-from dejavu_lightning.report.table import print_sample_gaps, print_table
+from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
+from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
+from dejavu_lightning.memorization.measure import Measurement, measure, named_references
+from dejavu_lightning.pretrained import PretrainedModel
+from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
+from dejavu_lightning.report.table import print_agreement, print_references, print_sample_gaps, print_table
 
 
-def compare_checkpoints(
-    target: TrainedModel, reference: TrainedModel, *, k: int | None = None, allow_unverified_split: bool = False
-) -> tuple[Measurement, MemorizationSets]:
-    """Measure a trained target against a trained reference, as the target's own monitor does."""
-    return compare_with(target, Checkpoint(reference.file, reference.encoder, allow_unverified_split), k=k)
+class NamedReference(NamedTuple):
+    """A reference, what the table calls it, and the second model where it is one."""
 
-
-def compare_with(
-    target: TrainedModel, reference: Reference, *, k: int | None = None
-) -> tuple[Measurement, MemorizationSets]:
-    """Measure a trained target against any reference, as the target's own monitor does."""
-    test = target.monitor.test
-    test.k = k or test.k
-    sets = target.sets()
-    epoch = completed_epochs(target.checkpoint)
-    reference.check(sets, [epoch])
-    return measure(target.encoder, test, reference, sets, epoch), sets
+    name: str
+    reference: Reference
+    model: MeasuredModel | None = None
 
 
 def memorization(arguments: list[str]) -> None:
-    """Measure a checkpoint; ``arguments`` begin with "memorization"."""
-    parser = ArgumentParser(prog="memorization", description="Measure a checkpoint of fit or pair against a reference.")
-    parser.add_argument("--target", type=str, required=True, help="checkpoint of the model under test")
-    parser.add_argument(
-        "--reference",
-        type=Reference | str,
-        required=True,
-        help="checkpoint of a model trained on the other split, or a class such as "
-        "dejavu_lightning.memorization.NaiveBayes, its arguments as --reference.tags FILE",
-    )
-    parser.add_argument("--config", type=str | None, help="the target's config; config.yaml above it if not given")
-    parser.add_argument("--reference_config", type=str | None, help="likewise for a reference that is a checkpoint")
-    parser.add_argument("--k", type=int | None, help="neighbours that vote; the run's own number if not given")
-    parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
-    parser.add_argument("--allow_unverified_split", type=bool, default=False, help="see the class Checkpoint")
-    parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
-    parser.add_argument("--cache", type=str | None, help="folder of embeddings, for another k or reference in seconds")
-    parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
+    """Measure a model; ``arguments`` begin with "memorization"."""
+    parser = _parser()
     options = parser.parse_args(arguments[1:])
     output = Path(options.output) if options.output else None
     if output is not None and output.exists():
         raise SystemExit(f"error: --output {output} exists; name a new folder")
-    cache = EmbeddingCache(options.cache) if options.cache else None
-    target = load_model(options.target, options.config, options.device)
-    target.encoder.cache = cache
-    if isinstance(options.reference, str):
-        reference = load_model(options.reference, options.reference_config, options.device)
-        reference.encoder.cache = cache
-        keywords = {"k": options.k, "allow_unverified_split": options.allow_unverified_split}
-        found, sets = compare_checkpoints(target, reference, **keywords)
-        name = options.reference
-    elif options.symmetric or options.reference_config or options.allow_unverified_split:
-        raise SystemExit(
-            "error: --symmetric, --reference_config and --allow_unverified_split need a checkpoint as --reference"
-        )
-    else:
-        found, sets = compare_with(target, parser.instantiate_classes(options).reference, k=options.k)
-        name = options.reference.class_path.rpartition(".")[-1]
+    built = parser.instantiate_classes(options)
+    _check_options(built)
+    target = (
+        load_model(built.target, built.config, built.device)
+        if isinstance(built.target, str)
+        else load_published(built.target, built.config, built.device)
+    )
+    named = _find_reference(built, target)
+    cache = EmbeddingCache(built.cache) if built.cache else None
+    for model in filter(None, (target, named.model)):
+        model.encoder.cache = cache
+    print(f"target {target.name}: {_shown(target)}")
+    if named.model is not None:
+        print(f"reference {named.name}: {_shown(named.model)}")
+    found, sets = _measure(target, named.reference, built.k, built.also)
     metrics = dict(found.metrics)
-    if options.symmetric:
-        exchanged, _ = compare_checkpoints(reference, target, **keywords)
-        average = symmetric_average(found.comparison, exchanged.comparison)
+    if built.symmetric:
+        assert named.model is not None
+        exchanged = _second_model(target, named.model, built.allow_unverified_split)
+        average = symmetric_average(found.comparison, _measure(named.model, exchanged, built.k)[0].comparison)
         for metric in target.monitor.test.controls.values():
             metrics |= {f"symmetric_{metric}{end}": average[f"{metric}{end}"] for end in ("", "_low", "_high")}
     if cache is not None:
         print(cache)
-    print_table(metrics, f"{options.target} against {name}")
+    print_table(metrics, f"{target.name} against {named.name}")
+    if found.also:
+        print_references(found.also, target.monitor.test.headline)
+    if found.agreement:
+        print_agreement(found.agreement)
     if found.comparison.sample_gaps is not None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())
     if output is not None:
-        _write(output, metrics, found, sets, target, options.as_dict())
+        shown = {"target": _shown(target)} | ({"reference": _shown(named.model)} if named.model else {})
+        facts = {"metrics": metrics, "preprocessing": shown, "options": options.as_dict()}
+        _write(output, facts, found, sets, target)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="memorization", description="Measure what a model memorized, against a reference.")
+    parser.add_argument(
+        "--target",
+        type=PretrainedModel | str,
+        required=True,
+        help="checkpoint of fit or pair, or a class of dejavu_lightning.pretrained, its arguments as --target.name",
+    )
+    parser.add_argument(
+        "--reference",
+        type=PretrainedModel | Reference | str,
+        required=True,
+        help="the same of a model that was not trained on the attacked records, or a class such as "
+        "dejavu_lightning.memorization.NaiveBayes, its arguments as --reference.tags FILE",
+    )
+    parser.add_argument(
+        "--config",
+        type=str | None,
+        help="the target's config; of a checkpoint, config.yaml above it if not given. Of a model that others trained, "
+        "a config of fit whose sections data and memorization say what is measured and how",
+    )
+    parser.add_argument(
+        "--also",
+        type=dict[str, Reference] | None,
+        enable_path=True,
+        help="YAML file of further references by name, each with class_path and init_args",
+    )
+    parser.add_argument("--reference_config", type=str | None, help="likewise for a reference that is a checkpoint")
+    parser.add_argument("--k", type=int | None, help="neighbours that vote; the run's own number if not given")
+    parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
+    parser.add_argument(
+        "--allow_unverified_split",
+        type=bool,
+        default=False,
+        help="take a second model of which it cannot be told that it was not trained on the attacked records",
+    )
+    parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
+    parser.add_argument("--cache", type=str | None, help="folder of embeddings, for another k or reference in seconds")
+    parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
+    return parser
+
+
+def _check_options(built: Any) -> None:
+    if built.symmetric and not (isinstance(built.target, str) and isinstance(built.reference, str)):
+        raise SystemExit("error: --symmetric needs checkpoints of fit or pair as --target and --reference")
+    if built.reference_config and not isinstance(built.reference, str):
+        raise SystemExit("error: --reference_config needs a checkpoint as --reference")
+    if built.allow_unverified_split and not isinstance(built.reference, PretrainedModel | str):
+        raise SystemExit("error: --allow_unverified_split needs a second model as --reference")
+
+
+def _find_reference(built: Any, target: MeasuredModel) -> NamedReference:
+    if not isinstance(built.reference, PretrainedModel | str):
+        return NamedReference(type(built.reference).__name__, built.reference)
+    model = (
+        load_model(built.reference, built.reference_config, built.device)
+        if isinstance(built.reference, str)
+        else load_published(built.reference, device=built.device, like=target)
+    )
+    return NamedReference(model.name, _second_model(model, target, built.allow_unverified_split), model)
+
+
+def _second_model(model: MeasuredModel, target: MeasuredModel, allow_unverified_split: bool) -> SecondModel:
+    """A model as the reference of a target, shown the target's pictures in its own preprocessing."""
+    own = None if model.preprocessing in (None, target.preprocessing) else target.sets(model.preprocessing)
+    return SecondModel(model.encoder, model.trained_on, own, model.name, allow_unverified_split)
+
+
+def _measure(
+    target: MeasuredModel, reference: Reference, k: int | None, also: Mapping[str, Reference] | None = None
+) -> tuple[Measurement, MemorizationSets]:
+    test = target.monitor.test
+    test.k = k or test.k
+    sets = target.sets()
+    for asked in named_references(reference, also).values():
+        asked.check(sets, [] if target.epoch is None else [target.epoch])
+    return measure(target.encoder, test, reference, sets, target.epoch, also), sets
+
+
+def _shown(model: MeasuredModel) -> str:
+    return f"pictures of {model.preprocessing}" if model.preprocessing else "pictures as the data give them"
 
 
 def _write(
-    output: Path,
-    metrics: dict[str, float],
-    found: Measurement,
-    sets: MemorizationSets,
-    target: TrainedModel,
-    options: dict[str, Any],
+    output: Path, facts: dict[str, Any], found: Measurement, sets: MemorizationSets, target: MeasuredModel
 ) -> None:
     save_records(found, output)
-    row = {"epoch": float(completed_epochs(target.checkpoint)), **found.metrics}
-    history = target.history()
-    # The run's curve ends in this very measurement, unless it had another reference or k.
-    same = bool(history) and history[-1] == row
-    figures = draw_curves(history if same else [row], output) | draw_most_memorized(found, sets, output)
-    facts = {
-        "metrics": metrics,
+    figures = draw_most_memorized(found, sets, output) | save_ranking(found, sets, output)
+    if target.epoch is not None:
+        row = {"epoch": float(target.epoch), **found.metrics}
+        history = target.history()
+        # The run's curve ends in this very measurement, unless it had another reference or k.
+        same = bool(history) and history[-1] == row
+        figures = draw_curves(history if same else [row], output) | figures
+    facts |= {
         "sample_gaps": found.comparison.sample_gaps.to_pylist() if found.comparison.sample_gaps is not None else [],
+        "agreement": [pair._asdict() for pair in found.agreement],
         "settings": found.comparison.settings,
-        "options": options,
         "command": shlex.join(sys.argv),
         "versions": {name: version(name) for name in ("torch", "lightning", "torchvision", "numpy")},
     }
-    (output / "metrics.json").write_text(json.dumps(facts, indent=2))
+    (output / "metrics.json").write_text(json.dumps(facts, indent=2, default=str))
     print("wrote " + ", ".join(str(path) for path in [output / "metrics.json", *figures.values()]))

@@ -1,7 +1,8 @@
-"""A trained model as its run left it."""
+"""A model to be measured, with the data and the measurement: as a run of ours left it, or as others published it."""
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -10,32 +11,56 @@ import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
+from dejavu_lightning import pretrained
 from dejavu_lightning.callbacks import MemorizationMonitor
-from dejavu_lightning.memorization import MemorizationSets, ModuleEncoder, SplitRecord
-from dejavu_lightning.memorization.references import load_checkpoint
+from dejavu_lightning.memorization import MemorizationSets, ModuleEncoder, Preprocessing, SplitRecord
+from dejavu_lightning.memorization.references import completed_epochs, load_checkpoint
 from dejavu_lightning.utility import UtilitySets
 
 
 class MeasuredData(Protocol):
     """A datamodule that offers the pictures of both kinds of measurement."""
 
-    def memorization_sets(self) -> MemorizationSets: ...
+    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets: ...
 
     def utility_sets(self) -> UtilitySets: ...
 
 
-class TrainedModel(NamedTuple):
-    """A model as its run left it: what it was, what it was trained on, how it was measured."""
+class MeasuredModel(NamedTuple):
+    """A model, what it is measured on and how.
 
-    file: Path
-    checkpoint: dict[str, Any]
+    Attributes:
+        name: what tables and errors call it.
+        preprocessing: of the pictures it is shown; None for that of the data.
+        checkpoint: what its run left, if it was a run of ours.
+    """
+
+    name: str
     encoder: ModuleEncoder
     data: MeasuredData
     monitor: MemorizationMonitor
+    preprocessing: Preprocessing | None
+    checkpoint: dict[str, Any] | None = None
 
-    def sets(self) -> MemorizationSets:
-        """The attacked and public sets, those of the run's own measurements."""
-        sets = self.data.memorization_sets()
+    @property
+    def trained_on(self) -> SplitRecord | None:
+        """What the model itself says of its training data; published ones say nothing."""
+        return SplitRecord.find(self.checkpoint or {})
+
+    @property
+    def epoch(self) -> int | None:
+        """How many epochs it has completed, if it was a run of ours."""
+        return None if self.checkpoint is None else completed_epochs(self.checkpoint)
+
+    def sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
+        """The attacked and public sets, those of the run's own measurements.
+
+        Args:
+            preprocessing: of another model that is shown the same pictures; this model's own if not given.
+        """
+        shown = preprocessing or self.preprocessing
+        # A datamodule of a user's own need not offer another than its own.
+        sets = self.data.memorization_sets() if shown is None else self.data.memorization_sets(shown)
         self._check(sets.trained_on)
         monitor = self.monitor
         return sets.subsample(monitor.max_records, monitor.max_public, monitor.seed)
@@ -47,18 +72,17 @@ class TrainedModel(NamedTuple):
         return sets
 
     def _check(self, given: SplitRecord | None) -> None:
-        recorded = SplitRecord.find(self.checkpoint)
-        if recorded is not None and recorded != given:
-            raise ValueError(f"{self.file} was trained on {recorded}, the data of its config give {given}")
+        if self.trained_on is not None and self.trained_on != given:
+            raise ValueError(f"{self.name} was trained on {self.trained_on}, the data of its config give {given}")
 
     def history(self) -> list[dict[str, float]]:
         """The curve that the run measured, as far as the checkpoint."""
-        states = self.checkpoint.get("callbacks", {})
+        states = (self.checkpoint or {}).get("callbacks", {})
         found = [state for key, state in states.items() if key.startswith("MemorizationMonitor")]
         return list(found[0]["history"]) if found else []
 
 
-def load_model(file: str, config: str | None = None, device: str = "auto") -> TrainedModel:
+def load_model(file: str, config: str | None = None, device: str = "auto") -> MeasuredModel:
     """Rebuild a trained model from its checkpoint and its run's resolved config.
 
     Args:
@@ -68,21 +92,73 @@ def load_model(file: str, config: str | None = None, device: str = "auto") -> Tr
     """
     path = Path(file)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {file}")
+        classes = [
+            name for name in pretrained.__all__ if issubclass(getattr(pretrained, name), pretrained.PretrainedModel)
+        ]
+        close = difflib.get_close_matches(file, classes, n=2)
+        hint = f"; did you mean the class {' or '.join(close)}?" if close else ""
+        raise FileNotFoundError(f"there is no checkpoint {file}{hint}")
     nearby = [folder / "config.yaml" for folder in path.resolve().parents]
     source = Path(config) if config else next((candidate for candidate in nearby if candidate.is_file()), None)
     if source is None or not source.is_file():
         raise FileNotFoundError(f"no config for {file}: {config or 'config.yaml in a folder above it'} does not exist")
-    saved = yaml.safe_load(source.read_text())
+    built = _build(source, ("model", "data", "memorization"))
+    checkpoint = load_checkpoint(path)
+    encoder = ModuleEncoder(built.model.to(_device(device)), built.memorization.encode)
+    encoder.load(checkpoint["state_dict"], file)
+    return MeasuredModel(file, encoder, built.data, built.memorization, _own(built.data), checkpoint)
+
+
+def load_published(
+    model: pretrained.PretrainedModel,
+    config: str | None = None,
+    device: str = "auto",
+    like: MeasuredModel | None = None,
+) -> MeasuredModel:
+    """A model that others trained.
+
+    Args:
+        config: of ``fit``, for the sections ``data`` and ``memorization``.
+        device: where the model is put, as in :func:`load_model`.
+        like: take its data and measurement instead of a config's.
+    """
+    if like is not None:
+        data, monitor = like.data, like.monitor
+    elif config is None or not Path(config).is_file():
+        raise FileNotFoundError(
+            f"{type(model).__name__} does not say on which pictures it is measured: name by --config a config of fit, "
+            f"whose sections data and memorization are used; got {config}"
+        )
+    else:
+        built = _build(Path(config), ("data", "memorization"))
+        data, monitor = built.data, built.memorization
+    loaded = model.load()
+    shown = loaded.preprocessing or _own(data)
+    return MeasuredModel(
+        loaded.name, ModuleEncoder(loaded.module.to(_device(device)), loaded.encode), data, monitor, shown
+    )
+
+
+def _build(config: Path, sections: tuple[str, ...]) -> Any:
+    saved = yaml.safe_load(config.read_text()) or {}
+    lacking = [section for section in sections if section not in saved]
+    if lacking:
+        raise ValueError(f"{config} has no section {', '.join(lacking)}; it has {', '.join(saved)}")
     parser = LightningArgumentParser(exit_on_error=True)
-    parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
+    if "model" in sections:
+        parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
     parser.add_lightning_class_args(MemorizationMonitor, "memorization")
-    parsed = parser.parse_object({key: saved[key] for key in ("model", "data", "memorization")})
-    built = parser.instantiate_classes(parsed)
-    checkpoint = load_checkpoint(path)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    encoder = ModuleEncoder(built.model.to(device), built.memorization.encode)
-    encoder.load(checkpoint["state_dict"], file)
-    return TrainedModel(path, checkpoint, encoder, built.data, built.memorization)
+    return parser.instantiate_classes(parser.parse_object({section: saved[section] for section in sections}))
+
+
+def _own(data: MeasuredData) -> Preprocessing | None:
+    """What a datamodule shows of itself; one of a user's own need not say."""
+    shown = getattr(data, "preprocessing", None)
+    return shown if isinstance(shown, Preprocessing) else None
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -29,11 +29,7 @@ def build_clip(
     Raises:
         ValueError: there is no such model; the message suggests the nearest names.
     """
-    known = _registered(name)
-    if ":" not in known and known not in open_clip.list_models():
-        close = difflib.get_close_matches(known, open_clip.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise ValueError(f"unknown CLIP model {name!r}{hint} Choose a name that open_clip lists, or a JSON config")
+    known = registered(name)
     # The towers' own weights would be fetched from the network where a config names them.
     towers = {"pretrained_image": False, "pretrained_text": False}
     model: nn.Module = open_clip.create_model(known, pretrained=pretrained, **{**towers, **options})
@@ -42,8 +38,22 @@ def build_clip(
     return model, open_clip.get_tokenizer(known)
 
 
-def _registered(name: str) -> str:
-    """The name by which open_clip knows the model."""
+def registered(name: str) -> str:
+    """The name by which open_clip knows the model, see :func:`build_clip`.
+
+    Raises:
+        ValueError: there is no such model; the message suggests the nearest names.
+    """
+    known = _with_config(name)
+    if ":" not in known and known not in open_clip.list_models():
+        close = difflib.get_close_matches(known, open_clip.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise ValueError(f"unknown CLIP model {name!r}{hint} Choose a name that open_clip lists, or a JSON config")
+    return known
+
+
+def _with_config(name: str) -> str:
+    """Tell open_clip of the model's JSON config, if it has its own."""
     shipped = SHIPPED / f"{name}.json"
     path = shipped if shipped.is_file() else Path(name)
     if path.suffix != ".json":

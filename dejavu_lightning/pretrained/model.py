@@ -1,0 +1,35 @@
+"""What a model that others trained is to the rest: something that can be loaded, and then encodes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import nn
+
+from dejavu_lightning.memorization.encoders import EncodeSpec
+from dejavu_lightning.memorization.preprocessing import Preprocessing
+
+
+class Loaded(NamedTuple):
+    """A model with its weights.
+
+    ``name`` is what tables and errors call it; ``encode`` as in ``ModuleEncoder``; ``preprocessing`` is None where
+    nothing says which pictures the model was trained on.
+    """
+
+    name: str
+    module: nn.Module
+    encode: EncodeSpec = None
+    preprocessing: Preprocessing | None = None
+
+
+class PretrainedModel(ABC):
+    """A model that others trained. Subclasses say by their arguments where it comes from.
+
+    A base class rather than a protocol, so that the command line finds the subclasses by their short names.
+    """
+
+    @abstractmethod
+    def load(self) -> Loaded:
+        """Build the model on the CPU and give it its weights, all of them and no others."""

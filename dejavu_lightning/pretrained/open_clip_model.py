@@ -1,0 +1,99 @@
+"""CLIP models of open_clip: names, tags, and checkpoints of its training script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from torch import Tensor, nn
+
+from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.models.clip import build_clip, registered
+from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.pretrained.state_dicts import StateDicts
+from dejavu_lightning.torch_file import nothing_unpickled
+
+SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+
+
+class OpenClipModel(PretrainedModel):
+    """A model of pictures and captions.
+
+    Args:
+        name: see :func:`~dejavu_lightning.models.clip.build_clip`, such as "ViT-B-32" or "hf-hub:owner/name".
+        pretrained: a tag of the model, whose weights are downloaded once; or a file: weights, or a checkpoint of
+            open_clip's training, with ``module.`` before its keys or without. Random weights if not given.
+        options: more arguments of open_clip's ``create_model``.
+        preprocessing: other than the model's own.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such model, tag or file, or keys do not match.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        self.name, self.pretrained, self.options = name, pretrained, dict(options or {})
+        self.preprocessing = preprocessing
+
+    def load(self) -> Loaded:
+        """The model and its tokenizer, as :class:`ClipEncoder`."""
+        pretrained = self.pretrained
+        is_file = pretrained is not None and (Path(pretrained).is_file() or Path(pretrained).suffix in SUFFIXES)
+        if pretrained is not None and not is_file:
+            tags = open_clip.list_pretrained_tags_by_model(registered(self.name))
+            if pretrained not in tags:
+                raise ValueError(
+                    f"open_clip's {self.name} has no pretrained={pretrained!r}, and there is no such file; its tags: "
+                    f"{', '.join(tags) or 'none'}"
+                )
+        with nothing_unpickled(f"open_clip {self.name}"):
+            model, tokenizer = build_clip(self.name, None if is_file else pretrained, sigmoid=True, **self.options)
+        if pretrained is not None and is_file:
+            states = StateDicts(pretrained)
+            trained_by_many = all(key.startswith("module.") for state in states.found.values() for key in state)
+            states.load(model, "module." if trained_by_many else "")
+        tower: Any = model.visual
+        shown = tower.preprocess_cfg
+        size = shown["size"]
+        own = Preprocessing(
+            size[0] if isinstance(size, Sequence) else size,
+            tuple(shown["mean"]),
+            tuple(shown["std"]),
+            interpolation=shown["interpolation"],
+            resize_mode=shown["resize_mode"],
+        )
+        name = f"open_clip {self.name}" + (f" {pretrained}" if pretrained else "")
+        return Loaded(name, ClipEncoder(model, tokenizer), preprocessing=self.preprocessing or own)
+
+
+class ClipEncoder(nn.Module):
+    """A CLIP model that takes captions as strings; called, it embeds images.
+
+    Args:
+        model: of open_clip.
+        tokenizer: from captions to tokens (B, L).
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See :meth:`encode_image`."""
+        return self.encode_image(images)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> unit vectors (B, D)."""
+        return nn.functional.normalize(self.model.encode_image(images), dim=1)
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """B captions -> unit vectors (B, D)."""
+        tokens = self.tokenizer(list(captions)).to(next(self.model.parameters()).device)
+        return nn.functional.normalize(self.model.encode_text(tokens), dim=1)

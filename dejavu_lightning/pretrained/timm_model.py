@@ -1,0 +1,62 @@
+"""Models of timm, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+from timm.data.config import resolve_model_data_config
+
+from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.models.backbones import build_backbone
+from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.torch_file import nothing_unpickled
+
+
+class TimmModel(PretrainedModel):
+    """A model of timm without its classifier.
+
+    Args:
+        name: as timm lists it, with or without a tag: "resnet50", "vit_small_patch16_224.dino".
+        pretrained: take the published weights, which are downloaded once; random ones otherwise.
+        options: more arguments of ``timm.create_model``, such as ``img_size``.
+        preprocessing: other than the model's own.
+
+    Raises:
+        ValueError: there is no such model, tag or download; the message suggests names.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: bool = False,
+        options: Mapping[str, Any] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        self.name, self.pretrained, self.options = name, pretrained, dict(options or {})
+        self.preprocessing = preprocessing
+
+    def load(self) -> Loaded:
+        """The model, its features pooled; (B, 3, H, W) -> (B, F)."""
+        try:
+            with nothing_unpickled(f"timm {self.name}"):
+                network = build_backbone(self.name, pretrained=self.pretrained, **self.options)
+        except (RuntimeError, OSError) as error:
+            known = timm.list_pretrained(f"{self.name.partition('.')[0]}.*")
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"timm cannot give {self.name!r}: {reason} Its published weights: {', '.join(known) or 'none'}"
+            ) from error
+        return Loaded(f"timm {self.name}", network, preprocessing=self.preprocessing or self._own(network))
+
+    def _own(self, network: Any) -> Preprocessing | None:
+        if not hasattr(network, "pretrained_cfg"):
+            return None
+        config = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
+        return Preprocessing(
+            image_size=self.options.get("img_size", config["input_size"][-1]),
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+            interpolation=config["interpolation"],
+        )

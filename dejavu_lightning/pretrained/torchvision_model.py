@@ -1,0 +1,53 @@
+"""Models of torchvision, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torchvision.models
+
+from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.models.backbones import build_backbone
+from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.torch_file import nothing_unpickled
+
+
+class TorchvisionModel(PretrainedModel):
+    """A classification model of torchvision without its classifier.
+
+    Args:
+        name: as torchvision lists it, such as "resnet50".
+        weights: published ones by name, such as "IMAGENET1K_V2" or "DEFAULT", downloaded once; random ones if not
+            given, which say nothing of preprocessing.
+        preprocessing: other than the weights' own.
+
+    Raises:
+        ValueError: there is no such model, or it has no such weights; the message suggests names.
+    """
+
+    def __init__(self, name: str, weights: str | None = None, preprocessing: Preprocessing | None = None) -> None:
+        self.name, self.weights, self.preprocessing = name, weights, preprocessing
+
+    def load(self) -> Loaded:
+        """The model, its features pooled; (B, 3, H, W) -> (B, F)."""
+        chosen = self._chosen()
+        with nothing_unpickled(f"torchvision {self.name}"):
+            network = build_backbone(f"torchvision/{self.name}", weights=chosen)
+        own = None
+        if chosen is not None:
+            shown = chosen.transforms()
+            own = Preprocessing(
+                shown.crop_size[0], tuple(shown.mean), tuple(shown.std), interpolation=shown.interpolation.value
+            )
+        return Loaded(f"torchvision {self.name}", network, preprocessing=self.preprocessing or own)
+
+    def _chosen(self) -> Any:
+        known = torchvision.models.list_models(module=torchvision.models)
+        if self.weights is None or self.name not in known:  # build_backbone suggests the nearest names
+            return None
+        published = torchvision.models.get_model_weights(self.name).__members__
+        if self.weights not in published:
+            raise ValueError(
+                f"torchvision's {self.name} has no weights={self.weights!r}; it has {', '.join(published) or 'none'}"
+            )
+        return published[self.weights]
