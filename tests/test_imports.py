@@ -16,7 +16,7 @@ ALLOWED = {
     "memorization": {"distributed", "metrics", "object_file", "torch_file"},
     "utility": {"distributed", "memorization"},
     "data": {"memorization", "object_file", "utility"},
-    "annotation": {"data"},
+    "annotation": {"data", "torch_file"},
     "pretrained": {"memorization", "models", "torch_file"},
     "report": {"memorization", "metrics"},
     "callbacks": {"distributed", "memorization", "metrics", "report", "utility"},

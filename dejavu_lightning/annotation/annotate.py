@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dejavu_lightning.annotation.crops import CropBatches
 from dejavu_lightning.annotation.detection import Detection, Detector
 from dejavu_lightning.annotation.pictures import Batch, FolderBatches, Picture, ShardBatches, Unreadable
 
@@ -119,7 +120,7 @@ class Annotations:
 
 
 def annotate_pictures(
-    batches: FolderBatches | ShardBatches,
+    batches: FolderBatches | ShardBatches | CropBatches,
     detector: Detector,
     annotations: Annotations,
     *,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dejavu_lightning.annotation.detection import Detection, Detector
 from dejavu_lightning.annotation.torchvision_detector import TorchvisionDetector, names
+from dejavu_lightning.annotation.torchvision_tagger import TorchvisionTagger, tagger_names
 from dejavu_lightning.annotation.zero_shot import ZeroShotDetector
 
 __all__ = ["Detection", "Detector", "load_detector"]
@@ -22,10 +23,10 @@ def load_detector(
     prompt: str = "{}",
     device: str = "cpu",
 ) -> Detector:
-    """Load a detector of torchvision by its name there, or a zero-shot one of transformers.
+    """Load a detector or a tagger of torchvision by its name there, or a zero-shot detector of transformers.
 
     Args:
-        name: torchvision's, or a folder or ``owner/name`` of a transformers model.
+        name: torchvision's of a detector or a classifier, or a folder or ``owner/name`` of a transformers model.
         labels: what a zero-shot detector looks for, or the classes of ``weights``.
         threshold: objects with higher scores are kept; in [0, 1).
         weights: a file for a torchvision model, instead of its published weights.
@@ -36,16 +37,17 @@ def load_detector(
         ValueError: the name is unknown, or an argument is not for this kind of detector.
         ImportError: transformers is needed and not installed.
     """
-    if name in names():
+    if name in names() or name in tagger_names():
         if prompt != "{}":
             raise ValueError(f"prompt={prompt!r} is for zero-shot detectors, {name!r} is torchvision's")
-        return TorchvisionDetector(name, labels, threshold=threshold, weights=weights, device=device)
+        kind = TorchvisionDetector if name in names() else TorchvisionTagger
+        return kind(name, labels, threshold=threshold, weights=weights, device=device)
     if "/" not in name and not Path(name).is_dir():
-        close = difflib.get_close_matches(name, names(), n=3)
+        close = difflib.get_close_matches(name, [*names(), *tagger_names()], n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
-            f"unknown detector {name!r}; {hint}It must be the folder or owner/name of a zero-shot detector, or one of "
-            f"torchvision's: {', '.join(names())}"
+            f"unknown detector {name!r}; {hint}It must be the folder or owner/name of a zero-shot detector, one of "
+            f"torchvision's: {', '.join(names())}, or the name of a classifier of torchvision"
         )
     if weights is not None:
         raise ValueError(f"weights={weights!r} is for torchvision's detectors, {name!r} has weights of its own")

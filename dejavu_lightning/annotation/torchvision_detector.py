@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import detection, get_model, get_model_weights, list_models
 
 from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size
+from dejavu_lightning.annotation.weights import load_weights, published_weights, read_weights
 
 NOT_CLASSES = ("__background__", "no person", "N/A")  # N/A: numbers that COCO left unused
 
@@ -56,17 +52,12 @@ class TorchvisionDetector:
             raise ValueError(f"labels name the classes of weights; {name!r} has published weights for COCO's classes")
         categories: list[str] = list(get_model_weights(name).DEFAULT.meta["categories"])
         if weights is None:
-            published = get_model_weights(name).DEFAULT
-            model = get_model(name, weights=None, weights_backbone=None, num_classes=len(categories))
-            state = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
-            _check_keys(state, model.state_dict(), str(published), name)
-            model.load_state_dict(state)
+            state, origin = published_weights(name)
         else:
-            state = _load(weights)
+            state, origin = read_weights(weights), f"weights={weights!r}"
             categories = categories if labels is None else ["__background__", *labels]
-            model = get_model(name, weights=None, weights_backbone=None, num_classes=len(categories))
-            _check_keys(state, model.state_dict(), weights, f"{name} with {len(categories) - 1} classes")
-            model.load_state_dict(state)
+        model = get_model(name, weights=None, weights_backbone=None, num_classes=len(categories))
+        load_weights(model, state, origin, f"{name} with {len(categories) - 1} classes")
         scored = getattr(model, "roi_heads", model)
         scored.score_thresh = threshold
         self.model = model.float().eval().to(device)
@@ -89,40 +80,3 @@ class TorchvisionDetector:
             ]
             for one in found
         ]
-
-
-def _load(file: str) -> dict[str, Tensor]:
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"weights={file!r} is not a file")
-    state: Any
-    try:
-        if file.endswith(".safetensors"):
-            state = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(
-            f"weights={file!r} holds no weights that can be read without running code: {str(error).splitlines()[0]}"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"weights={file!r} must hold a state dict, tensors by name and nothing else")
-    return state
-
-
-def _check_keys(state: dict[str, Tensor], wanted: dict[str, Tensor], file: str, what: str) -> None:
-    missing = sorted(set(wanted) - set(state))
-    unexpected = sorted(set(state) - set(wanted))
-    # Weights saved from frozen batch norms lack these counters, which evaluation does not use.
-    counters = [key for key in missing if key.endswith(".num_batches_tracked")]
-    for key in counters:
-        state[key] = wanted[key]
-    missing = [key for key in missing if key not in counters]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in sorted(set(state) & set(wanted))
-        if state[key].shape != wanted[key].shape
-    ]
-    wrong = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    if any(wrong.values()):
-        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items() if keys)
-        raise ValueError(f"weights={file!r} are not those of {what}: {listed}")

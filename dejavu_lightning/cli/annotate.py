@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
 
-from dejavu_lightning.annotation import Annotations, FolderBatches, ShardBatches, annotate_pictures, load_detector
+from dejavu_lightning.annotation import (
+    Annotations,
+    CropBatches,
+    FolderBatches,
+    ShardBatches,
+    annotate_pictures,
+    load_detector,
+)
+from dejavu_lightning.cli.trained import build_sections
+from dejavu_lightning.data.pictures import LabelledPictures
 
 
 def annotate(arguments: list[str]) -> None:
@@ -19,13 +29,20 @@ def annotate(arguments: list[str]) -> None:
     )
     parser.add_argument("--images", type=str | None, help="folder of pictures, at any depth")
     parser.add_argument("--shards", type=str | None, help="instead: WebDataset shards, such as 'data/{000..099}.tar'")
+    parser.add_argument(
+        "--crops",
+        type=str | None,
+        help="instead: a config of fit, whose background crops are annotated: those of both training splits and the "
+        "held-out ones, for NaiveBayes",
+    )
     parser.add_argument("--key_field", type=str | None, help="field of a sample's JSON that is its id; its key else")
     parser.add_argument("--output", type=str, required=True, help="file to write or go on with; FILE.json beside it")
     parser.add_argument(
         "--detector",
         type=str,
         default="fasterrcnn_resnet50_fpn_v2",
-        help="torchvision's name of a detector, or a folder or owner/name of a zero-shot detector of transformers",
+        help="torchvision's name of a detector, or of a classifier, whose classes are tags of the whole picture, or a "
+        "folder or owner/name of a zero-shot detector of transformers",
     )
     parser.add_argument(
         "--labels", type=str, nargs="+", help="what to look for, or the classes of --weights; or one file, one a line"
@@ -38,16 +55,12 @@ def annotate(arguments: list[str]) -> None:
     parser.add_argument("--max_unusable", type=float, default=0.1, help="share of undecodable pictures to put up with")
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
     options = parser.parse_args(arguments[1:])
-    if (options.images is None) == (options.shards is None):
-        raise ValueError("give one of --images and --shards")
-    if options.key_field and options.images:
-        raise ValueError(f"--key_field {options.key_field} is for --shards; an id of --images is a path")
+    if sum(given is not None for given in (options.images, options.shards, options.crops)) != 1:
+        raise ValueError("give one of --images, --shards and --crops")
+    if options.key_field and not options.shards:
+        raise ValueError(f"--key_field {options.key_field} is for --shards; other ids are paths or those of records")
     labels = _labels(options.labels)
-    batches = (
-        FolderBatches(options.images, options.batch_size)
-        if options.images
-        else ShardBatches(options.shards, options.batch_size, options.key_field)
-    )
+    batches = _batches(options)
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -79,6 +92,18 @@ def annotate(arguments: list[str]) -> None:
         f"wrote {options.output}: {done.written} pictures with {done.objects} objects, beside {done.resumed} that it "
         f"had; {done.unusable} of {done.pictures} pictures are unusable"
     )
+
+
+def _batches(options: Any) -> FolderBatches | ShardBatches | CropBatches:
+    if options.images:
+        return FolderBatches(options.images, options.batch_size)
+    if options.shards:
+        return ShardBatches(options.shards, options.batch_size, options.key_field)
+    sets = build_sections(Path(options.crops), ("data",)).data.memorization_sets()
+    datasets = [dataset for dataset in (sets.unseen, sets.attack, sets.held_out) if dataset is not None]
+    if not all(isinstance(dataset, LabelledPictures) for dataset in datasets):
+        raise ValueError(f"--crops {options.crops}: its data attack captions, not crops of labelled pictures")
+    return CropBatches(datasets, options.batch_size)
 
 
 def _labels(given: list[str] | None) -> list[str] | None:

@@ -102,7 +102,7 @@ def load_model(file: str, config: str | None = None, device: str = "auto") -> Me
     source = Path(config) if config else next((candidate for candidate in nearby if candidate.is_file()), None)
     if source is None or not source.is_file():
         raise FileNotFoundError(f"no config for {file}: {config or 'config.yaml in a folder above it'} does not exist")
-    built = _build(source, ("model", "data", "memorization"))
+    built = build_sections(source, ("model", "data", "memorization"))
     checkpoint = load_checkpoint(path)
     encoder = ModuleEncoder(built.model.to(_device(device)), built.memorization.encode)
     encoder.load(checkpoint["state_dict"], file)
@@ -130,7 +130,7 @@ def load_published(
             f"whose sections data and memorization are used; got {config}"
         )
     else:
-        built = _build(Path(config), ("data", "memorization"))
+        built = build_sections(Path(config), ("data", "memorization"))
         data, monitor = built.data, built.memorization
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
@@ -139,7 +139,14 @@ def load_published(
     )
 
 
-def _build(config: Path, sections: tuple[str, ...]) -> Any:
+def build_sections(config: Path, sections: tuple[str, ...]) -> Any:
+    """Instances of some sections of a config of ``fit``, as attributes.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it lacks a section.
+    """
+    if not config.is_file():
+        raise FileNotFoundError(f"there is no config {config}")
     saved = yaml.safe_load(config.read_text()) or {}
     lacking = [section for section in sections if section not in saved]
     if lacking:

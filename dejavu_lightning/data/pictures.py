@@ -88,9 +88,8 @@ class LabelledPictures(Dataset[Sample]):
 
     def __getitem__(self, position: int) -> Sample:
         index = self.indices[position]
-        image = _cut(self.source.image(index), self.crops, position)
         shown = self.preprocessing
-        image = _square(image.float() / 255, shown.image_size, shown.interpolation)
+        image = _square(self.shown(position).float() / 255, shown.image_size, shown.interpolation)
         return {
             "image": normalize(image, list(shown.mean), list(shown.std)),
             "label": self.source.labels[index],
@@ -106,6 +105,10 @@ class LabelledPictures(Dataset[Sample]):
         ids, labels = [self.source.ids[index] for index in indices], self.source.labels[indices]
         shown = fingerprint_of(self.source, indices)
         return fingerprint((type(self), settings, ids, labels, crops, shown))
+
+    def shown(self, position: int) -> Tensor:
+        """What sample ``position`` shows, in its own size: uint8 (3, h, w), the picture or its crop."""
+        return _cut(self.source.image(self.indices[position]), self.crops, position)
 
     def exhibit(self, position: int) -> Exhibit:
         """Sample ``position`` as people should see it."""

@@ -1,0 +1,45 @@
+"""The background crops that a test attacks, as pictures to annotate: tags of a crop must come from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from torch.utils.data import Dataset
+
+from dejavu_lightning.annotation.pictures import Batch, Picture
+from dejavu_lightning.data.pictures import LabelledPictures
+
+
+class CropBatches(Dataset[Batch]):
+    """The crops of some datasets, one after the other, in batches.
+
+    Args:
+        datasets: whose crops they are; an id is a record's.
+        batch_size: crops a batch.
+        done: ids that need not be decoded again where all of their batch are.
+    """
+
+    def __init__(self, datasets: Sequence[LabelledPictures], batch_size: int, done: Collection[str] = ()) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.places = [(dataset, position) for dataset in datasets for position in range(len(dataset))]
+        self.batch_size, self.done = batch_size, done
+        self.total: int | None = len(self.places)
+
+    def __len__(self) -> int:
+        return -(-len(self.places) // self.batch_size)
+
+    def __getitem__(self, position: int) -> list[Picture]:
+        start = position * self.batch_size
+        places = self.places[start : start + self.batch_size]
+        found = [(dataset, row, dataset.source.ids[dataset.indices[row]]) for dataset, row in places]
+        if all(identifier in self.done for _, _, identifier in found):
+            return [Picture(identifier, identifier) for _, _, identifier in found]
+        return [_picture(dataset, row, identifier) for dataset, row, identifier in found]
+
+
+def _picture(dataset: LabelledPictures, row: int, identifier: str) -> Picture:
+    try:
+        return Picture(identifier, identifier, dataset.shown(row))
+    except (OSError, ValueError) as error:
+        return Picture(identifier, identifier, problem=str(error))

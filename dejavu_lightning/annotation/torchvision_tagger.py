@@ -1,0 +1,77 @@
+"""Torchvision's classifiers as taggers: classes of the whole picture, without boxes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision import models
+from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.transforms.v2.functional import normalize, resize
+
+from dejavu_lightning.annotation.detection import Detection, check_threshold
+from dejavu_lightning.annotation.weights import load_weights, published_weights, read_weights
+
+TAGS = 20  # of a picture at most
+
+
+def tagger_names() -> list[str]:
+    """Torchvision's classifiers."""
+    found: list[str] = list_models(module=models)
+    return found
+
+
+class TorchvisionTagger:
+    """A classification model of torchvision; its likeliest classes are the tags, their box is the whole picture.
+
+    Pictures are squeezed into the square that the published weights take, so that all of them is seen.
+
+    Args:
+        name: such as "resnet50".
+        labels: with ``weights``, the names of its classes; ImageNet's if not given.
+        threshold: the probability that a tag must exceed; in [0, 1). At most 20 tags of a picture are kept.
+        weights: a state dict, as torch or safetensors save it; the published weights if not given.
+        device: as torch names it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not hold weights of this model; the message lists the keys.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: Sequence[str] | None = None,
+        *,
+        threshold: float = 0.3,
+        weights: str | None = None,
+        device: str = "cpu",
+    ) -> None:
+        check_threshold(threshold)
+        if labels is not None and weights is None:
+            raise ValueError(
+                f"labels name the classes of weights; {name!r} has published weights for ImageNet's classes"
+            )
+        published = get_model_weights(name).DEFAULT
+        shown = published.transforms()
+        self.side, self.mean, self.std = shown.crop_size[0], list(shown.mean), list(shown.std)
+        state, origin = published_weights(name) if weights is None else (read_weights(weights), f"weights={weights!r}")
+        self.labels: Sequence[str] = list(labels or published.meta["categories"])
+        model = get_model(name, weights=None, num_classes=len(self.labels))
+        load_weights(model, state, origin, f"{name} with {len(self.labels)} classes")
+        self.model, self.threshold, self.device = model.float().eval().to(device), threshold, device
+
+    @torch.inference_mode()
+    def __call__(self, images: list[Tensor]) -> list[list[Detection]]:
+        squares = [resize(image.float() / 255, [self.side, self.side], antialias=True) for image in images]
+        logits: Tensor = self.model(normalize(torch.stack(squares).to(self.device), self.mean, self.std))
+        scores, classes = logits.softmax(dim=1).topk(min(TAGS, len(self.labels)))
+        return [
+            [
+                Detection(self.labels[label], (0.0, 0.0, float(image.shape[2]), float(image.shape[1])), score)
+                for score, label in zip(found.tolist(), chosen.tolist(), strict=True)
+                if score > self.threshold
+            ]
+            for image, found, chosen in zip(images, scores, classes, strict=True)
+        ]
