@@ -63,6 +63,22 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     assert found["product/score"] == found["score"]
     assert found["agreement/NaiveBayes/product"] == 1
 
+    written = json.loads((tmp_path / "nb" / "metrics.json").read_text())
+    assert "--also" in written["command"]
+    assert torch.__version__.startswith(written["versions"]["torch"])
+    refused = run("evaluate.py", "memorization", *given, code=1).stderr
+    assert "nb exists; name a new folder, or --overwrite true" in refused
+    (tmp_path / "nb" / "stale.txt").touch()
+    run("evaluate.py", "memorization", *given, "--overwrite", "true")
+    assert not (tmp_path / "nb" / "stale.txt").exists()
+    assert json.loads((tmp_path / "nb" / "metrics.json").read_text())["metrics"] == found
+    other = [*given[:-1], tmp_path / "earlier" / "nothing"]
+    other[-1].mkdir()
+    assert (
+        "holds no earlier evaluation"
+        in run("evaluate.py", "memorization", *other, "--overwrite", "true", code=1).stderr
+    )
+
     refused = run("train.py", "pair", "--config", config, "--output", out, code=1).stderr
     assert "exists. Name another with --output, or continue with --resume" in refused
     refused = run(

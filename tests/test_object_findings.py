@@ -89,7 +89,7 @@ def naive_sample_gaps(target, reference, order, size, flips):
             for records in pair
         ]
         key = {
-            "min_distance": values[0]["min_distance"],
+            "min_distance": sum(d < values[0]["min_distance"] for d in pair[0].table["min_distance"].to_pylist()),
             "correct": -values[0]["correct"],
             "gap": values[1]["correct"] - values[0]["correct"],
         }[order]
@@ -113,6 +113,14 @@ def test_sample_gaps_equal_a_plain_sort(order):
             assert row["gap"] == pytest.approx(observed)
             assert row["null_mean"] == pytest.approx(np.mean(null))
             assert row["p_value"] == pytest.approx((1 + sum(value >= observed - 1e-12 for value in null)) / 51)
+
+
+def test_the_null_does_not_depend_on_the_scale_of_a_model_s_distances():
+    rng = np.random.default_rng(3)
+    answers, distances = rng.integers(0, 4, (2, 60)), rng.random((2, 60))
+    target = records(answers[0] / 3, answers[0] / 3, answers[0], distances[0])
+    one, other = (records(answers[1] / 3, answers[1] / 3, answers[1], scale * distances[1]) for scale in (1.0, 10.0))
+    assert sample_gaps(target, one, sizes=(20,)).equals(sample_gaps(target, other, sizes=(20,)))
 
 
 def test_sorting_by_the_outcome_selects_on_noise_and_the_null_says_so():

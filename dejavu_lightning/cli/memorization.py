@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,12 +13,15 @@ from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser
 
+from dejavu_lightning import __version__
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, measure, named_references
 from dejavu_lightning.pretrained import PretrainedModel
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
 from dejavu_lightning.report.table import print_agreement, print_references, print_sample_gaps, print_table
+
+LIBRARIES = ("torch", "torchvision", "lightning", "timm", "open_clip_torch", "numpy")
 
 
 class NamedReference(NamedTuple):
@@ -33,8 +37,9 @@ def memorization(arguments: list[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments[1:])
     output = Path(options.output) if options.output else None
-    if output is not None and output.exists():
-        raise SystemExit(f"error: --output {output} exists; name a new folder")
+    if output is not None and output.exists() and not (options.overwrite and (output / "metrics.json").is_file()):
+        earlier = " and holds no earlier evaluation" if options.overwrite else ""
+        raise SystemExit(f"error: --output {output} exists{earlier}; name a new folder, or --overwrite true")
     built = parser.instantiate_classes(options)
     _check_options(built)
     target = (
@@ -111,6 +116,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
     parser.add_argument("--cache", type=str | None, help="folder of embeddings, for another k or reference in seconds")
     parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
+    parser.add_argument("--overwrite", type=bool, default=False, help="replace the evaluation that --output holds")
     return parser
 
 
@@ -158,6 +164,8 @@ def _shown(model: MeasuredModel) -> str:
 def _write(
     output: Path, facts: dict[str, Any], found: Measurement, sets: MemorizationSets, target: MeasuredModel
 ) -> None:
+    if output.exists():
+        shutil.rmtree(output)
     save_records(found, output)
     figures = draw_most_memorized(found, sets, output) | save_ranking(found, sets, output)
     if target.epoch is not None:
@@ -171,7 +179,7 @@ def _write(
         "agreement": [pair._asdict() for pair in found.agreement],
         "settings": found.comparison.settings,
         "command": shlex.join(sys.argv),
-        "versions": {name: version(name) for name in ("torch", "lightning", "torchvision", "numpy")},
+        "versions": {"dejavu_lightning": __version__, **{name: version(name) for name in LIBRARIES}},
     }
     (output / "metrics.json").write_text(json.dumps(facts, indent=2, default=str))
     print("wrote " + ", ".join(str(path) for path in [output / "metrics.json", *figures.values()]))

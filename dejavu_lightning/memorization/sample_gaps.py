@@ -84,7 +84,9 @@ def sample_gaps(
 def _positions(order: str, target: Records, reference: Records) -> NDArray[np.int64]:
     """Sort keys (2, N), smallest first and no two alike: of each record as it is, and with its roles exchanged."""
     if order == "min_distance":
-        values = [records.column("min_distance").numpy() for records in (target, reference)]
+        # Ranks within a model: two embedding spaces need not have the same scale.
+        distances = [records.column("min_distance").numpy() for records in (target, reference)]
+        values = [np.searchsorted(np.sort(own), own) for own in distances]
     else:
         own, other = (records.column("correct").numpy() for records in (target, reference))
         values = [-own, -other] if order == "correct" else [other - own, own - other]
