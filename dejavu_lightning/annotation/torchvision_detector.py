@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models import detection, get_model, get_model_weights, list_models
 
 from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size
-from dejavu_lightning.annotation.weights import load_weights, published_weights, read_weights
+from dejavu_lightning.annotation.weights import chosen_weights, load_weights
 
 NOT_CLASSES = ("__background__", "no person", "N/A")  # N/A: numbers that COCO left unused
 
@@ -48,14 +48,10 @@ class TorchvisionDetector:
         device: str = "cpu",
     ) -> None:
         check_threshold(threshold)
-        if labels is not None and weights is None:
-            raise ValueError(f"labels name the classes of weights; {name!r} has published weights for COCO's classes")
+        state, origin = chosen_weights(name, labels, weights, "COCO's")
         categories: list[str] = list(get_model_weights(name).DEFAULT.meta["categories"])
-        if weights is None:
-            state, origin = published_weights(name)
-        else:
-            state, origin = read_weights(weights), f"weights={weights!r}"
-            categories = categories if labels is None else ["__background__", *labels]
+        if labels is not None:
+            categories = ["__background__", *labels]
         model = get_model(name, weights=None, weights_backbone=None, num_classes=len(categories))
         load_weights(model, state, origin, f"{name} with {len(categories) - 1} classes")
         scored = getattr(model, "roi_heads", model)

@@ -11,7 +11,7 @@ from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.transforms.v2.functional import normalize, resize
 
 from dejavu_lightning.annotation.detection import Detection, check_threshold
-from dejavu_lightning.annotation.weights import load_weights, published_weights, read_weights
+from dejavu_lightning.annotation.weights import chosen_weights, load_weights
 
 TAGS = 20  # of a picture at most
 
@@ -49,14 +49,10 @@ class TorchvisionTagger:
         device: str = "cpu",
     ) -> None:
         check_threshold(threshold)
-        if labels is not None and weights is None:
-            raise ValueError(
-                f"labels name the classes of weights; {name!r} has published weights for ImageNet's classes"
-            )
+        state, origin = chosen_weights(name, labels, weights, "ImageNet's")
         published = get_model_weights(name).DEFAULT
         shown = published.transforms()
         self.side, self.mean, self.std = shown.crop_size[0], list(shown.mean), list(shown.std)
-        state, origin = published_weights(name) if weights is None else (read_weights(weights), f"weights={weights!r}")
         self.labels: Sequence[str] = list(labels or published.meta["categories"])
         model = get_model(name, weights=None, num_classes=len(self.labels))
         load_weights(model, state, origin, f"{name} with {len(self.labels)} classes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
@@ -10,22 +12,30 @@ from dejavu_lightning.torch_file import read_torch_file
 State = dict[str, Tensor]
 
 
-def published_weights(name: str) -> tuple[State, str]:
-    """The state dict that torchvision publishes for a model, downloaded once, and what errors call it."""
-    published = get_model_weights(name).DEFAULT
-    return published.get_state_dict(progress=True, check_hash=True, weights_only=True), str(published)
+def chosen_weights(name: str, labels: Sequence[str] | None, weights: str | None, classes: str) -> tuple[State, str]:
+    """The state dict of a file, or the one that torchvision publishes, downloaded once; and what errors call it.
 
-
-def read_weights(file: str) -> State:
-    """A file's state dict.
+    Args:
+        name: of torchvision's model.
+        labels: names of the classes of ``weights``.
+        weights: the file.
+        classes: whose classes the published weights have.
 
     Raises:
-        FileNotFoundError, ValueError: as ``read_torch_file`` raises them, or it holds something else.
+        FileNotFoundError, ValueError: as ``read_torch_file`` raises them, the file holds something else, or labels
+            are given for published weights.
     """
-    state = read_torch_file(file)
+    if weights is None:
+        if labels is not None:
+            raise ValueError(
+                f"labels name the classes of weights; {name!r} has published weights for {classes} classes"
+            )
+        published = get_model_weights(name).DEFAULT
+        return published.get_state_dict(progress=True, check_hash=True, weights_only=True), str(published)
+    state = read_torch_file(weights)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"weights={file!r} must hold a state dict, tensors by name and nothing else")
-    return state
+        raise ValueError(f"weights={weights!r} must hold a state dict, tensors by name and nothing else")
+    return state, f"weights={weights!r}"
 
 
 def load_weights(model: nn.Module, state: State, origin: str, what: str) -> None:
