@@ -313,6 +313,7 @@ def _measured_in_one_of_two(folder):
     return measured(folder)[1]
 
 
+@pytest.mark.slow
 def test_several_processes_keep_nothing(tmp_path):
     assert run_processes(2, _measured_in_one_of_two, tmp_path) == [(0, 0), (0, 0)]
     assert list(tmp_path.iterdir()) == []

@@ -105,6 +105,7 @@ def in_processes(path):
     ).reference.table.to_pylist()
 
 
+@pytest.mark.slow
 def test_two_processes_answer_as_one(tmp_path):
     from dejavu_lightning.memorization import SplitRecord
 

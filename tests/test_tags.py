@@ -60,6 +60,7 @@ def test_crops_are_what_the_test_attacks():
     assert all(picture.image is not None for picture in batches[3])
 
 
+@pytest.mark.slow
 def test_the_command_tags_crops_for_naive_bayes(config, tmp_path, weights):
     out = tmp_path / "tags.jsonl"
     given = ["--crops", config, "--output", out, "--detector", NET, "--weights", weights, "--labels", *LABELS]
