@@ -173,5 +173,8 @@ def _write(
         "command": shlex.join(sys.argv),
         "versions": {name: version(name) for name in ("torch", "lightning", "torchvision", "numpy")},
     }
-    (output / "metrics.json").write_text(json.dumps(facts, indent=2, default=str))
+    # Last, and at once: a folder that has it is complete.
+    partial = output / "metrics.json.partial"
+    partial.write_text(json.dumps(facts, indent=2, default=str))
+    partial.replace(output / "metrics.json")
     print("wrote " + ", ".join(str(path) for path in [output / "metrics.json", *figures.values()]))
