@@ -1,15 +1,21 @@
 """Every YAML that ships parses, as its first line says it is used."""
 
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from dejavu_lightning.cli.configs import find_config, shipped_configs
 from dejavu_lightning.cli.fit import DejavuCLI
+from dejavu_lightning.studies import plan_runs, read_study
 
-CONFIGS = sorted(shipped_configs().rglob("*.yaml"))
+ALL = sorted(shipped_configs().rglob("*.yaml"))
+STUDIES = [path for path in ALL if "studies" in path.parts]
+SWEEPS = [path for path in ALL if "sweeps" in path.parts]
+CONFIGS = [path for path in ALL if path not in STUDIES + SWEEPS]
 
 
 def parse(*arguments):
@@ -42,7 +48,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert len(CONFIGS) == 40
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (42, 10, 2)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
@@ -59,7 +65,64 @@ def test_parses_in_the_command_it_opens_with(path):
     assert config.memorization.test.class_path.endswith("ObjectRetrieval" if clip else "LabelInference")
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def runs_of(path):
+    study = read_study(path)
+    return plan_runs(study, Path("nowhere"), find_config)[: len(study.variants)]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: str(path.relative_to(shipped_configs())))
+def test_every_variant_of_a_study_parses(path):
+    program, script, command, *arguments = command_of(path)
+    assert (program, script, command) == ("python", "train.py", "study")
+    assert arguments[0] == "--config"
+    assert Path(arguments[1]).resolve() == path
+    measured = set()
+    for run in runs_of(path):
+        config = parse(*[word.replace("--target_config", "--config") for word in run.arguments])
+        assert config.seed_everything == config.data.init_args.split_seed == run.seed, run.variant
+        assert any("UtilityMonitor" in callback.class_path for callback in config.trainer.callbacks), run.variant
+        measured.add(config.memorization.test.class_path.rpartition(".")[2])
+    assert measured == {{"ppg": "ObjectRetrieval", "score": "LabelInference"}[read_study(path).headline]}
+    settings = [str(run.arguments) for run in runs_of(path)]
+    assert len(set(settings)) == len(settings) > 2
+
+
+def test_the_papers_studies_have_the_variants_of_the_small_ones():
+    small, papers = ({path.name for path in STUDIES if ("papers" in path.parts) == large} for large in (False, True))
+    assert (
+        small
+        == papers
+        == {f"{name}.yaml" for name in ("mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods")}
+    )
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_sweep_parses_with_values_of_its_parameters(path):
+    lines = path.read_text()
+    assert lines.startswith(f"# wandb sweep configs/sweeps/{path.name}\n")
+    sweep = yaml.safe_load(lines)
+    assert sweep["command"][:2] == ["sh", "-c"]
+    assert sweep["command"][3:] == ["fit", "${args}"]
+    values = {name: given.get("values", [given.get("min")])[-1] for name, given in sweep["parameters"].items()}
+    # The shell of the agent, with an echo for the interpreter.
+    script = sweep["command"][2].replace("exec python", "printf '%s\\n'")
+    given = [f"--{name}={value}" for name, value in values.items()]
+    shell = subprocess.run(
+        ["sh", "-c", script, "fit", *given], env={"WANDB_RUN_ID": "abc"}, capture_output=True, text=True, check=True
+    )
+    program, command, *arguments = shell.stdout.splitlines()
+    assert (program, command) == ("train.py", "fit")
+    assert "runs/sweeps/abc" in arguments
+    arguments = [find_config(word) if word.startswith("configs/") else word for word in arguments]
+    config = parse(*arguments)
+    for name, value in values.items():
+        found = config.model.init_args
+        for part in name.split(".")[1:]:
+            found = found[part]
+        assert found == value
+
+
+@pytest.mark.parametrize("path", CONFIGS + STUDIES, ids=lambda path: path.name)
 def test_opens_with_its_command_hardware_and_expectation(path):
     text = path.read_text()
     assert text.startswith("# python train.py ")

@@ -1,4 +1,4 @@
-"""Commands: fit and pair train, memorization and utility evaluate, annotate prepares data."""
+"""Commands: fit, pair and study train, memorization and utility evaluate, annotate prepares data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 def main(
     arguments: Sequence[str] | None = None,
-    commands: Sequence[str] = ("fit", "pair", "memorization", "utility", "annotate"),
+    commands: Sequence[str] = ("fit", "pair", "study", "memorization", "utility", "annotate"),
 ) -> None:
     """Run one command.
 
@@ -34,6 +34,7 @@ def main(
 SUMMARY = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
+    "study": "run pair for variants and seeds, and put them in one table",
     "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
@@ -49,6 +50,10 @@ def _find(command: str) -> Callable[[list[str]], None]:
         from dejavu_lightning.cli.pair import pair
 
         return pair
+    if command == "study":
+        from dejavu_lightning.cli.study import study
+
+        return study
     if command == "memorization":
         from dejavu_lightning.cli.memorization import memorization
 
@@ -68,9 +73,12 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
-        *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
         package = Path(__file__).resolve().parent.parent
         homes = (package, package.parent / "callbacks")
-        if not any(home in Path(innermost.f_code.co_filename).resolve().parents for home in homes):
-            raise
-        raise SystemExit(f"error: {error}") from error
+        cause: BaseException | None = error
+        while cause is not None and cause.__traceback__:  # jsonargparse raises its own from what a constructor raised
+            *_, (innermost, _) = traceback.walk_tb(cause.__traceback__)
+            if any(home in Path(innermost.f_code.co_filename).resolve().parents for home in homes):
+                raise SystemExit(f"error: {cause}") from error
+            cause = cause.__cause__
+        raise

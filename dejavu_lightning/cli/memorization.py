@@ -181,5 +181,8 @@ def _write(
         "command": shlex.join(sys.argv),
         "versions": {"dejavu_lightning": __version__, **{name: version(name) for name in LIBRARIES}},
     }
-    (output / "metrics.json").write_text(json.dumps(facts, indent=2, default=str))
+    # Last, and at once: a folder that has it is complete.
+    partial = output / "metrics.json.partial"
+    partial.write_text(json.dumps(facts, indent=2, default=str))
+    partial.replace(output / "metrics.json")
     print("wrote " + ", ".join(str(path) for path in [output / "metrics.json", *figures.values()]))

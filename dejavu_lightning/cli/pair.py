@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
 import yaml
+from filelock import FileLock, Timeout
 
-from dejavu_lightning.cli.configs import PACKAGE, shipped_configs, with_found_configs
+from dejavu_lightning.cli.configs import find_config, with_found_configs
+from dejavu_lightning.cli.processes import environment, program
 
 ROLES = {"reference": "B", "target": "A"}  # in the order of training: the target's curve needs the reference's
 
@@ -25,37 +29,73 @@ def pair(arguments: list[str]) -> None:
     )
     parser.add_argument("--output", help="folder for both runs and the comparison; the config's default_root_dir")
     parser.add_argument("--resume", action="store_true", help="continue a pair that was stopped")
+    parser.add_argument(
+        "--target_config",
+        action="append",
+        default=[],
+        help="config of the target alone, behind all others; for mitigations that need a reference trained in full",
+    )
     options, given = parser.parse_known_args(arguments[1:])
     given = with_found_configs(given)
+    of_target = [word for name in options.target_config for word in ("--config", find_config(name))]
     root = Path(options.output or _configured_folder(given) or "runs/pair")
-    comparison = root / "comparison"
     if root.exists() and not options.resume:
         raise SystemExit(f"error: the run folder {root} exists. Name another with --output, or continue with --resume")
+    with _alone(root) if options.resume else nullcontext():
+        _train_and_compare(root, given, of_target)
+
+
+def _train_and_compare(root: Path, given: list[str], of_target: list[str]) -> None:
+    """Whatever of it is not done."""
     for role, split in ROLES.items():
         folder = root / role
         if (folder / "finished").exists():
             continue
-        command = ["fit", *given, "--data.train_on", split, "--trainer.default_root_dir", str(folder)]
+        configs = of_target if role == "target" else []
+        command = ["fit", *given, *configs, "--data.train_on", split, "--trainer.default_root_dir", str(folder)]
         if role == "target":
             command += ["--memorization.reference", "dejavu_lightning.memorization.Checkpoint"]
             command += ["--memorization.reference.path", str(root / "reference" / "checkpoints")]
         last = folder / "checkpoints" / "last.ckpt"
         _run(command + (["--ckpt_path", str(last)] if last.is_file() else []))
         (folder / "finished").touch()
-    if not comparison.exists():
-        files = {role: str(root / role / "checkpoints" / "last.ckpt") for role in ROLES}
-        command = ["memorization", "--target", files["target"], "--reference", files["reference"]]
+    comparison = root / "comparison"
+    if not (comparison / "metrics.json").exists():
+        shutil.rmtree(comparison, ignore_errors=True)  # what a stopped comparison left
+        files = _final_checkpoints(root)
+        command = ["memorization", "--target", str(files["target"]), "--reference", str(files["reference"])]
         _run([*command, "--symmetric", "true", "--output", str(comparison)])
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """What is continued may not have been stopped: its processes can outlive the terminal or the study."""
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(root / ".lock", blocking=False):
+            yield
+    except Timeout:
+        raise SystemExit(f"error: another process is at work in {root}; wait for it, or stop it first") from None
+
+
+def _final_checkpoints(root: Path) -> dict[str, Path]:
+    """Of a target that stopped early, the reference's checkpoint of the same epoch."""
+    folders = {role: root / role / "checkpoints" for role in ROLES}
+    files = {role: folder / "last.ckpt" for role, folder in folders.items()}
+    ended = {
+        role: max((file.name for file in folder.glob("epoch=*.ckpt")), key=lambda name: (len(name), name))
+        for role, folder in folders.items()
+    }
+    counterpart = folders["reference"] / ended["target"]
+    if ended["target"] != ended["reference"] and counterpart.is_file():
+        files["reference"] = counterpart
+    return files
 
 
 def _run(command: list[str]) -> None:
     """Each run is a process of its own: it starts from a clean state and may launch further processes."""
-    environment = dict(os.environ)
-    if shipped_configs().parent == PACKAGE.parent:  # a checkout, which need not be installed
-        paths = [str(PACKAGE.parent), *filter(None, [environment.get("PYTHONPATH")])]
-        environment["PYTHONPATH"] = os.pathsep.join(paths)
     print("$ dejavu_lightning " + " ".join(command), flush=True)
-    finished = subprocess.run([sys.executable, "-m", "dejavu_lightning", *command], env=environment, check=False)
+    finished = subprocess.run(program(command), env=os.environ | environment(), check=False)
     if finished.returncode:
         raise SystemExit(finished.returncode)
 

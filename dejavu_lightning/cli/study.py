@@ -1,0 +1,121 @@
+"""``study``: variants of a training, each with several seeds, in one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from dejavu_lightning.cli.configs import find_config
+from dejavu_lightning.cli.processes import environment, program
+from dejavu_lightning.studies import (
+    Job,
+    Outcome,
+    Run,
+    Study,
+    plan_runs,
+    read_study,
+    refuse_changed,
+    run_local,
+    run_slurm,
+    summarize,
+)
+
+INTERRUPTED = 130
+
+
+def study(arguments: list[str]) -> None:
+    """Run what is not finished and write the table; ``arguments`` begin with "study"."""
+    options = _parser().parse_args(arguments[1:])
+    file = find_config(options.config)
+    plan = read_study(file)
+    output = Path(options.output or plan.output or f"runs/studies/{plan.name}")
+    runs = plan_runs(plan, output, _finder(file))
+    refuse_changed(runs)
+    commands = {run: ["pair", *run.arguments, "--output", str(run.folder), "--resume"] for run in runs}
+    if options.dry_run:
+        for run in runs:
+            print(f"# {run.name}" + (" (finished)" if run.finished else ""))
+            print(shlex.join(["python", "-m", "dejavu_lightning", *commands[run]]))
+        return
+    waiting = [run for run in runs if not run.finished]
+    print(f"{plan.name}: {len(runs)} runs, {len(runs) - len(waiting)} finished before, in {output}", flush=True)
+    errors = _run_all({run: commands[run] for run in waiting}, options, plan, output)
+    summarize(plan, runs, errors, output)
+    if errors:
+        raise SystemExit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="study",
+        description="Train and compare a pair of models for each variant and seed of a study, each pair in "
+        "OUTPUT/VARIANT/seed=N, and put them in one table. Run again, it continues with what is not finished.",
+    )
+    parser.add_argument("--config", required=True, help="the study's YAML file, such as those in configs/studies/")
+    parser.add_argument("--output", help="folder of all runs; else the file's output, or runs/studies/NAME")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
+    parser.add_argument(
+        "--jobs", type=_positive, help="pairs at once; 1 on this machine, submitit's limit on a cluster"
+    )
+    parser.add_argument("--launcher", choices=("local", "slurm"), default="local", help="where the pairs run")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _finder(file: str) -> Callable[[str], str]:
+    def find(name: str) -> str:
+        try:
+            return find_config(name)
+        except SystemExit as error:
+            raise ValueError(f"{file}: {str(error).removeprefix('error: ')}") from None
+
+    return find
+
+
+def _run_all(
+    commands: Mapping[Run, list[str]], options: argparse.Namespace, plan: Study, output: Path
+) -> dict[Run, str]:
+    """The errors of those that failed."""
+    errors: dict[Run, str] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
+    for run in commands:
+        run.begin()
+    try:
+        with closing(_launch(commands, options, plan, output)) as outcomes:
+            for run, outcome in outcomes:
+                error = outcome.error or (None if run.finished else "ended without comparison/metrics.json")
+                run.end(Outcome(outcome.seconds, error))
+                if error:
+                    errors[run] = error
+                told = f"failed: {error} ({run.log})" if error else "finished"
+                print(f"{run.name}: {told}, {outcome.seconds:.0f} s", flush=True)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where it was", flush=True)
+        raise SystemExit(INTERRUPTED) from None
+    return errors
+
+
+def _launch(
+    commands: Mapping[Run, list[str]], options: argparse.Namespace, plan: Study, output: Path
+) -> Generator[tuple[Run, Outcome], None, None]:
+    added = environment()
+    if options.launcher == "local":
+        at_once = options.jobs or 1
+        if at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
+            added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
+    jobs = {run: Job(program(command), run.log, added) for run, command in commands.items()}
+    if options.launcher == "local":
+        return run_local(jobs, at_once)
+    return run_slurm(jobs, options.jobs, plan.slurm, output / "submitit")

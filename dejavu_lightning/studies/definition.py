@@ -1,0 +1,142 @@
+"""What a study's YAML file says."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentError
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+
+FOLDER_NAME = re.compile(r"\w[\w .+=@-]*(?<! )(?<!\.)")
+
+
+@dataclass
+class Variant:
+    """One way to train.
+
+    Args:
+        configs: config files stacked behind the study's base.
+        target_configs: config files of the target alone, such as an early stopping that needs a reference trained
+            in full.
+        overrides: values by dotted name, as options of ``fit``.
+    """
+
+    configs: list[str] = field(default_factory=list)
+    target_configs: list[str] = field(default_factory=list)
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Study:
+    """Variants of a training, each with several seeds.
+
+    Args:
+        name: what the report calls it.
+        base: config files that all variants share.
+        variants: by name, which is the name of a folder.
+        default: the variant that the others are compared with.
+        seeds: a pair of models is trained for each variant and seed.
+        seed_keys: what a seed sets, by dotted name; data that are generated have a seed of their own.
+        headline: the metric of ``comparison/metrics.json`` that the table and the report show.
+        utility: the metric of ``target/utility/history.csv`` that the report draws it against.
+        output: folder of all runs; ``runs/studies/<name>`` if not given.
+        slurm: of ``--launcher slurm``, arguments of submitit's ``AutoExecutor.update_parameters``.
+    """
+
+    name: str
+    base: list[str]
+    variants: dict[str, Variant]
+    default: str
+    seeds: list[int]
+    seed_keys: list[str] = field(default_factory=lambda: ["seed_everything", "data.split_seed"])
+    headline: str = "score"
+    utility: str | None = None
+    output: str | None = None
+    slurm: dict[str, Any] = field(default_factory=dict)
+
+
+def read_study(file: str | Path) -> Study:
+    """Read and check a study's YAML file.
+
+    Raises:
+        ValueError: naming the file, the key and what is wrong with it.
+    """
+    text = Path(file).read_text()
+    try:
+        root = yaml.compose(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is no YAML: {error}") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise ValueError(f"{file}: a study has the keys name, base, variants, default and seeds; there are none")
+    _refuse_duplicates(root, str(file))
+    given = yaml.safe_load(text)
+    _refuse_unknown(given, str(file))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Study)
+    try:
+        parser.parse_string(text)
+    except ArgumentError as error:
+        raise ValueError(f"{file}: {error}") from None
+    # Not what the parser made of it: it would build the classes that overrides name.
+    study = Study(**given | {"variants": {name: Variant(**value) for name, value in given["variants"].items()}})
+    _check(study, str(file))
+    return study
+
+
+def _refuse_duplicates(node: yaml.Node, file: str) -> None:
+    """PyYAML keeps the last of several equal keys and says nothing."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ValueError(f"{file}: {key.value!r} in line {line} is already in line {lines[key.value]}")
+            lines[str(key.value)] = line
+            _refuse_duplicates(value, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_duplicates(value, file)
+
+
+def _refuse_unknown(given: dict[str, Any], file: str) -> None:
+    """Also those with an empty value, which the parser would take."""
+    variants = given.get("variants")
+    places: list[tuple[str, Any, type]] = [("", given, Study)]
+    if isinstance(variants, dict):
+        places += [(f"variants.{name}: ", value, Variant) for name, value in variants.items()]
+    for where, value, kind in places:
+        offered = [known.name for known in fields(kind)]
+        unknown = [key for key in value if key not in offered] if isinstance(value, dict) else []
+        if unknown:
+            raise ValueError(f"{file}: {where}unknown key {unknown[0]!r}; choose from {', '.join(offered)}")
+
+
+def _check(study: Study, file: str) -> None:
+    for key, given in (("base", study.base), ("variants", study.variants), ("seeds", study.seeds)):
+        if not given:
+            raise ValueError(f"{file}: {key} is empty; a study needs at least one")
+    for key, values in (("seeds", study.seeds), ("seed_keys", study.seed_keys)):
+        twice = _repeated(values)
+        if twice:
+            raise ValueError(f"{file}: {key} has {twice[0]!r} twice")
+    for name in study.variants:
+        if not FOLDER_NAME.fullmatch(name):
+            raise ValueError(
+                f"{file}: the variant {name!r} cannot be the name of a folder; use letters, digits, spaces and "
+                "_ . + = @ -, beginning with a letter or digit"
+            )
+    if study.default not in study.variants:
+        raise ValueError(f"{file}: default {study.default!r} is no variant; choose from {', '.join(study.variants)}")
+    for name, variant in study.variants.items():
+        clash = sorted(set(variant.overrides) & set(study.seed_keys))
+        if clash:
+            raise ValueError(f"{file}: the variant {name!r} overrides {clash[0]!r}, which each seed sets (seed_keys)")
+
+
+def _repeated(values: Sequence[object]) -> list[object]:
+    return [value for position, value in enumerate(values) if value in values[:position]]

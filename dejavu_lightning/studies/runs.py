@@ -1,0 +1,138 @@
+"""The runs of a study: what each is started with, and what it left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dejavu_lightning.studies.definition import Study
+from dejavu_lightning.studies.process import Outcome
+
+SHOWN_DIFFERENCES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One pair of models: a variant with a seed.
+
+    Attributes:
+        variant, seed: which.
+        folder: of ``reference/``, ``target/``, ``comparison/``, ``log.txt`` and ``run.json``, the record of how it
+            was started.
+        arguments: of ``pair``.
+        settings: what the arguments say, with the contents of the config files.
+    """
+
+    variant: str
+    seed: int
+    folder: Path
+    arguments: list[str]
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return f"{self.variant}, seed {self.seed}"
+
+    @property
+    def log(self) -> Path:
+        """What its processes print."""
+        return self.folder / "log.txt"
+
+    @property
+    def finished(self) -> bool:
+        """Both models are trained and compared."""
+        return (self.folder / "comparison" / "metrics.json").is_file()
+
+    @property
+    def trained(self) -> bool:
+        """Whether there are weights that another setting would mix with its own."""
+        return any(self.folder.glob("*/checkpoints/*.ckpt"))
+
+    def record(self) -> dict[str, Any]:
+        """What ``run.json`` says; empty before the first start."""
+        file = self.folder / "run.json"
+        return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+    def begin(self) -> None:
+        """Make the folder and note what the run is started with."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write({"seconds": 0.0} | self.record() | {"arguments": self.arguments, "settings": self.settings})
+
+    def end(self, outcome: Outcome) -> None:
+        """Note how long it took, over all attempts, and its error."""
+        before = self.record()
+        self._write(before | {"seconds": before["seconds"] + outcome.seconds, "error": outcome.error})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        partial = self.folder / "run.json.partial"  # a kill in between leaves the old record
+        partial.write_text(json.dumps(record, indent=2))
+        partial.replace(self.folder / "run.json")
+
+
+def plan_runs(study: Study, output: Path, find: Callable[[str], str]) -> list[Run]:
+    """Every variant with the first seed, then with the next.
+
+    Args:
+        study: what to run.
+        output: folder of all runs.
+        find: the path of a config file as the study names it.
+    """
+    return [
+        _plan(study, variant, seed, output / variant / f"seed={seed}", find)
+        for seed in study.seeds
+        for variant in study.variants
+    ]
+
+
+def _plan(study: Study, name: str, seed: int, folder: Path, find: Callable[[str], str]) -> Run:
+    variant = study.variants[name]
+    options = {"config": [*study.base, *variant.configs], "target_config": variant.target_configs}
+    arguments: list[str] = []
+    contents: dict[str, Any] = {}
+    for option, files in options.items():
+        for file in files:
+            path = find(file)
+            contents[file] = yaml.safe_load(Path(path).read_text())
+            arguments += [f"--{option}", path]
+    overrides = variant.overrides | dict.fromkeys(study.seed_keys, seed)
+    arguments += [
+        f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in overrides.items()
+    ]
+    settings = {**options, "contents": contents, "overrides": overrides}
+    return Run(name, seed, folder, arguments, json.loads(json.dumps(settings, default=str)))
+
+
+def refuse_changed(runs: Sequence[Run]) -> None:
+    """A run that has trained weights must not go on, or be counted, under other settings.
+
+    Raises:
+        ValueError: naming the run and what differs.
+    """
+    for run in runs:
+        before = run.record().get("settings")
+        if not run.trained or before == run.settings:
+            continue
+        if before is None:
+            raise ValueError(f"{run.folder} holds models that no study trained; name another output")
+        differences = list(_differences(before, run.settings))
+        more = len(differences) - SHOWN_DIFFERENCES
+        shown = "; ".join(differences[:SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+        raise ValueError(
+            f"{run.folder} was trained with other settings: {shown}. Give the variant another name, name another "
+            "output, or remove the folder"
+        )
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from _differences(before.get(key, "not given"), now.get(key, "not given"), inner)
+    elif before != now:
+        yield f"{name} was {before}, is {now}"

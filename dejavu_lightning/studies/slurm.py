@@ -1,0 +1,87 @@
+"""Runs on a cluster, as an array of jobs that submitit sends to SLURM."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dejavu_lightning.studies.process import Attempt, Job, Outcome
+
+Key = TypeVar("Key")
+POLL = 5.0
+
+
+class ClusterJob:
+    """A job as submitit runs it; one that is preempted or out of time is queued again and continues."""
+
+    def __init__(self, job: Job) -> None:
+        # Without this name Lightning starts the processes of a machine's devices itself, as it does anywhere else:
+        # the job is a single task, in which two trainings and a comparison follow each other.
+        self.job = replace(job, without=(*job.without, "SLURM_NTASKS"))
+
+    def __call__(self) -> Outcome:
+        """Run it."""
+        attempt = Attempt(self.job)
+        try:
+            return attempt.wait()
+        finally:
+            attempt.stop()
+
+    def checkpoint(self) -> Any:
+        """What submitit queues in its place."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def run_slurm(
+    jobs: Mapping[Key, Job], at_once: int | None, options: Mapping[str, Any], folder: Path, cluster: str = "slurm"
+) -> Generator[tuple[Key, Outcome], None, None]:
+    """Submit all jobs as one array and hand back the outcome of each as it ends.
+
+    Jobs that are not done when the caller stops asking, or is interrupted, are cancelled.
+
+    Args:
+        jobs: what to run; their files must be where the cluster's machines find them too.
+        at_once: how many may run at a time; None leaves it to submitit.
+        options: of submitit's ``AutoExecutor.update_parameters``, such as ``slurm_partition``.
+        folder: of submitit's scripts, logs and results.
+        cluster: as submitit names it.
+
+    Raises:
+        ValueError: submitit is not installed, there is no such cluster here, or it does not take the options.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError('--launcher slurm needs submitit: pip install "dejavu-lightning[cluster]"') from None
+    parallelism = {} if at_once is None else {"slurm_array_parallelism": at_once}
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        executor.update_parameters(**{**options, **parallelism})
+    except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"submitit refuses --launcher slurm with the options {dict(options)}: {error}") from None
+    with executor.batch():
+        submitted = {key: executor.submit(ClusterJob(job)) for key, job in jobs.items()}
+    try:
+        while submitted:
+            for key, job in list(submitted.items()):
+                if job.done():
+                    del submitted[key]
+                    yield key, _outcome(job)
+            if submitted:
+                time.sleep(POLL)
+    finally:
+        for job in submitted.values():
+            job.cancel()
+
+
+def _outcome(job: Any) -> Outcome:
+    error = job.exception()
+    if error is None:
+        return Outcome(*job.result())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return Outcome(0.0, f"job {job.job_id}: {lines[-1] if lines else type(error).__name__}")

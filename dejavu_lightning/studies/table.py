@@ -1,0 +1,162 @@
+"""What a study found: ``study.json``, ``table.csv`` and a table on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dejavu_lightning.studies.definition import Study
+from dejavu_lightning.studies.intervals import Estimate, estimate
+from dejavu_lightning.studies.runs import Run
+
+CAPTION = (
+    "95% interval: over seeds (Student's t) of three or more; of fewer, over records alone (bootstrap), which leaves "
+    "out how training varies. Seconds: one pair."
+)
+
+
+class Found(NamedTuple):
+    """What a finished run measured."""
+
+    metrics: dict[str, float]
+    utility: dict[str, float]
+    seconds: float
+
+
+class Row(NamedTuple):
+    """A variant over its seeds; None where no run finished."""
+
+    variant: str
+    headline: Estimate | None
+    control: Estimate | None
+    utility: dict[str, Estimate]
+    seconds: float | None
+    finished: int
+    errors: list[str]
+
+    @property
+    def failed(self) -> int:
+        """How many runs did not finish."""
+        return len(self.errors)
+
+
+def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], output: Path) -> list[Row]:
+    """Write ``study.json`` and ``table.csv``, print the table.
+
+    Raises:
+        ValueError: a finished run lacks the study's headline or utility metric.
+    """
+    entries = [
+        {
+            "variant": run.variant,
+            "seed": run.seed,
+            "folder": run.folder.relative_to(output).as_posix(),
+            "error": errors.get(run),
+        }
+        for run in runs
+    ]
+    told = {name: getattr(study, name) for name in ("name", "default", "headline", "utility")}
+    (output / "study.json").write_text(json.dumps({**told, "runs": entries}, indent=2))
+    found = {run: _read(run, study) for run in runs if run not in errors}
+    rows = [_row(study, variant, runs, found, errors) for variant in study.variants]
+    _save(study, rows, output / "table.csv")
+    _print(study, rows)
+    return rows
+
+
+def _read(run: Run, study: Study) -> Found:
+    metrics = json.loads((run.folder / "comparison" / "metrics.json").read_text())["metrics"]
+    if f"{study.headline}_low" not in metrics:
+        offered = ", ".join(sorted(name for name in metrics if f"{name}_low" in metrics))
+        raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
+    history = run.folder / "target" / "utility" / "history.csv"
+    utility: dict[str, float] = {}
+    if history.is_file():
+        with history.open() as file:
+            *_, last = csv.DictReader(file)
+        utility = {name: float(value) for name, value in last.items() if name != "epoch" and value}
+    if study.utility is not None and study.utility not in utility:
+        offered = ", ".join(utility) or "none: no config has a UtilityMonitor"
+        raise ValueError(f"utility {study.utility!r} is no metric of {history}; choose from {offered}")
+    return Found(metrics, utility, run.record()["seconds"])
+
+
+def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Found], errors: Mapping[Run, str]) -> Row:
+    own = [found[run] for run in runs if run.variant == variant and run in found]
+    failures = [error for run, error in errors.items() if run.variant == variant]
+    if not own:
+        return Row(variant, None, None, {}, None, 0, failures)
+    control = "control" if study.headline.startswith("score") else f"control_{study.headline}"
+    utilities = own[0].utility
+    return Row(
+        variant,
+        _estimate(own, study.headline),
+        _estimate(own, control) if all(f"{control}_low" in one.metrics for one in own) else None,
+        {name: estimate([one.utility[name] for one in own]) for name in utilities},
+        sum(one.seconds for one in own) / len(own),
+        len(own),
+        failures,
+    )
+
+
+def _estimate(found: Sequence[Found], name: str) -> Estimate:
+    intervals = [(one.metrics[f"{name}_low"], one.metrics[f"{name}_high"]) for one in found]
+    return estimate([one.metrics[name] for one in found], intervals)
+
+
+def _utility_names(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.utility))
+
+
+def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
+    lines = []
+    for row in rows:
+        line: dict[str, Any] = {"variant": row.variant, "default": row.variant == study.default}
+        line |= {"finished": row.finished, "failed": row.failed}
+        line |= _cells(study.headline, row.headline) | {"interval": row.headline.of if row.headline else ""}
+        line |= _cells("control", row.control)
+        for name in _utility_names(rows):
+            line |= _cells(name, row.utility.get(name))
+        lines.append(line | {"seconds": row.seconds, "error": "; ".join(dict.fromkeys(row.errors))})
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, fieldnames=list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
+    mean, low, high = (found.mean, found.low, found.high) if found else (None, None, None)
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}
+
+
+def _print(study: Study, rows: Sequence[Row]) -> None:
+    names = _utility_names(rows)
+    table = Table(title=study.name, title_justify="left", caption=CAPTION, caption_justify="left")
+    table.add_column("variant", overflow="fold")
+    for heading in (study.headline, "control", *names, "seconds", "finished", "failed"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in rows:
+        mark = " (default)" if row.variant == study.default else ""
+        utility = [_shown(row.utility.get(name), "") for name in names]
+        seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
+        estimates = [_shown(row.headline, "+"), _shown(row.control, "+"), *utility]
+        table.add_row(escape(row.variant) + mark, *estimates, seconds, str(row.finished), str(row.failed))
+    console = Console()
+    console.print(table)
+    for row in rows:
+        for error in dict.fromkeys(row.errors):
+            console.print(f"{row.variant}: {error}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _shown(found: Estimate | None, sign: str) -> str:
+    if found is None:
+        return ""
+    ends = "" if found.low is None else escape(f" [{found.low:{sign}.3f}, {found.high:{sign}.3f}]")
+    return f"{found.mean:{sign}.3f}{ends}"
