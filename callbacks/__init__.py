@@ -4,6 +4,7 @@ if __name__ == "callbacks":
     raise ImportError("this folder is the package dejavu_lightning.callbacks; import that, not 'callbacks'")
 
 from dejavu_lightning.callbacks.epoch_checkpoint import EpochCheckpoint
+from dejavu_lightning.callbacks.memorization_early_stopping import MemorizationEarlyStopping
 from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
 from dejavu_lightning.callbacks.progress import EpochProgressBar
 from dejavu_lightning.callbacks.random_state import RandomState
@@ -13,6 +14,7 @@ from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 __all__ = [
     "EpochCheckpoint",
     "EpochProgressBar",
+    "MemorizationEarlyStopping",
     "MemorizationMonitor",
     "RandomState",
     "RequeueBetweenBatches",

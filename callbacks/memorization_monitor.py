@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dejavu_lightning.callbacks.curve import Curve
+from dejavu_lightning.callbacks.curve import Monitor
 from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary, shows_images
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -18,7 +18,7 @@ from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
 
 
-class MemorizationMonitor(Curve):
+class MemorizationMonitor(Monitor):
     """Runs a memorization test before training, every few epochs, and at the end of training.
 
     Works with any LightningModule, under ``lightning.pytorch`` and ``pytorch_lightning`` trainers, and
@@ -63,7 +63,7 @@ class MemorizationMonitor(Curve):
         figures: bool = True,
         name: str = "memorization",
     ) -> None:
-        super().__init__(name, folder)
+        super().__init__(name, folder, every_n_epochs)
         for argument, value in (
             ("every_n_epochs", every_n_epochs),
             ("max_records", max_records),
@@ -73,7 +73,7 @@ class MemorizationMonitor(Curve):
                 raise ValueError(f"{argument} must be at least 1, got {value}")
         self.test: MemorizationTest = test or LabelInference()
         self.reference, self.also = reference or HeldOut(), also
-        self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
+        self.encode, self.sets = encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
         self.figures = figures
         self._active: MemorizationSets | None = None
@@ -139,7 +139,8 @@ class MemorizationMonitor(Curve):
             if self.figures and shows_images(trainer.loggers):
                 figures = draw_curves(self.history, folder) | draw_most_memorized(found, self._active, folder)
                 publish_figures(trainer.loggers, self.name, figures)
-        self._latest = found
+        self._latest, self.replicates = found, found.comparison.replicates
+        self.tell_followers(trainer)
         return found
 
     def _find_sets(self, trainer: Trainer) -> MemorizationSets:
