@@ -10,6 +10,7 @@ from dejavu_lightning.callbacks.progress import EpochProgressBar
 from dejavu_lightning.callbacks.random_state import RandomState
 from dejavu_lightning.callbacks.requeue import RequeueBetweenBatches
 from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
+from dejavu_lightning.callbacks.wandb_logger import ResumableWandbLogger, WandbRunId, wandb_run_id
 
 __all__ = [
     "EpochCheckpoint",
@@ -18,5 +19,8 @@ __all__ = [
     "MemorizationMonitor",
     "RandomState",
     "RequeueBetweenBatches",
+    "ResumableWandbLogger",
     "UtilityMonitor",
+    "WandbRunId",
+    "wandb_run_id",
 ]

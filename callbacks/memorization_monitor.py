@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dejavu_lightning.callbacks.curve import Monitor
-from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary, shows_images
+from dejavu_lightning.callbacks.publish import (
+    publish_exhibits,
+    publish_figures,
+    publish_metrics,
+    publish_records,
+    publish_summary,
+    shows_images,
+)
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -15,6 +22,7 @@ from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure, named_references
 from dejavu_lightning.memorization.references import HeldOut, Reference
 from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.report.exhibits import exhibits
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
 
 
@@ -120,7 +128,9 @@ class MemorizationMonitor(Monitor):
             if self.figures and self._latest is not None and self._active is not None:
                 draw_most_memorized(self._latest, self._active, self.output(trainer))
                 save_ranking(self._latest, self._active, self.output(trainer))
-            publish_summary(trainer.loggers, self.name, self.test.headline, self.history, self.output(trainer))
+            publish_summary(trainer.loggers, self.name, [self.test.headline], self.history)
+            epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)
+            publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets and the latest records."""
@@ -138,7 +148,9 @@ class MemorizationMonitor(Monitor):
             self.save_history(folder)
             if self.figures and shows_images(trainer.loggers):
                 figures = draw_curves(self.history, folder) | draw_most_memorized(found, self._active, folder)
-                publish_figures(trainer.loggers, self.name, figures)
+                publish_figures(trainer.loggers, self.name, figures, trainer.global_step)
+                shown = exhibits(found, self._active)
+                publish_exhibits(trainer.loggers, self.name, shown, trainer.global_step)
         self._latest, self.replicates = found, found.comparison.replicates
         self.tell_followers(trainer)
         return found

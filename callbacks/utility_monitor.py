@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dejavu_lightning.callbacks.curve import Monitor
-from dejavu_lightning.callbacks.publish import publish_metrics
+from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
@@ -93,9 +93,12 @@ class UtilityMonitor(Monitor):
                 pl_module.log(f"{self.name}/{key}", value, logger=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final model, if the schedule did not."""
+        """Measure the final model, if the schedule did not, and summarise."""
         if not self.measured(trainer.current_epoch):
             self._measure(trainer, pl_module, trainer.current_epoch)
+        if trainer.is_global_zero:
+            values = [name for name in self.history[-1] if name != "epoch" and not name.endswith(("_low", "_high"))]
+            publish_summary(trainer.loggers, self.name, values, self.history)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets."""

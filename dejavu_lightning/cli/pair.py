@@ -6,6 +6,8 @@ import argparse
 import os
 import subprocess
 import sys
+import uuid
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +33,7 @@ def pair(arguments: list[str]) -> None:
     comparison = root / "comparison"
     if root.exists() and not options.resume:
         raise SystemExit(f"error: the run folder {root} exists. Name another with --output, or continue with --resume")
+    group = _group(root)
     for role, split in ROLES.items():
         folder = root / role
         if (folder / "finished").exists():
@@ -40,7 +43,8 @@ def pair(arguments: list[str]) -> None:
             command += ["--memorization.reference", "dejavu_lightning.memorization.Checkpoint"]
             command += ["--memorization.reference.path", str(root / "reference" / "checkpoints")]
         last = folder / "checkpoints" / "last.ckpt"
-        _run(command + (["--ckpt_path", str(last)] if last.is_file() else []))
+        resume = ["--ckpt_path", str(last)] if last.is_file() else []
+        _run(command + resume, {"WANDB_RUN_GROUP": group, "WANDB_JOB_TYPE": role})
         (folder / "finished").touch()
     if not comparison.exists():
         files = {role: str(root / role / "checkpoints" / "last.ckpt") for role in ROLES}
@@ -48,9 +52,22 @@ def pair(arguments: list[str]) -> None:
         _run([*command, "--symmetric", "true", "--output", str(comparison)])
 
 
-def _run(command: list[str]) -> None:
-    """Each run is a process of its own: it starts from a clean state and may launch further processes."""
-    environment = dict(os.environ)
+def _group(root: Path) -> str:
+    """What W&B calls the pair: its folder's name, told apart from other folders of that name, and kept in it."""
+    file = root / "wandb_group"
+    if not file.is_file():
+        root.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{root.resolve().name}-{uuid.uuid4().hex[:8]}")
+    return file.read_text()
+
+
+def _run(command: list[str], defaults: Mapping[str, str] | None = None) -> None:
+    """Each run is a process of its own: it starts from a clean state and may launch further processes.
+
+    Args:
+        defaults: environment variables, where there are none of that name.
+    """
+    environment = {**(defaults or {}), **os.environ}
     if shipped_configs().parent == PACKAGE.parent:  # a checkout, which need not be installed
         paths = [str(PACKAGE.parent), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
