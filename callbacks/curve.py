@@ -1,12 +1,15 @@
-"""What the monitors share: a curve by epochs completed, which travels in checkpoints."""
+"""What the monitors share: a curve by epochs completed, which travels in checkpoints, and followers."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+
+from dejavu_lightning.memorization.statistics import Floats
 
 
 class Curve(Callback):
@@ -50,3 +53,25 @@ class Curve(Callback):
             writer = csv.DictWriter(file, fieldnames=list(self.history[-1]), restval="")
             writer.writeheader()
             writer.writerows(self.history)
+
+
+class Monitor(Curve):
+    """A curve of measurements of the model, which other callbacks may follow.
+
+    Attributes:
+        every_n_epochs: it measures whenever this many more epochs are complete, and at the end.
+        replicates: bootstrap values (R,) of the latest measurement by metric. At every measurement they are of
+            the same resamples of the same samples, so differences between two measurements are paired.
+        followers: called after each measurement.
+    """
+
+    def __init__(self, name: str, folder: str | None, every_n_epochs: int) -> None:
+        super().__init__(name, folder)
+        self.every_n_epochs = every_n_epochs
+        self.replicates: Mapping[str, Floats] = {}
+        self.followers: list[Callable[[Trainer], None]] = []
+
+    def tell_followers(self, trainer: Trainer) -> None:
+        """To be called on all ranks, after a measurement."""
+        for follower in self.followers:
+            follower(trainer)

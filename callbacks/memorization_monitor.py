@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dejavu_lightning.callbacks.curve import Curve
-from dejavu_lightning.callbacks.publish import publish_figures, publish_metrics, publish_summary, shows_images
+from dejavu_lightning.callbacks.curve import Monitor
+from dejavu_lightning.callbacks.publish import (
+    publish_exhibits,
+    publish_figures,
+    publish_metrics,
+    publish_records,
+    publish_summary,
+    shows_images,
+)
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -15,10 +22,11 @@ from dejavu_lightning.memorization.label_inference import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure, named_references
 from dejavu_lightning.memorization.references import HeldOut, Reference
 from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.report.exhibits import exhibits
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
 
 
-class MemorizationMonitor(Curve):
+class MemorizationMonitor(Monitor):
     """Runs a memorization test before training, every few epochs, and at the end of training.
 
     Works with any LightningModule, under ``lightning.pytorch`` and ``pytorch_lightning`` trainers, and
@@ -63,7 +71,7 @@ class MemorizationMonitor(Curve):
         figures: bool = True,
         name: str = "memorization",
     ) -> None:
-        super().__init__(name, folder)
+        super().__init__(name, folder, every_n_epochs)
         for argument, value in (
             ("every_n_epochs", every_n_epochs),
             ("max_records", max_records),
@@ -73,7 +81,7 @@ class MemorizationMonitor(Curve):
                 raise ValueError(f"{argument} must be at least 1, got {value}")
         self.test: MemorizationTest = test or LabelInference()
         self.reference, self.also = reference or HeldOut(), also
-        self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
+        self.encode, self.sets = encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
         self.figures = figures
         self._active: MemorizationSets | None = None
@@ -120,7 +128,9 @@ class MemorizationMonitor(Curve):
             if self.figures and self._latest is not None and self._active is not None:
                 draw_most_memorized(self._latest, self._active, self.output(trainer))
                 save_ranking(self._latest, self._active, self.output(trainer))
-            publish_summary(trainer.loggers, self.name, self.test.headline, self.history, self.output(trainer))
+            publish_summary(trainer.loggers, self.name, [self.test.headline], self.history)
+            epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)
+            publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets and the latest records."""
@@ -138,8 +148,11 @@ class MemorizationMonitor(Curve):
             self.save_history(folder)
             if self.figures and shows_images(trainer.loggers):
                 figures = draw_curves(self.history, folder) | draw_most_memorized(found, self._active, folder)
-                publish_figures(trainer.loggers, self.name, figures)
-        self._latest = found
+                publish_figures(trainer.loggers, self.name, figures, trainer.global_step)
+                shown = exhibits(found, self._active)
+                publish_exhibits(trainer.loggers, self.name, shown, trainer.global_step)
+        self._latest, self.replicates = found, found.comparison.replicates
+        self.tell_followers(trainer)
         return found
 
     def _find_sets(self, trainer: Trainer) -> MemorizationSets:

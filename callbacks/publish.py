@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
+from PIL import Image
+
+from dejavu_lightning.report.exhibits import Cell, Exhibits, ShownCell
 
 
 def publish_metrics(loggers: Iterable[Any], name: str, row: Mapping[str, float], step: int) -> None:
     """Log one row of the history under ``name/...``; W&B draws it against ``name/epoch``."""
     for logger in loggers:
-        if _is_wandb(logger):
+        if is_wandb(logger):
             logger.experiment.define_metric(f"{name}/epoch", hidden=True)
             logger.experiment.define_metric(f"{name}/*", step_metric=f"{name}/epoch")
         logger.log_metrics({f"{name}/{key}": value for key, value in row.items()}, step=step)
@@ -20,36 +25,73 @@ def publish_metrics(loggers: Iterable[Any], name: str, row: Mapping[str, float],
 
 def shows_images(loggers: Iterable[Any]) -> bool:
     """Whether anyone would see a picture before the run ends."""
-    return any(map(_is_wandb, loggers))
+    return any(is_wandb(logger) or _is_tensorboard(logger) for logger in loggers)
 
 
-def publish_figures(loggers: Iterable[Any], name: str, figures: Mapping[str, Path]) -> None:
-    """Log figures as images to W&B."""
-    for logger in filter(_is_wandb, loggers):
+def publish_figures(loggers: Iterable[Any], name: str, figures: Mapping[str, Path], step: int) -> None:
+    """Log figures as images to W&B and TensorBoard."""
+    for logger in loggers:
         for figure, path in figures.items():
-            logger.log_image(f"{name}/{figure}", [str(path)])
+            if is_wandb(logger):
+                logger.log_image(f"{name}/{figure}", [str(path)], step=step)
+            elif _is_tensorboard(logger):
+                pixels = np.asarray(Image.open(path).convert("RGB"))
+                logger.experiment.add_image(f"{name}/{figure}", pixels, step, dataformats="HWC")
+
+
+def publish_exhibits(loggers: Iterable[Any], name: str, exhibits: Exhibits, step: int) -> None:
+    """Log the most memorized records as a table with pictures, to W&B."""
+    for logger in filter(is_wandb, loggers):
+        import wandb
+
+        def shown(cell: Cell) -> Any:
+            return wandb.Image(cell.image, caption=cell.caption) if isinstance(cell, ShownCell) else cell
+
+        data = [[shown(cell) for cell in row] for row in exhibits.rows]
+        if data:
+            logger.log_table(f"{name}/most_memorized", columns=list(exhibits.columns), data=data, step=step)
 
 
 def publish_summary(
-    loggers: Iterable[Any], name: str, headline: str, history: Sequence[Mapping[str, float]], folder: Path
+    loggers: Iterable[Any], name: str, metrics: Iterable[str], history: Sequence[Mapping[str, float]]
 ) -> None:
-    """Log the final record table and, to the run summary, the highest headline metric and its epoch, to W&B."""
-    best = max(history, key=lambda row: row[headline])
-    final = folder / f"epoch={int(history[-1]['epoch']):04d}"
-    tables = [final / "comparison.parquet", final / "target.parquet"]
+    """Write the final and the highest value of each metric, and the epoch of that, to W&B's run summary."""
+    found: dict[str, float] = {}
+    for metric in metrics:
+        best = max(history, key=lambda row, metric=metric: row[metric])  # type: ignore[misc]
+        found |= {
+            f"{name}/final_{metric}": history[-1][metric],
+            f"{name}/highest_{metric}": best[metric],
+            f"{name}/highest_{metric}_epoch": best["epoch"],
+        }
+    for logger in filter(is_wandb, loggers):
+        logger.experiment.summary.update(found)
+
+
+def publish_records(loggers: Iterable[Any], name: str, folder: Path, epoch: int, step: int) -> None:
+    """Log the final record table, and the record tables of all measurements as one artifact, to W&B."""
+    tables = [folder / f"epoch={epoch:04d}" / f"{kind}.parquet" for kind in ("comparison", "target")]
     table = pq.read_table(next(path for path in tables if path.is_file()))
-    for logger in filter(_is_wandb, loggers):
+    for logger in filter(is_wandb, loggers):
+        import wandb
+
         rows = [list(row.values()) for row in table.to_pylist()]
-        logger.log_table(f"{name}/records", columns=table.column_names, data=rows)
-        logger.experiment.summary.update(
-            {
-                f"{name}/final_{headline}": history[-1][headline],
-                f"{name}/highest_{headline}": best[headline],
-                f"{name}/highest_{headline}_epoch": best["epoch"],
-            }
-        )
+        logger.log_table(f"{name}/record_table", columns=table.column_names, data=rows, step=step)
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "_", f"{name}-records-{logger.experiment.id}"), type="records")
+        for file in sorted(folder.glob("epoch=*/**/*.parquet")):
+            artifact.add_file(str(file), name=str(file.relative_to(folder)))
+        logger.experiment.log_artifact(artifact)
 
 
-def _is_wandb(logger: Any) -> bool:
-    # By name: the class exists twice, in lightning and in pytorch_lightning, and wandb may not be installed.
-    return type(logger).__name__ == "WandbLogger"
+def is_wandb(logger: Any) -> bool:
+    """Whether a logger is Lightning's of W&B, or derived from it."""
+    return _is_a(logger, "WandbLogger")
+
+
+def _is_tensorboard(logger: Any) -> bool:
+    return _is_a(logger, "TensorBoardLogger")
+
+
+def _is_a(logger: Any, name: str) -> bool:
+    # By name: the classes exist twice, in lightning and in pytorch_lightning, and their packages may not be installed.
+    return any(parent.__name__ == name for parent in type(logger).__mro__)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dejavu_lightning.callbacks.curve import Curve
-from dejavu_lightning.callbacks.publish import publish_metrics
+from dejavu_lightning.callbacks.curve import Monitor
+from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
-from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, PairMeasure, Probe, UtilitySets, measure_utility
+from dejavu_lightning.utility import (
+    LinearProbe,
+    NearestNeighborProbe,
+    PairMeasure,
+    Probe,
+    UtilitySets,
+    utility_measurement,
+)
 
 
-class UtilityMonitor(Curve):
+class UtilityMonitor(Monitor):
     """Fits probes on frozen features every few epochs and at the end of training.
 
     Works with any LightningModule and never changes training. All ranks share the work.
@@ -48,7 +55,7 @@ class UtilityMonitor(Curve):
         folder: str | None = None,
         name: str = "utility",
     ) -> None:
-        super().__init__(name, folder)
+        super().__init__(name, folder, every_n_epochs)
         for argument, value in (
             ("every_n_epochs", every_n_epochs),
             ("max_train", max_train),
@@ -59,7 +66,7 @@ class UtilityMonitor(Curve):
         self.probes: list[Probe | PairMeasure] = (
             list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
         )
-        self.every_n_epochs, self.encode, self.sets = every_n_epochs, encode, sets
+        self.encode, self.sets = encode, sets
         self.max_train, self.max_validation, self.seed = max_train, max_validation, seed
         self.batch_size, self.num_workers = batch_size, num_workers
         self._active: UtilitySets | None = None
@@ -86,9 +93,12 @@ class UtilityMonitor(Curve):
                 pl_module.log(f"{self.name}/{key}", value, logger=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final model, if the schedule did not."""
+        """Measure the final model, if the schedule did not, and summarise."""
         if not self.measured(trainer.current_epoch):
             self._measure(trainer, pl_module, trainer.current_epoch)
+        if trainer.is_global_zero:
+            values = [name for name in self.history[-1] if name != "epoch" and not name.endswith(("_low", "_high"))]
+            publish_summary(trainer.loggers, self.name, values, self.history)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets."""
@@ -96,7 +106,7 @@ class UtilityMonitor(Curve):
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> dict[str, float]:
         assert self._active is not None
-        metrics = measure_utility(
+        metrics, self.replicates = utility_measurement(
             ModuleEncoder(pl_module, self.encode),
             self.probes,
             self._active,
@@ -107,4 +117,5 @@ class UtilityMonitor(Curve):
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
             self.save_history(self.output(trainer))
+        self.tell_followers(trainer)
         return metrics

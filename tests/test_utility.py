@@ -3,14 +3,19 @@
 import csv
 import json
 import math
+import random
+import statistics
 
+import numpy as np
 import pytest
 import torch
 from dejavu_lightning.callbacks import UtilityMonitor
 from torch import nn
 
 from dejavu_lightning.memorization import ModuleEncoder
+from dejavu_lightning.memorization.statistics import interval
 from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, UtilitySets, measure_utility
+from dejavu_lightning.utility.averages import averages
 from tests.commands import run
 from tests.models import HostModule, Pairs, tiny_data, tiny_trainer, tiny_vicreg
 from tests.processes import run_processes
@@ -89,7 +94,10 @@ def test_accuracy_counts_every_picture_once_by_hand():
     validation = [(torch.tensor([1.0, 0.1]), 0), (torch.tensor([1.0, 0.2]), 0), (torch.tensor([1.0, 0.3]), 1)]
     found = measure_utility(lambda x: x, [NearestNeighborProbe(k=1)], UtilitySets(train, validation, 2), batch_size=2)
     # One neighbour votes for one class, and a class without votes is not among the top five.
-    assert found == {"knn_top1": 2 / 3, "knn_top5": 2 / 3}
+    assert {name: value for name, value in found.items() if not name.endswith(("_low", "_high"))} == {
+        "knn_top1": 2 / 3,
+        "knn_top5": 2 / 3,
+    }
 
 
 def measured(batch_size, layers=False):
@@ -101,6 +109,42 @@ def measured(batch_size, layers=False):
     return measure_utility(ModuleEncoder(module, encode), probes, sets, batch_size=batch_size)
 
 
+def test_the_interval_is_that_of_a_slow_bootstrap():
+    """30 pictures, 21 right: resampled one by one with Python's own generator, and the percentiles read off."""
+    hits = torch.arange(30) % 10 < 7
+    found = averages(torch.arange(30), {"a": hits})["a"]
+    draw = random.Random(5)
+    slow = sorted(statistics.fmean(draw.choices(hits.tolist(), k=30)) for _ in range(20000))
+    assert found.value == 0.7
+    # Ends are multiples of 1/30; those of 1000 resamples may miss the neighbouring one.
+    assert found.ends.low == pytest.approx(slow[500], abs=1 / 30 + 1e-9)
+    assert found.ends.high == pytest.approx(slow[-500], abs=1 / 30 + 1e-9)
+    assert found.ends == interval(found.replicates)
+
+
+def test_pictures_are_resampled_whole():
+    """Ten trials a picture, always all right or all wrong: as sure as one trial a picture, not ten times as sure."""
+    hits = torch.arange(40) % 2
+    alone, many = averages(torch.arange(40), {"a": hits})["a"], averages(torch.arange(40), {"a": 10 * hits}, 10)["a"]
+    assert alone.value == many.value == 0.5
+    assert alone.ends == many.ends
+    assert alone.ends.high - alone.ends.low > 0.25  # 2 * 1.96 * 0.5 / sqrt(40) = 0.31
+
+
+def test_the_order_of_the_rows_changes_nothing():
+    shuffled = torch.tensor([3, 0, 4, 1, 2])
+    hits = torch.tensor([1, 0, 0, 1, 1])
+    one, other = averages(torch.arange(5), {"a": hits})["a"], averages(shuffled, {"a": hits[shuffled]})["a"]
+    assert np.array_equal(one.replicates, other.replicates)
+
+
+def test_without_a_mistake_the_interval_is_exact():
+    """Of 20 pictures all right: an accuracy p would do that with probability p^20, which is 0.025 at 0.8316."""
+    found = averages(torch.arange(20), {"all": torch.ones(20), "none": torch.zeros(20)})
+    assert found["all"].ends == (pytest.approx(0.8316, abs=1e-4), 1.0)
+    assert found["none"].ends == (0.0, pytest.approx(0.1684, abs=1e-4))
+
+
 SLOW = pytest.mark.slow
 
 
@@ -109,7 +153,8 @@ SLOW = pytest.mark.slow
 )
 def test_numbers_equal_one_process(processes, batch_size):
     alone = measured(batch_size, True)
-    assert len(alone) == 8
+    assert len(alone) == 8 * 3
+    assert alone["linear_top1/late_low"] < alone["linear_top1/late"] < alone["linear_top1/late_high"]
     assert 0 < alone["linear_top1/late"] < alone["linear_top5/late"]
     for found in run_processes(processes, measured, batch_size, True):
         assert found == alone
@@ -118,7 +163,8 @@ def test_numbers_equal_one_process(processes, batch_size):
 def test_layers_are_measured_as_if_alone():
     layered, alone = measured(8, True), measured(8)
     for name, value in alone.items():
-        assert layered[f"{name}/late"] == value
+        end = next((end for end in ("_low", "_high") if name.endswith(end)), "")
+        assert layered[f"{name.removesuffix(end)}/late{end}"] == value
 
 
 def test_training_is_bitwise_the_same_and_the_curve_is_there(tmp_path):
@@ -135,7 +181,9 @@ def test_training_is_bitwise_the_same_and_the_curve_is_there(tmp_path):
     with (tmp_path / "True" / "utility" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["2.0", "3.0"]
-    assert set(rows[0]) == {"epoch", "linear_top1", "linear_top5", "knn_top1", "knn_top5"}
+    names = ("linear_top1", "linear_top5", "knn_top1", "knn_top5")
+    assert set(rows[0]) == {"epoch", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))}
+    assert all(float(row["knn_top1_low"]) <= float(row["knn_top1"]) <= float(row["knn_top1_high"]) for row in rows)
     assert "utility/linear_top1" in trainer.callback_metrics
 
 
@@ -149,6 +197,7 @@ def test_the_command_repeats_the_numbers_of_training(config, tmp_path):
     arguments = ("--checkpoint", out / "checkpoints" / "last.ckpt", "--output", tmp_path / "utility.json")
     printed = run("evaluate.py", "utility", *arguments).stdout
     assert "linear_top1" in printed
+    assert "95% interval" in printed
     found = json.loads((tmp_path / "utility.json").read_text())["metrics"]
     assert found == {name: float(value) for name, value in during.items() if name != "epoch"}
     layers = run("evaluate.py", "utility", *arguments[:2], "--encode", "encode_layers", "--linear.epochs", "1").stdout

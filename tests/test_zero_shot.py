@@ -4,7 +4,15 @@ import torch
 from torch import nn
 
 from dejavu_lightning.memorization import ModuleEncoder
-from dejavu_lightning.utility import CaptionRetrieval, LinearProbe, NamedObjects, UtilitySets, ZeroShot, measure_utility
+from dejavu_lightning.utility import (
+    CaptionRetrieval,
+    LinearProbe,
+    NamedObjects,
+    UtilitySets,
+    ZeroShot,
+    measure_utility,
+    probe_metrics,
+)
 from dejavu_lightning.utility.zero_shot import class_vectors
 from tests.captions import Captioned, caption_data, tiny_clip
 from tests.processes import run_processes
@@ -107,7 +115,7 @@ def measured():
 @pytest.mark.slow
 def test_three_processes_give_the_numbers_of_one():
     expected = measured()
-    assert len(expected) == 7
+    assert len(expected) == 7 * 3
     for found in run_processes(3, measured):
         assert found == expected
 
@@ -119,6 +127,8 @@ def test_all_measures_of_a_clip_model(tmp_path):
     found = measure_utility(ModuleEncoder(model), measures, sets)
     assert {"zero_shot_top1", "image_to_text@10", "named_objects@10", "linear_top1"} <= set(found)
     assert all(0 <= value <= 1 for value in found.values())
+    assert probe_metrics(measures) == [name for name in found if not name.endswith(("_low", "_high"))]
+    assert all(found[f"{name}_low"] <= found[name] <= found[f"{name}_high"] for name in probe_metrics(measures))
     assert model.training
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +16,16 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from dejavu_lightning import methods
-from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, RandomState, RequeueBetweenBatches
+from dejavu_lightning.callbacks import (
+    EpochCheckpoint,
+    MemorizationMonitor,
+    RandomState,
+    RequeueBetweenBatches,
+    WandbRunId,
+    wandb_run_id,
+)
 from dejavu_lightning.cli.configs import with_found_configs
+from dejavu_lightning.memorization.references import load_checkpoint
 
 
 class LogConfig(SaveConfigCallback):
@@ -65,6 +74,8 @@ class DejavuCLI(LightningCLI):
             arguments = getattr(logger, "init_args", None)
             if arguments is not None and arguments.get("save_dir") in (None, "."):
                 arguments.save_dir = str(folder)
+            if resumed and str(logger.get("class_path")).endswith("WandbLogger"):
+                _continue_run(arguments, Path(resumed), folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Put a CSV log in the run folder, beside whatever loggers are configured."""
@@ -72,7 +83,7 @@ class DejavuCLI(LightningCLI):
         if config.logger is not False:
             own: list[Logger] = [CSVLogger(config.default_root_dir, name="", version="")]
             kwargs["logger"] = own + _as_list(config.logger)
-        kwargs["callbacks"] = [*_as_list(config.callbacks), RandomState(), RequeueBetweenBatches()]
+        kwargs["callbacks"] = [*_as_list(config.callbacks), RandomState(), RequeueBetweenBatches(), WandbRunId()]
         return super().instantiate_trainer(**kwargs)
 
 
@@ -130,6 +141,13 @@ def _requeued_from(folder: Path) -> str | None:
         return None
     last = [path for path in (folder / "checkpoints" / "last.ckpt",) if path.is_file()]
     return str(max(requeued + last, key=lambda path: path.stat().st_mtime_ns))
+
+
+def _continue_run(arguments: Any, checkpoint: Path, folder: Path) -> None:
+    """Log to the W&B run that a checkpoint of this very run folder is of, unless another is named."""
+    named = arguments.get("id") or arguments.get("version") or os.environ.get("WANDB_RUN_ID")
+    if not named and checkpoint.is_file() and folder.resolve() in checkpoint.resolve().parents:
+        arguments.id = wandb_run_id(load_checkpoint(checkpoint))
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -6,7 +6,8 @@ import argparse
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -47,6 +48,7 @@ def pair(arguments: list[str]) -> None:
 
 def _train_and_compare(root: Path, given: list[str], of_target: list[str]) -> None:
     """Whatever of it is not done."""
+    group = _group(root)
     for role, split in ROLES.items():
         folder = root / role
         if (folder / "finished").exists():
@@ -57,7 +59,8 @@ def _train_and_compare(root: Path, given: list[str], of_target: list[str]) -> No
             command += ["--memorization.reference", "dejavu_lightning.memorization.Checkpoint"]
             command += ["--memorization.reference.path", str(root / "reference" / "checkpoints")]
         last = folder / "checkpoints" / "last.ckpt"
-        _run(command + (["--ckpt_path", str(last)] if last.is_file() else []))
+        resume = ["--ckpt_path", str(last)] if last.is_file() else []
+        _run(command + resume, {"WANDB_RUN_GROUP": group, "WANDB_JOB_TYPE": role})
         (folder / "finished").touch()
     comparison = root / "comparison"
     if not (comparison / "metrics.json").exists():
@@ -92,10 +95,23 @@ def _final_checkpoints(root: Path) -> dict[str, Path]:
     return files
 
 
-def _run(command: list[str]) -> None:
-    """Each run is a process of its own: it starts from a clean state and may launch further processes."""
+def _group(root: Path) -> str:
+    """What W&B calls the pair: its folder's name, told apart from other folders of that name, and kept in it."""
+    file = root / "wandb_group"
+    if not file.is_file():
+        root.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{root.resolve().name}-{uuid.uuid4().hex[:8]}")
+    return file.read_text()
+
+
+def _run(command: list[str], defaults: Mapping[str, str] | None = None) -> None:
+    """Each run is a process of its own: it starts from a clean state and may launch further processes.
+
+    Args:
+        defaults: environment variables, where there are none of that name.
+    """
     print("$ dejavu_lightning " + " ".join(command), flush=True)
-    finished = subprocess.run(program(command), env=os.environ | environment(), check=False)
+    finished = subprocess.run(program(command), env={**(defaults or {}), **os.environ, **environment()}, check=False)
     if finished.returncode:
         raise SystemExit(finished.returncode)
 

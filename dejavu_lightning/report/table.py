@@ -105,8 +105,11 @@ def print_agreement(pairs: Sequence[Agreement]) -> None:
 
 
 def print_values(metrics: Mapping[str, float], title: str, caption: str) -> None:
-    """Print named values as they come."""
-    table = Table("", "value", title=title, title_justify="left", caption=caption, caption_justify="left")
+    """Print named values as they come, each beside its 95% interval."""
+    headings = ("", "value", "95% interval")
+    table = Table(*headings, title=title, title_justify="left", caption=caption, caption_justify="left")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.3f}")
+        if not name.endswith(("_low", "_high")):
+            ends = f"\\[{metrics[f'{name}_low']:.3f}, {metrics[f'{name}_high']:.3f}]"
+            table.add_row(name, f"{value:.3f}", ends)
     Console().print(table)

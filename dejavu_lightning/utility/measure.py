@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +12,20 @@ from torch import Tensor
 from dejavu_lightning.distributed import gathered
 from dejavu_lightning.memorization.embedding import Embedded, embed
 from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
-from dejavu_lightning.utility.averages import averages
+from dejavu_lightning.memorization.statistics import Floats
+from dejavu_lightning.utility.averages import Average, averages
 from dejavu_lightning.utility.probe import PairMeasure, Probe
 from dejavu_lightning.utility.sets import UtilitySets
 
 LayerEncoder = Callable[[Any], Tensor | Mapping[str, Tensor]]
+TOPS = (1, 5)
+
+
+class UtilityMeasurement(NamedTuple):
+    """``metrics`` by logged key with their intervals, and the bootstrap ``replicates`` (R,) behind those."""
+
+    metrics: dict[str, float]
+    replicates: dict[str, Floats]
 
 
 def measure_utility(
@@ -27,6 +36,18 @@ def measure_utility(
     batch_size: int = 250,
     num_workers: int = 0,
 ) -> dict[str, float]:
+    """The metrics of :func:`utility_measurement`."""
+    return utility_measurement(encoder, probes, sets, batch_size=batch_size, num_workers=num_workers).metrics
+
+
+def utility_measurement(
+    encoder: LayerEncoder,
+    probes: Sequence[Probe | PairMeasure],
+    sets: UtilitySets,
+    *,
+    batch_size: int = 250,
+    num_workers: int = 0,
+) -> UtilityMeasurement:
     """Accuracy of each probe on the validation pictures.
 
     Every process of a distributed run must call it, and each gets the same numbers: every picture counts
@@ -42,21 +63,22 @@ def measure_utility(
 
     Returns:
         ``<probe>_top1`` and ``<probe>_top5`` in [0, 1], of several layers ``<probe>_top1/<layer>``; and what
-        the measures name.
+        the measures name; each with the ends ``<name>_low`` and ``<name>_high`` of its 95% interval over the
+        validation pictures.
 
     Raises:
         ValueError: a label lies outside the class range, or a picture is in both sets.
     """
     fitted = [probe for probe in probes if isinstance(probe, Probe)]
-    metrics: dict[str, float] = {}
+    found: dict[str, Average] = {}
     with undisturbed(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         for measure in probes:
             if isinstance(measure, PairMeasure):
                 if not isinstance(encoder, ModuleEncoder):
                     raise TypeError(f"{measure.name} encodes pictures and texts: pass a ModuleEncoder")
-                metrics |= measure.measure(encoder, sets, batch_size, num_workers)
+                found |= measure.measure(encoder, sets, batch_size, num_workers)
         if not fitted:
-            return metrics
+            return _with_ends(found)
         layers = _Layers(encoder)
         train = embed(layers, sets.train, "train", batch_size, num_workers)
         validation = embed(layers, sets.validation, "validation", batch_size, num_workers)
@@ -70,9 +92,10 @@ def measure_utility(
                 f"[0, {sets.num_classes}), the classes of num_classes"
             )
     device = getattr(encoder, "device", train.embeddings.device)
-    widths = next(found for found in gathered(layers.widths) if found)
+    widths = next(its_widths for its_widths in gathered(layers.widths) if its_widths)
     labels, truth = train.labels.to(device), validation.labels[validation.rows].to(device)
     own = validation.embeddings.reshape(-1, sum(widths.values()))
+    named: dict[str, Tensor] = {}
     start = 0
     for layer, width in widths.items():
         columns = slice(start, start + width)
@@ -82,8 +105,24 @@ def measure_utility(
         for probe in fitted:
             classify = probe.fit(learned, labels, sets.num_classes)
             hits = _hits(classify(asked), truth) if len(asked) else torch.zeros(0, 5, device=device)
-            metrics |= averages({f"{probe.name}_top{top}{suffix}": hits[:, :top].any(dim=1) for top in (1, 5)})
-    return metrics
+            named |= {f"{probe.name}_top{top}{suffix}": hits[:, :top].any(dim=1) for top in TOPS}
+    return _with_ends(found | averages(validation.rows, named))
+
+
+def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
+    """What :func:`measure_utility` will call its values, without ``/<layer>``."""
+    return [
+        name
+        for probe in probes
+        for name in (probe.metrics if isinstance(probe, PairMeasure) else [f"{probe.name}_top{top}" for top in TOPS])
+    ]
+
+
+def _with_ends(found: Mapping[str, Average]) -> UtilityMeasurement:
+    metrics: dict[str, float] = {}
+    for name, average in found.items():
+        metrics |= {name: average.value, f"{name}_low": average.ends.low, f"{name}_high": average.ends.high}
+    return UtilityMeasurement(metrics, {name: average.replicates for name, average in found.items()})
 
 
 def _hits(scores: Tensor, truth: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from dejavu_lightning.memorization.encoders import ModuleEncoder
+from dejavu_lightning.utility.averages import Average
 from dejavu_lightning.utility.sets import UtilitySets
 
 Classifier = Callable[[Tensor], Tensor]
@@ -19,7 +20,14 @@ class PairMeasure(Protocol):
 
     name: str
 
-    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+    @property
+    def metrics(self) -> list[str]:
+        """The logged keys."""
+        ...
+
+    def measure(
+        self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int
+    ) -> dict[str, Average]:
         """Values by logged key, the same on every process."""
         ...
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from dejavu_lightning.memorization.embedding import embed
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.object_retrieval import caption, captioned_image
 from dejavu_lightning.memorization.search import search
-from dejavu_lightning.utility.averages import averages
+from dejavu_lightning.utility.averages import Average, averages
 from dejavu_lightning.utility.sets import UtilitySets
 
 
@@ -31,7 +32,14 @@ class CaptionRetrieval:
             raise ValueError(f"ks must be at least 1, got {list(ks)}")
         self.ks, self.image, self.text = list(ks), image, text
 
-    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+    @property
+    def metrics(self) -> list[str]:
+        """See :class:`~dejavu_lightning.utility.probe.PairMeasure`."""
+        return [f"{name}@{k}" for name in ("image_to_text", "text_to_image") for k in sorted(set(self.ks))]
+
+    def measure(
+        self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int
+    ) -> dict[str, Average]:
         """``image_to_text@k`` and ``text_to_image@k``, recalls in [0, 1].
 
         Raises:
@@ -42,12 +50,12 @@ class CaptionRetrieval:
         loading = (sets.validation, "validation", batch_size, num_workers)
         images = embed(encoder.using(self.image), *loading, captioned_image).directions()
         texts = embed(encoder.using(self.text), *loading, caption).directions()
-        found: dict[str, float] = {}
+        hits: dict[str, Tensor] = {}
         for name, queries, bank in (("image_to_text", images, texts), ("text_to_image", texts, images)):
             nearest = search(queries, bank, max(self.ks)).indices
-            hit = nearest == torch.arange(len(nearest))[:, None]
-            found |= {f"{name}@{k}": float(hit[:, :k].any(dim=1).double().mean()) for k in sorted(set(self.ks))}
-        return found
+            own = nearest[images.rows] == images.rows[:, None]
+            hits |= {f"{name}@{k}": own[:, :k].any(dim=1) for k in sorted(set(self.ks))}
+        return averages(images.rows, hits)
 
 
 class NamedObjects:
@@ -65,7 +73,14 @@ class NamedObjects:
             raise ValueError(f"k must be at least 1, got {k}")
         self.k, self.image, self.text = k, image, text
 
-    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+    @property
+    def metrics(self) -> list[str]:
+        """See :class:`~dejavu_lightning.utility.probe.PairMeasure`."""
+        return [f"named_objects@{self.k}"]
+
+    def measure(
+        self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int
+    ) -> dict[str, Average]:
         """``named_objects@k``: the share of found pictures with an object that the caption names, in [0, 1].
 
         Raises:
@@ -77,11 +92,8 @@ class NamedObjects:
         asked = embed(encoder.using(self.text), sets.validation, "validation", batch_size, num_workers, caption)
         nearest = search(asked.directions(), bank.directions(), self.k).indices
         objects = [set(fact["objects"]) for fact in bank.facts]
-        own = asked.rows.tolist()
+        own = [row for row in asked.rows.tolist() if asked.facts[row]["named"]]
         hits = [
-            bool(objects[found] & set(asked.facts[row]["named"]))
-            for row in own
-            if asked.facts[row]["named"]
-            for found in nearest[row].tolist()
+            sum(bool(objects[found] & set(asked.facts[row]["named"])) for found in nearest[row].tolist()) for row in own
         ]
-        return averages({f"named_objects@{self.k}": torch.tensor(hits)})
+        return averages(torch.tensor(own, dtype=torch.int64), {f"named_objects@{self.k}": torch.tensor(hits)}, self.k)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from dejavu_lightning.memorization.embedding import Reading, embed
 from dejavu_lightning.memorization.encoders import Encoder, EncodeSpec, ModuleEncoder
-from dejavu_lightning.utility.averages import averages
+from dejavu_lightning.utility.averages import Average, averages
 from dejavu_lightning.utility.sets import UtilitySets
 
+TOPS = (1, 5)
 TEMPLATES = {"openai": open_clip.OPENAI_IMAGENET_TEMPLATES, "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES}
 
 
@@ -45,7 +46,14 @@ class ZeroShot:
         self.templates: Sequence[Any] = TEMPLATES[templates] if isinstance(templates, str) else templates
         self.class_names, self.image, self.text = class_names, image, text
 
-    def measure(self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int) -> dict[str, float]:
+    @property
+    def metrics(self) -> list[str]:
+        """See :class:`~dejavu_lightning.utility.probe.PairMeasure`."""
+        return [f"zero_shot_top{top}" for top in TOPS]
+
+    def measure(
+        self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int
+    ) -> dict[str, Average]:
         """``zero_shot_top1`` and ``zero_shot_top5`` on the validation pictures, in [0, 1].
 
         Raises:
@@ -61,10 +69,13 @@ class ZeroShot:
         weights = class_vectors(encoder.using(self.text), names, self.templates)  # D, C
         images = nn.functional.normalize(found.embeddings.reshape(-1, len(weights)), dim=1)
         best = (images @ weights.to(images)).argsort(dim=1, descending=True, stable=True)[:, :5]
-        rows = zip(best.tolist(), (found.facts[row] for row in found.rows.tolist()), strict=True)
-        hits = torch.tensor([[c in shown for c in classes] for classes, shown in rows if shown])
+        asked = [
+            (row, classes) for row, classes in zip(found.rows.tolist(), best.tolist(), strict=True) if found.facts[row]
+        ]
+        hits = torch.tensor([[c in found.facts[row] for c in classes] for row, classes in asked], dtype=torch.bool)
         hits = hits.reshape(-1, best.shape[1])
-        return averages({f"zero_shot_top{top}": hits[:, :top].any(dim=1) for top in (1, 5)})
+        rows = torch.tensor([row for row, _ in asked], dtype=torch.int64)
+        return averages(rows, {f"zero_shot_top{top}": hits[:, :top].any(dim=1) for top in TOPS})
 
 
 def class_vectors(encode_text: Encoder, class_names: Sequence[str], templates: Sequence[Any]) -> Tensor:

@@ -1,0 +1,230 @@
+"""Stops when memorization grows faster than utility. When to use which rule: docs/stopping.md."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import Any
+
+import torch
+from dejavu_lightning.callbacks.curve import Curve, Monitor
+from dejavu_lightning.callbacks.kept_checkpoints import cadences, kept_checkpoint
+from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
+from dejavu_lightning.callbacks.publish import publish_metrics
+from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from dejavu_lightning.memorization.references import load_checkpoint
+from dejavu_lightning.memorization.statistics import Floats, Interval, interval
+from dejavu_lightning.utility import probe_metrics
+
+
+class MemorizationEarlyStopping(Curve):
+    """Weighs memorization M against utility U at every epoch t that a monitor of each measures.
+
+    With the trade-off ``T_t = U_t - weight * M_t``, whose highest value so far was at epoch b, memorization has
+    since grown faster than utility by ::
+
+        G_t = weight * (M_t - M_b) - (U_t - U_b) = T_b - T_t >= 0
+
+    Training stops when, at ``patience`` measurements in a row, the lower end of the 95% interval of G_t is above
+    ``min_delta``; a measurement at which it is not, such as a new best (G = 0), starts the count anew.
+
+    The interval is that of a paired bootstrap: both epochs are measured on the same records and the same
+    validation samples, so both are resampled alike, records and samples independently of each other. What
+    they have in common cancels, which the two epochs' own intervals would count twice. It holds neither the
+    noise of training nor that b was chosen by the same numbers: ``patience`` and ``min_delta`` are there for those.
+
+    Args:
+        memorization: M, a logged key such as "memorization/score", or a monitor's name for its headline metric.
+        utility: U, a logged key of a ``UtilityMonitor``.
+        weight: how much utility one unit of memorization is worth.
+        patience: how many measurements in a row.
+        min_delta: what the growth must surely exceed, in units of utility.
+        restore_best: when training ends, load the weights of epoch b, from the checkpoint that a callback such as
+            ``EpochCheckpoint`` keeps of every measured epoch, and copy that to ``<folder>/best.ckpt``.
+        folder: where ``history.csv`` goes; ``<trainer.default_root_dir>/tradeoff`` if not given.
+        name: prefix of the logged keys.
+
+    Attributes:
+        history: one row per decision; kept in checkpoints with the best measurement, so that a resumed run
+            decides the same.
+    """
+
+    def __init__(
+        self,
+        memorization: str = "memorization",
+        utility: str = "utility/linear_top1",
+        weight: float = 1.0,
+        patience: int = 3,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        folder: str | None = None,
+        name: str = "tradeoff",
+    ) -> None:
+        super().__init__(name, folder)
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1, got {patience}")
+        for argument, value in (("weight", weight), ("min_delta", min_delta)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{argument} must be at least 0 and finite, got {value}")
+        self.memorization, self.utility, self.weight = memorization, utility, weight
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self._followed: tuple[tuple[Monitor, str], ...] = ()
+        self._best: Floats | None = None  # replicates (R,) of the best trade-off
+
+    @property
+    def state_key(self) -> str:
+        """Of another trade-off the state would mean nothing."""
+        return self._generate_state_key(
+            name=self.name, memorization=self.memorization, utility=self.utility, weight=self.weight
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The decisions so far and the best measurement."""
+        return super().state_dict() | {"best": None if self._best is None else torch.from_numpy(self._best)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue to decide."""
+        super().load_state_dict(state_dict)
+        self._best = None if state_dict["best"] is None else state_dict["best"].numpy()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find both monitors, and fail now if a metric or a checkpoint would be missing later."""
+        self._followed = tuple(self._find(trainer, argument) for argument in ("memorization", "utility"))
+        for monitor, _ in self._followed:
+            if self._follow not in monitor.followers:
+                monitor.followers.append(self._follow)
+        if self.restore_best:
+            self._check_checkpoints(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that was interrupted after it was told to stop does not train on."""
+        trainer.should_stop = trainer.should_stop or self._stops(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore the best weights, after the checkpoints of the last ones are written."""
+        if not self.restore_best or not self.history:
+            return
+        best, folder = int(self.history[-1]["best_epoch"]), self.output(trainer)
+        file = kept_checkpoint(trainer, best)
+        if best == trainer.current_epoch:
+            if file is None:
+                trainer.save_checkpoint(folder / "best.ckpt")
+        elif file is None:
+            raise FileNotFoundError(f"MemorizationEarlyStopping: there is no checkpoint of epoch {best} to restore")
+        else:
+            pl_module.load_state_dict(load_checkpoint(file)["state_dict"], strict=True)
+        if file is not None and trainer.is_global_zero:
+            shutil.copyfile(file, folder / "best.ckpt")
+        rank_zero_info(
+            f"{self.name}: the weights are those of epoch {best}, the best trade-off; {folder / 'best.ckpt'}"
+        )
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the monitors."""
+        for monitor, _ in self._followed:
+            if self._follow in monitor.followers:
+                monitor.followers.remove(self._follow)
+        self._followed = ()
+
+    def _follow(self, trainer: Trainer) -> None:
+        """Decide, once both monitors have measured the same epoch; all ranks have the same numbers."""
+        (first, _), (second, _) = self._followed
+        epochs = {monitor.history[-1]["epoch"] if monitor.history else None for monitor in (first, second)}
+        epoch = epochs.pop()
+        if epochs or epoch is None or self.measured(int(epoch)):
+            return
+        values, replicates = [], []
+        for monitor, metric in self._followed:
+            if metric not in monitor.replicates:
+                raise ValueError(
+                    f"MemorizationEarlyStopping: {metric!r} is no metric of {monitor.name!r} with an interval; choose "
+                    f"from {', '.join(f'{monitor.name}/{name}' for name in monitor.replicates)}"
+                )
+            values.append(monitor.history[-1][metric])
+            replicates.append(monitor.replicates[metric])
+        self._decide(epoch, values[0], values[1], replicates[1] - self.weight * replicates[0])
+        row = self.history[-1]
+        if trainer.is_global_zero:
+            publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
+            self.save_history(self.output(trainer))
+        if self._stops(trainer):
+            surely = f"{row['growth']:+.3f} [{row['growth_low']:+.3f}, {row['growth_high']:+.3f}]"
+            rank_zero_info(
+                f"{self.name}: stopping after epoch {epoch:.0f}; since epoch {row['best_epoch']:.0f} {self.weight:g} * "
+                f"{self.memorization} grew by {surely} more than {self.utility}, surely above {self.min_delta:g} at "
+                f"{row['waited']:.0f} measurements in a row"
+            )
+            trainer.should_stop = True
+
+    def _decide(self, epoch: float, memorization: float, utility: float, tradeoff: Floats) -> None:
+        """Add a row to the history: ``tradeoff`` (R,) are the replicates of U - weight * M."""
+        value = utility - self.weight * memorization
+        best = next((row for row in self.history if row["epoch"] == self.history[-1]["best_epoch"]), None)
+        if best is None or self._best is None or value > best["value"]:
+            self._best, best_epoch, growth, ends, waited = tradeoff, epoch, 0.0, Interval(0.0, 0.0), 0.0
+        else:
+            best_epoch, growth, ends = best["epoch"], best["value"] - value, interval(self._best - tradeoff)
+            waited = self.history[-1]["waited"] + 1 if ends.low > self.min_delta else 0.0
+        self.history.append(
+            {
+                "epoch": epoch,
+                "memorization": memorization,
+                "utility": utility,
+                "value": value,
+                "best_epoch": best_epoch,
+                "growth": growth,
+                "growth_low": ends.low,
+                "growth_high": ends.high,
+                "waited": waited,
+            }
+        )
+
+    def _stops(self, trainer: Trainer) -> bool:
+        row = self.history[-1] if self.history else None
+        enough = row is not None and row["waited"] >= self.patience and row["epoch"] >= (trainer.min_epochs or 0)
+        return bool(trainer.strategy.reduce_boolean_decision(enough, all=False))
+
+    def _find(self, trainer: Trainer, argument: str) -> tuple[Monitor, str]:
+        """The monitor that an argument names, and its metric."""
+        key: str = getattr(self, argument)
+        monitors = [callback for callback in trainer.callbacks if isinstance(callback, Monitor)]  # type: ignore[attr-defined]
+        found = [monitor for monitor in monitors if key == monitor.name or key.startswith(f"{monitor.name}/")]
+        if not found:
+            names = ", ".join(repr(monitor.name) for monitor in monitors) or "none"
+            raise ValueError(
+                f"MemorizationEarlyStopping: {argument}={key!r} is of no monitor among the trainer's callbacks, whose "
+                f"names are: {names}. Add a {argument.capitalize()}Monitor, or name a key as <name>/<metric>"
+            )
+        monitor, metric = found[0], key.removeprefix(found[0].name).removeprefix("/")
+        if not metric and isinstance(monitor, MemorizationMonitor):
+            metric = monitor.test.headline
+        known = probe_metrics(monitor.probes) if isinstance(monitor, UtilityMonitor) else [metric]
+        if not metric or metric.partition("/")[0] not in known:
+            raise ValueError(
+                f"MemorizationEarlyStopping: {argument}={key!r} is no metric of {monitor.name!r}; choose from "
+                f"{', '.join(f'{monitor.name}/{name}' for name in known if name) or f'{monitor.name}/<metric>'}"
+            )
+        return monitor, metric
+
+    def _check_checkpoints(self, trainer: Trainer) -> None:
+        every = math.lcm(*(monitor.every_n_epochs for monitor, _ in self._followed))
+        kept = cadences(trainer)
+        decides = not 0 <= (trainer.max_epochs or -1) <= every  # the last epoch is in memory
+        if decides and not any(every % cadence == 0 for cadence in kept.values()):
+            listed = ", ".join(f"{name} every {cadence}" for name, cadence in kept.items()) or "nothing"
+            raise ValueError(
+                f"MemorizationEarlyStopping: restore_best=True needs a checkpoint of every epoch that both monitors "
+                f"measure, every {every} epochs, but what is kept of the trainer's checkpoints is: {listed}. Add "
+                f"EpochCheckpoint(every_n_epochs={every}), or a ModelCheckpoint with save_top_k=-1, or set "
+                "restore_best=False"
+            )
+        best = int(self.history[-1]["best_epoch"]) if self.history else None
+        if best is not None and kept_checkpoint(trainer, best) is None:
+            folders = ", ".join(str(getattr(saver, "dirpath", None)) for saver in trainer.checkpoint_callbacks)
+            raise FileNotFoundError(
+                f"MemorizationEarlyStopping: the best trade-off so far was at epoch {best}, whose checkpoint is not "
+                f"in {folders or 'any folder'}; put it back, or set restore_best=False"
+            )
