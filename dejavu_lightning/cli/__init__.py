@@ -1,4 +1,4 @@
-"""Commands: fit and pair train, memorization and utility evaluate, annotate prepares data."""
+"""Commands: fit and pair train, memorization and utility evaluate, report shows, annotate prepares data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 def main(
     arguments: Sequence[str] | None = None,
-    commands: Sequence[str] = ("fit", "pair", "memorization", "utility", "annotate"),
+    commands: Sequence[str] = ("fit", "pair", "memorization", "utility", "report", "annotate"),
 ) -> None:
     """Run one command.
 
@@ -36,6 +36,7 @@ SUMMARY = {
     "pair": "train the reference on split B, then the target on split A, and compare them",
     "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
+    "report": "turn runs into one HTML file",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }
 
@@ -57,6 +58,10 @@ def _find(command: str) -> Callable[[list[str]], None]:
         from dejavu_lightning.cli.utility import utility
 
         return utility
+    if command == "report":
+        from dejavu_lightning.cli.report import report
+
+        return report
     from dejavu_lightning.cli.annotate import annotate
 
     return annotate
