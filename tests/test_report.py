@@ -17,15 +17,10 @@ from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, Uti
 from dejavu_lightning.cli import main
 from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, Records, compare
 from dejavu_lightning.memorization.measure import Measurement
-from dejavu_lightning.memorization.score_curve import score_curve
-from dejavu_lightning.metrics.functional import dejavu_score
 from dejavu_lightning.report.classes import Tally, tally
-from dejavu_lightning.report.epochs import curve
-from dejavu_lightning.report.estimates import Estimate, over_runs, share, student_t
 from dejavu_lightning.report.findings import save_records
 from dejavu_lightning.report.html import write_report
 from dejavu_lightning.report.runs import read_history, read_run
-from dejavu_lightning.report.tradeoff import pareto_frontier
 from dejavu_lightning.utility import NearestNeighborProbe
 from tests.browser import dump, measured, needs_browser
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
@@ -158,7 +153,7 @@ def test_every_number_is_that_of_the_runs(fits, page):
 def test_who_forgets_the_records_that_the_default_memorizes(fits, page):
     rows = tables(page)["forgotten.csv"]
     outcomes = {
-        variant: dict(zip(*(read_run(fits / variant).comparison[name].to_pylist() for name in ("id", "outcome"))))
+        variant: {row["id"]: row["outcome"] for row in read_run(fits / variant).comparison.to_pylist()}
         for variant in ("plain", "changed")
     }
     assert len(rows) > 0
@@ -191,6 +186,7 @@ def test_a_study_shows_seeds_and_failures(study, tmp_path):
         (folder / "target" / "memorization" / "history.csv").write_text(curve)
     page = write_report([study], tmp_path / "page.html")
     text, found = page.read_text(), tables(page)
+    assert "The Pareto frontier is masked alone" in text  # it memorizes less and is made more useful
     assert "failed: FloatingPointError: the loss is NaN at step 3 &lt;b&gt;" in text
     assert found["summary.csv"][0]["error"].startswith("FloatingPointError")
     gaps = [float(row["ppg"]) for row in found["summary.csv"] if row["variant"] == "plain"]
@@ -201,6 +197,13 @@ def test_a_study_shows_seeds_and_failures(study, tmp_path):
     assert (line["runs"], float(line["zero_shot_top1"])) == ("2", pytest.approx(0.35))
     assert "plain (default)" in text
     assert "95% Student t over seeds" in text
+    other = [float(row["ppg"]) for row in found["summary.csv"] if row["variant"] == "masked"]
+    apart = [one - base for one, base in zip(other, gaps, strict=True)]
+    (line,) = found["differences.csv"]
+    half = 12.706205 * abs(apart[0] - apart[1]) / 2
+    assert (line["variant"], line["seeds"], float(line["ppg"])) == ("masked", "2", pytest.approx(sum(apart) / 2))
+    assert float(line["ppg_low"]) == pytest.approx(sum(apart) / 2 - half, rel=1e-6)
+    assert float(line["zero_shot_top1"]) == pytest.approx(0.2)  # .5 and .6 against .3 and .4
     assert {"top_records.csv", "object_gaps.csv", "memorized_by_object.csv", "forgotten.csv"} <= set(found)
     top = [row for row in found["top_records.csv"] if (row["variant"], row["seed"]) == ("masked", "1")]
     kept = read_run(study / "masked1").sample_gaps.to_pylist()
@@ -211,65 +214,6 @@ def test_a_study_shows_seeds_and_failures(study, tmp_path):
     assert {int(row["correct_gap"]): int(row["records"]) for row in spread} == {
         gap: both.count(gap) for gap in range(-2, 3)
     }
-
-
-def test_pareto_frontier_by_hand():
-    #          beaten by 2   best, first  ties with 1  more of both  as useful as 3, memorizes more
-    points = [(0.3, 0.5), (0.2, 0.5), (0.2, 0.5), (0.4, 0.8), (0.5, 0.8), (0.1, 0.2), (0.1, 0.1)]
-    assert pareto_frontier(points) == [5, 1, 2, 3]
-    assert pareto_frontier([(0.1, 0.9), (0.2, 0.8)]) == [0]
-    assert pareto_frontier([]) == []
-
-
-def label_records(correct, confidence, prefix="r"):
-    ids = [f"{prefix}{row}" for row in range(len(correct))]
-    return Records(pa.table({"id": ids, "correct": correct, "confidence": confidence}), {"k": 1})
-
-
-def test_score_against_fraction_by_hand():
-    target = label_records([True, True, False, False], [0.9, 0.8, 0.7, 0.6])
-    reference = label_records([False, False, False, True], [0.1, 0.2, 0.3, 0.4])
-    points = score_curve(target, reference, (0.25, 0.5, 0.75, 1.0))
-    assert [point[0] for point in points] == pytest.approx([1 - 1, 1 - 1 / 2, 2 / 3 - 1 / 3, 2 / 4 - 1 / 4])
-    assert all(low <= value <= high for value, low, high in points)
-
-
-@pytest.mark.parametrize("others", [60, 35])
-def test_score_curve_equals_the_score_of_each_fraction(others):
-    rng = np.random.default_rng(0)
-    sizes = (60, others)
-    target, reference = (label_records(rng.random(n) < 0.5, rng.integers(0, 9, n) / 9.0) for n in sizes)
-    fractions = (0.05, 0.1, 0.5, 1.0)
-    found = score_curve(target, reference, fractions, paired=others == 60)
-    for fraction, (value, low, high) in zip(fractions, found, strict=True):
-        assert low <= value <= high
-        if others == 60:
-            columns = [records.column(name) for name in ("correct", "confidence") for records in (target, reference)]
-            assert value == pytest.approx(float(dejavu_score(*columns, fraction)))
-
-
-def test_intervals_over_seeds_and_of_shares():
-    assert [round(student_t(n), 3) for n in (1, 2, 3, 4, 5, 10, 30)] == [
-        12.706,
-        4.303,
-        3.182,
-        2.776,
-        2.571,
-        2.228,
-        2.042,
-    ]
-    assert over_runs([Estimate(0.5, 0.4, 0.7)]) == Estimate(0.5, 0.4, 0.7)
-    three = over_runs([Estimate(1.0, 0.0, 9.0), Estimate(2.0), Estimate(3.0)])
-    half = 4.302653 * 1 / 3**0.5  # standard deviation 1
-    assert three == pytest.approx((2.0, 2 - half, 2 + half, 3), rel=1e-6)
-    assert share(0, 10)[:3] == pytest.approx((0, 0, 0.2775), abs=1e-4)  # Wilson: z^2 / (n + z^2)
-    assert share(5, 10)[:3] == pytest.approx((0.5, 0.2366, 0.7634), abs=1e-4)
-
-
-def test_curves_average_the_epochs_that_every_seed_has():
-    histories = [[{"epoch": 0, "a": 1.0}, {"epoch": 1, "a": 2.0}], [{"epoch": 1, "a": 4.0}, {"epoch": 2, "a": 9.0}]]
-    ((epoch, estimate),) = curve(histories, "a")
-    assert (epoch, estimate.value, estimate.runs) == (1, 3.0, 2)
 
 
 def test_objects_count_where_only_the_target_finds_them(tmp_path):
@@ -353,7 +297,7 @@ def test_the_command(fits, tmp_path, capsys):
     assert "<title>Two &lt;runs&gt;</title>" in page.read_text()
     assert [row["variant"] for row in tables(page)["summary.csv"]] == ["one", "two"]
     assert "score@20" in tables(page)["tradeoff.csv"][0]
-    with pytest.raises(SystemExit, match="error: --output .* exists"):
+    with pytest.raises(SystemExit, match=r"error: --output .* exists"):
         main(given)
     with pytest.raises(SystemExit, match="error: metric 'foo' is in none of the runs"):
         main([*given, "--overwrite", "true", "--metric", "foo"])

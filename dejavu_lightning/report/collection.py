@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.report.comparable import Candidate, check_comparable
 from dejavu_lightning.report.estimates import Estimate, over_runs
 from dejavu_lightning.report.runs import Run, read_run
 
@@ -122,7 +123,7 @@ def read_collection(
         facts, entries = _read_study(studies[0] / "study.json")
     else:
         entries, facts = _read_runs(folders, names), {}
-    check_comparable(entries)
+    check_comparable([Candidate(entry.name, entry.seed, entry.run) for entry in entries if entry.run is not None])
     variants = list(dict.fromkeys(entry.variant for entry in entries))
     named = default or facts.get("default")
     base = _one_of("default", named or variants[0], variants)
@@ -194,56 +195,3 @@ def _check_fields(path: Path, what: str, facts: Any, fields: Mapping[str, type])
         value = facts.get(name) if isinstance(facts, dict) else None
         if not isinstance(value, kind):
             raise ValueError(f"{path}: {what} must have {name!r}, of type {kind.__name__}; got {value!r}")
-
-
-def check_comparable(entries: Sequence[Entry]) -> None:
-    """Refuse runs whose numbers mean different things.
-
-    All must have been made with the same settings; those of the same seed must have attacked the same records.
-    """
-    first: dict[int | None, tuple[Entry, Run]] = {}
-    settings: tuple[Entry, Run] | None = None
-    for entry in entries:
-        if entry.run is None:
-            continue
-        settings = settings or (entry, entry.run)
-        _same_settings(*settings, entry, entry.run)
-        _same_records(*first.setdefault(entry.seed, (entry, entry.run)), entry, entry.run)
-
-
-def _same_settings(known: Entry, one: Run, entry: Entry, other: Run) -> None:
-    ours, theirs = one.target.settings, other.target.settings
-    differing = [key for key in (ours | theirs) if ours.get(key) != theirs.get(key)]
-    if "test" in differing:
-        differing = ["test"]
-    if differing:
-        listed = ", ".join(f"{key}: {ours.get(key)} against {theirs.get(key)}" for key in differing)
-        raise ValueError(
-            f"{known.name!r} and {entry.name!r} cannot be compared, they were measured differently ({listed}; "
-            f"{one.folder} against {other.folder})"
-        )
-
-
-def _same_records(known: Entry, one: Run, entry: Entry, other: Run) -> None:
-    ours, theirs = _truth(one), _truth(other)
-    if ours == theirs:
-        return
-    lost, extra = [id for id in ours if id not in theirs], [id for id in theirs if id not in ours]
-    if lost or extra:
-        difference = (
-            f"{len(lost)} of {len(ours)} records only in the first (such as {lost[:2]}), {len(extra)} of "
-            f"{len(theirs)} only in the second (such as {extra[:2]})"
-        )
-    else:
-        at = next(id for id in ours if ours[id] != theirs[id])
-        difference = f"record {at!r} is of {ours[at]} in the first, of {theirs[at]} in the second"
-    raise ValueError(
-        f"{known.name!r} and {entry.name!r} cannot be compared, they have different attack sets: {difference}; "
-        f"{one.folder} against {other.folder}. Of other seeds, make a study, whose study.json tells the seeds"
-    )
-
-
-def _truth(run: Run) -> dict[str, Any]:
-    table = run.target.table
-    column = "label" if "label" in table.column_names else "objects"
-    return dict(zip(table["id"].to_pylist(), table[column].to_pylist(), strict=True))

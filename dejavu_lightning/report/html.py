@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from dejavu_lightning.report.classes import classes
 from dejavu_lightning.report.collection import Collection, read_collection
+from dejavu_lightning.report.differences import differences
 from dejavu_lightning.report.distributions import confidences, object_gaps
 from dejavu_lightning.report.epochs import memorization_curves, utility_curves
 from dejavu_lightning.report.fractions import fractions
@@ -25,6 +26,7 @@ TEMPLATE = "report.html.jinja"
 # In the order of the page; each is left out where no run has what it shows.
 PANELS: tuple[Callable[[Collection], Panel | None], ...] = (
     summary,
+    differences,
     tradeoff,
     memorization_curves,
     utility_curves,

@@ -35,8 +35,7 @@ class Panel:
         title, caption: the caption says what interval is shown, if any.
         rows: the numbers; every row has the same columns.
         pictures: beside each other where there is room.
-        headings, table: of a table.
-        broad: the pictures need the whole width.
+        headings, table: of a table; a cell of the tone "error" takes all columns that are left.
         folded: the pictures are shown on request.
     """
 
@@ -47,7 +46,6 @@ class Panel:
     pictures: Sequence[Picture] = ()
     headings: Sequence[str] = ()
     table: Sequence[Sequence[Cell]] = ()
-    broad: bool = False
     folded: bool = False
 
     @property

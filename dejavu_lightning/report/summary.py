@@ -31,8 +31,7 @@ def summary(collection: Collection) -> Panel:
             table.append([Cell(text) for text in cells])
         for entry in collection.entries:
             if entry.variant == variant and entry.error:
-                blank = [Cell("")] * (len(headings) - 2)
-                table.append([Cell(entry.name), Cell(f"failed: {entry.error}", "error"), *blank])
+                table.append([Cell(entry.name), Cell(f"failed: {entry.error}", "error")])
     seeds = sorted({entry.seed for entry in collection.entries if entry.seed is not None})
     over = f" Seeds: {', '.join(map(str, seeds))}." if seeds else ""
     caption = f"Of the final models. In brackets: {collection.intervals()}.{over}"

@@ -52,7 +52,7 @@ def galleries(collection: Collection) -> Panel | None:
         "As the runs drew them, of the first seed that drew one. The order selects on the outcome: it shows what "
         "memorization looks like, not how much there is."
     )
-    return Panel("gallery", "The most memorized records", caption, (), pictures, broad=True, folded=True)
+    return Panel("gallery", "The most memorized records", caption, (), pictures, folded=True)
 
 
 def forgetting(collection: Collection) -> Panel | None:

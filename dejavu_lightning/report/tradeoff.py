@@ -58,11 +58,20 @@ def tradeoff(collection: Collection) -> Panel | None:
     caption = (
         f"Up and to the left is better{ringed}. Bars across: {collection.intervals()}. "
         + (f"Bars upwards: {_upward(found)}. " if across else "The runs kept no interval of utility. ")
-        + "The line is the Pareto frontier of the values: variants that no other one beats in both. Variants whose "
-        "bars overlap may change places."
+        + _frontier(best, len(found))
     )
     picture = Picture(data_uri("image/svg+xml", _draw(collection, found, best)), "Memorization against utility")
     return Panel("tradeoff", "Memorization against utility", caption, rows, [picture])
+
+
+def _frontier(best: Sequence[str], variants: int) -> str:
+    if variants == 1:
+        return "There is nothing to compare it with."
+    if len(best) == 1:
+        told = f"The Pareto frontier is {best[0]} alone: no other variant memorizes less or is more useful."
+    else:
+        told = "The line is the Pareto frontier of the values: variants that no other one beats in both."
+    return f"{told} Variants whose bars overlap may change places."
 
 
 def _upward(found: dict[str, tuple[Estimate, Estimate]]) -> str:

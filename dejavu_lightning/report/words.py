@@ -32,7 +32,7 @@ def written(estimate: Estimate | None, signed: bool = True) -> str:
     text = f"{estimate.value:{sign}.3f}"
     if estimate.low is None or estimate.high is None:
         return text
-    return f"{text} [{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"
+    return f"{text} [{estimate.low:{sign}.3f},\N{NO-BREAK SPACE}{estimate.high:{sign}.3f}]"
 
 
 def columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
@@ -45,4 +45,5 @@ def columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
 
 def called(collection: Collection, variant: str) -> str:
     """A variant's name, the default's marked."""
-    return f"{variant} (default)" if collection.marked and variant == collection.default else variant
+    marked = collection.marked and variant == collection.default and len(collection.variants) > 1
+    return f"{variant} (default)" if marked else variant
