@@ -128,6 +128,7 @@ def save_ranking(measurement: Measurement, sets: MemorizationSets, folder: Path)
     ``classes.json`` has the names of the classes, or objects, where the sets have them: records hold numbers.
     """
     if sets.class_names is not None:
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "classes.json").write_text(json.dumps(list(sets.class_names)))
     rows = ranking(measurement, sets.class_names)
     if not rows:
