@@ -1,6 +1,6 @@
-"""Measure trained models: ``python evaluate.py {memorization,utility} --help``."""
+"""Measure trained models and show what was found: ``python evaluate.py {memorization,utility,report} --help``."""
 
 from dejavu_lightning.cli import main
 
 if __name__ == "__main__":
-    main(commands=("memorization", "utility"))
+    main(commands=("memorization", "utility", "report"))

@@ -1,4 +1,4 @@
-"""Commands: fit, pair and study train, memorization and utility evaluate, annotate prepares data."""
+"""Commands: fit, pair and study train, memorization and utility evaluate, report shows, annotate prepares data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 def main(
     arguments: Sequence[str] | None = None,
-    commands: Sequence[str] = ("fit", "pair", "study", "memorization", "utility", "annotate"),
+    commands: Sequence[str] = ("fit", "pair", "study", "memorization", "utility", "report", "annotate"),
 ) -> None:
     """Run one command.
 
@@ -37,6 +37,7 @@ SUMMARY = {
     "study": "run pair for variants and seeds, and put them in one table",
     "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
+    "report": "turn runs into one HTML file",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }
 
@@ -62,6 +63,10 @@ def _find(command: str) -> Callable[[list[str]], None]:
         from dejavu_lightning.cli.utility import utility
 
         return utility
+    if command == "report":
+        from dejavu_lightning.cli.report import report
+
+        return report
     from dejavu_lightning.cli.annotate import annotate
 
     return annotate

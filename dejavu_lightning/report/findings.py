@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dejavu_lightning.memorization.agreement import Agreement
@@ -15,14 +15,14 @@ from dejavu_lightning.memorization.label_findings import OUTCOMES
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.memorization.sets import Exhibit, MemorizationSets, ShownSamples
 from dejavu_lightning.report.caption_gallery import CaptionRow, Picture, draw_caption_gallery
-from dejavu_lightning.report.confidence import draw_confidence
+from dejavu_lightning.report.confidence import CONFIDENCE, draw_confidence
 from dejavu_lightning.report.curve import draw_curve
 from dejavu_lightning.report.gallery import GalleryRow, Shown, draw_gallery
 from dejavu_lightning.report.partition import draw_partition
+from dejavu_lightning.report.top_records import in_order
 
 GALLERY_RECORDS = 8
 GALLERY_NEIGHBORS = 4
-CONFIDENCE = "memorization_confidence"
 KEPT = ("id", "label", "objects")  # columns that are no model's
 
 
@@ -93,15 +93,7 @@ def most_memorized(measurement: Measurement, count: int) -> list[dict[str, Any]]
     if table is None:
         own = measurement.target.table
         table = own.rename_columns([name if name in KEPT else f"target_{name}" for name in own.column_names])
-    if measurement.target.settings["test"] == "object_retrieval":
-        gap = "correct_gap" if "correct_gap" in table.column_names else "target_correct"
-        chosen = table.filter(pc.greater(table[gap], 0))
-        order = [(gap, "descending"), ("target_min_distance", "ascending")]
-    else:
-        outcome = "outcome" in table.column_names
-        chosen = table.filter(pc.equal(table["outcome"], "memorized") if outcome else table["target_correct"])
-        order = [("target_confidence", "descending")]
-    rows: list[dict[str, Any]] = chosen.sort_by([*order, ("id", "ascending")]).slice(0, count).to_pylist()
+    rows: list[dict[str, Any]] = in_order(table).slice(0, count).to_pylist()
     return rows
 
 
@@ -131,7 +123,13 @@ def ranking(measurement: Measurement, class_names: Sequence[str] | None = None) 
 
 
 def save_ranking(measurement: Measurement, sets: MemorizationSets, folder: Path) -> dict[str, Path]:
-    """Write ``ranking.csv`` and draw ``confidence.png``, where records have a memorization confidence; by name."""
+    """Write ``ranking.csv`` and draw ``confidence.png``, where records have a memorization confidence; by name.
+
+    ``classes.json`` has the names of the classes, or objects, where the sets have them: records hold numbers.
+    """
+    if sets.class_names is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "classes.json").write_text(json.dumps(list(sets.class_names)))
     rows = ranking(measurement, sets.class_names)
     if not rows:
         return {}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,6 +22,24 @@ OUTCOME_COLORS = {
     "unassociated": "#D9D9D9",
 }
 INK = "#333333"
+# Of the palette what is dark enough for lines on white. Seven colours and five markers repeat after 35 variants.
+VARIANT_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v")
+
+
+class Mark(NamedTuple):
+    """How one variant is drawn in every figure of a page."""
+
+    color: str
+    marker: str
+
+
+def marks(variants: Sequence[str]) -> dict[str, Mark]:
+    """A mark for each variant, told apart by colour and by shape."""
+    return {
+        variant: Mark(VARIANT_COLORS[at % len(VARIANT_COLORS)], MARKERS[at % len(MARKERS)])
+        for at, variant in enumerate(variants)
+    }
 
 
 def plain(axes: Axes) -> None:
@@ -28,9 +50,29 @@ def plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Names under the axes, where they hide nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    wide = max(map(len, labels), default=0) > 30
+    figure.legend(handles, labels, loc="outside lower left", ncols=1 if wide else 2, frameon=False, fontsize=9)
+
+
+def beside(axes: Axes, height: float, text: str) -> None:
+    """Small print to the right of the axes, at a height of theirs."""
+    axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=INK)
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write the figure as PNG."""
     FigureCanvasAgg(figure)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, facecolor="white")
     return Path(path)
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, text as outlines, the same bytes for the same figure."""
+    written = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "dejavu-lightning", "svg.fonttype": "path"}):
+        figure.savefig(written, format="svg", facecolor="white", metadata={"Date": None})
+    return written.getvalue()

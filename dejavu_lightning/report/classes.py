@@ -1,0 +1,110 @@
+"""Which classes, or objects, are memorized most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from dejavu_lightning.report import style
+from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.estimates import Estimate, share
+from dejavu_lightning.report.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.runs import Run
+from dejavu_lightning.report.words import called
+
+SHOWN = 15
+
+
+class Tally(NamedTuple):
+    """How many records of a class there are, and how many of them are memorized."""
+
+    memorized: int = 0
+    records: int = 0
+
+    @property
+    def share(self) -> Estimate:
+        """With its interval."""
+        return share(self.memorized, self.records)
+
+
+def verdicts(table: pa.Table) -> Iterator[tuple[int, bool]]:
+    """Label of each record, or each of its objects, and whether only the target infers it."""
+    if "outcome" in table.column_names:
+        for row in table.select(["label", "outcome"]).to_pylist():
+            yield row["label"], row["outcome"] == "memorized"
+        return
+    for row in table.select(["objects", "target_predicted", "reference_predicted"]).to_pylist():
+        only = set(row["target_predicted"]) - set(row["reference_predicted"])
+        for one in row["objects"]:
+            yield one, one in only
+
+
+def tally(runs: Sequence[Run]) -> dict[int, Tally]:
+    """By label or object, over all runs that compared record by record."""
+    found: dict[int, Tally] = {}
+    for run in runs:
+        for label, hit in verdicts(run.comparison) if run.comparison is not None else ():
+            memorized, records = found.get(label, Tally())
+            found[label] = Tally(memorized + hit, records + 1)
+    return found
+
+
+def classes(collection: Collection) -> Panel | None:
+    """Shares of memorized records by class, every variant in the order of the default."""
+    found = {variant: counts for variant, runs in collection.shown() if (counts := tally(runs))}
+    if not found:
+        return None
+    runs = [run for _, run in collection.measured()]
+    named = next((run for run in runs if run.class_names), runs[0])
+    first = collection.default if collection.default in found else next(iter(found))
+    order = sorted(found[first], key=lambda label: (-found[first][label].share.value, label))
+    shown = order[:SHOWN]
+    objects = "objects" in named.target.table.column_names
+    what, plural = ("object", "objects") if objects else ("class", "classes")
+    top = max(counts[label].share.high or 0 for counts in found.values() for label in shown if label in counts)
+    pictures = []
+    for variant, counts in found.items():
+        lines = [(named.named(label), counts.get(label, Tally())) for label in shown]
+        name = called(collection, variant)
+        source = data_uri("image/svg+xml", _draw(lines, top, what))
+        pictures.append(Picture(source, f"Memorized records by {what}: {name}", name))
+    judged = (
+        "Of the records that show the object, those where only the target retrieves it"
+        if objects
+        else "Of the records of each class, those that are memorized"
+    )
+    many = f", the {SHOWN} highest of {len(order)} {plural}" if len(order) > SHOWN else ""
+    caption = (
+        f"{judged}, over all seeds{many}, in the order of {called(collection, first)}. Lines: Wilson's 95% interval of "
+        "each share by itself; the first of many is high by chance too."
+    )
+    rows = [_row(variant, label, named, counts[label]) for variant, counts in found.items() for label in sorted(counts)]
+    return Panel(f"memorized_by_{what}", f"Which {plural} are memorized most", caption, rows, pictures)
+
+
+def _row(variant: str, label: int, named: Run, counted: Tally) -> Mapping[str, Any]:
+    value, low, high, _ = counted.share
+    shares = {"share": value, "share_low": low, "share_high": high}
+    return {"variant": variant, "label": label, "name": named.named(label), **counted._asdict(), **shares}
+
+
+def _draw(lines: Sequence[tuple[str, Tally]], top: float, what: str) -> bytes:
+    figure = Figure(figsize=(3.8, 0.8 + 0.24 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    for height, (_, counted) in enumerate(lines):
+        style.beside(axes, height, f"{counted.memorized}/{counted.records}")
+        if counted.records:
+            value, low, high, _ = counted.share
+            axes.barh(height, value, color=style.OUTCOME_COLORS["memorized"], height=0.65)
+            axes.plot([low or 0, high or 0], [height, height], color=style.INK, linewidth=1)
+    axes.set_yticks(range(len(lines)), [name if len(name) < 24 else f"{name[:22]}…" for name, _ in lines])
+    axes.set_xlim(0, top * 1.03)
+    axes.invert_yaxis()
+    axes.set_xlabel("share memorized")
+    axes.set_ylabel(what)
+    style.plain(axes)
+    axes.grid(visible=False)
+    return style.svg(figure)

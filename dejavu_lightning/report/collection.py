@@ -1,0 +1,197 @@
+"""The runs that a report is about, by variant, and whether they can be compared at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dejavu_lightning.report.comparable import Candidate, check_comparable
+from dejavu_lightning.report.estimates import Estimate, over_runs
+from dejavu_lightning.report.runs import Run, read_run
+
+UTILITIES = ("linear_top1", "zero_shot_top1", "knn_top1")  # in the order in which one of them is chosen
+FIELDS = {"name": str, "default": str, "headline": str, "utility": str, "runs": list}
+RUN_FIELDS = {"variant": str, "seed": int, "folder": str}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a variant: what it left, or why it left nothing."""
+
+    variant: str
+    seed: int | None
+    run: Run | None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the variant, and the seed where there is one."""
+        return self.variant if self.seed is None else f"{self.variant} · seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Runs to be shown together.
+
+    Args:
+        title: of the page.
+        entries: in the order of the page.
+        default: the variant that the others are compared with; ``marked`` if it was named so, else just the first.
+        metric: the memorization metric that is drawn.
+        utility: the utility metric that is drawn; None where no run has one.
+    """
+
+    title: str
+    entries: Sequence[Entry]
+    default: str
+    metric: str
+    utility: str | None
+    marked: bool = True
+
+    @property
+    def variants(self) -> list[str]:
+        """Names, in the order of the page."""
+        return list(dict.fromkeys(entry.variant for entry in self.entries))
+
+    def measured(self) -> Iterator[tuple[Entry, Run]]:
+        """Entries that did not fail, with their run."""
+        for entry in self.entries:
+            if entry.run is not None:
+                yield entry, entry.run
+
+    def runs(self, variant: str) -> list[Run]:
+        """Of one variant, those that did not fail."""
+        return [run for entry, run in self.measured() if entry.variant == variant]
+
+    def shown(self) -> Iterator[tuple[str, list[Run]]]:
+        """Variants of which at least one run did not fail, with these."""
+        for variant in self.variants:
+            if runs := self.runs(variant):
+                yield variant, runs
+
+    def final(self, variant: str, name: str) -> Estimate | None:
+        """A memorization metric of the final models; None where no run of the variant has it."""
+        return _estimate([run.metrics for run in self.runs(variant)], name)
+
+    def useful(self, variant: str, name: str) -> Estimate | None:
+        """A utility metric of the final models; None where no run of the variant has it."""
+        return _estimate([run.utility[-1] for run in self.runs(variant) if run.utility], name)
+
+    def intervals(self) -> str:
+        """What kind of interval values of a variant have."""
+        counts = {len(runs) for _, runs in self.shown()}
+        if counts <= {1}:
+            return "95% bootstrap over records"
+        if 1 not in counts:
+            return "95% Student t over seeds"
+        return "95% Student t over seeds; of variants with one run 95% bootstrap over records"
+
+
+def _estimate(rows: Sequence[Mapping[str, float]], name: str) -> Estimate | None:
+    found = [estimate_of(row, name) for row in rows if name in row]
+    return over_runs(found) if found else None
+
+
+def estimate_of(row: Mapping[str, float], name: str) -> Estimate:
+    """A metric of one measurement with its own interval, where it has one."""
+    return Estimate(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
+
+
+def read_collection(
+    folders: Sequence[str | Path],
+    names: Sequence[str] | None = None,
+    default: str | None = None,
+    metric: str | None = None,
+    utility: str | None = None,
+    title: str | None = None,
+) -> Collection:
+    """Read runs, each a variant of its own, or a study, and refuse what cannot be compared.
+
+    Raises:
+        ValueError: a folder holds no run, names are not distinct, runs differ in what was attacked or how, or
+            ``default``, ``metric`` or ``utility`` is not there.
+    """
+    if not folders:
+        raise ValueError("no RUN given; give at least one folder")
+    studies = [Path(folder) for folder in folders if (Path(folder) / "study.json").is_file()]
+    if studies and (len(folders) > 1 or names):
+        raise ValueError(f"RUN {studies[0]} is a study: give it alone, without --names; its variants have names")
+    if studies:
+        facts, entries = _read_study(studies[0] / "study.json")
+    else:
+        entries, facts = _read_runs(folders, names), {}
+    check_comparable([Candidate(entry.name, entry.seed, entry.run) for entry in entries if entry.run is not None])
+    variants = list(dict.fromkeys(entry.variant for entry in entries))
+    named = default or facts.get("default")
+    base = _one_of("default", named or variants[0], variants)
+    runs = [entry.run for entry in entries if entry.run is not None]
+    offered = _metrics(run.metrics for run in runs)
+    useful = _metrics(run.utility[-1] for run in runs if run.utility)
+    metric = metric or facts.get("headline") or (runs[0].headline if runs else "score")
+    utility = utility or facts.get("utility") or next((name for name in (*UTILITIES, *useful) if name in useful), None)
+    if runs:
+        _one_of("metric", metric, offered)
+        if utility is not None and (useful or not facts):
+            _one_of("utility", utility, useful)
+    title = title or (f"Study: {facts['name']}" if facts else "Memorization report")
+    return Collection(title, entries, base, metric, utility if useful else None, named is not None)
+
+
+def _metrics(rows: Iterator[Mapping[str, float]]) -> list[str]:
+    ends = ("_low", "_high")
+    return list(dict.fromkeys(name for row in rows for name in row if name != "epoch" and not name.endswith(ends)))
+
+
+def _one_of(argument: str, value: str, choices: Sequence[str]) -> str:
+    if value not in choices:
+        listed = ", ".join(choices) or "nothing"
+        raise ValueError(f"{argument} {value!r} is in none of the runs; they have {listed}")
+    return value
+
+
+def _read_runs(folders: Sequence[str | Path], names: Sequence[str] | None) -> list[Entry]:
+    if names is not None and len(names) != len(folders):
+        raise ValueError(f"--names has {len(names)} names ({', '.join(names)}) for {len(folders)} runs; give one each")
+    called = list(names) if names is not None else [Path(folder).resolve().name for folder in folders]
+    twice = sorted({name for name in called if called.count(name) > 1})
+    if twice:
+        whose = "--names" if names is not None else "the folders' names"
+        raise ValueError(f"{twice[0]!r} names more than one run; {whose} must be distinct, give --names A B ...")
+    return [Entry(name, None, read_run(folder)) for name, folder in zip(called, folders, strict=True)]
+
+
+def _read_study(path: Path) -> tuple[dict[str, Any], list[Entry]]:
+    try:
+        facts = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    _check_fields(path, "it", facts, FIELDS)
+    entries: list[Entry] = []
+    for number, row in enumerate(facts["runs"]):
+        _check_fields(path, f"runs[{number}]", row, RUN_FIELDS)
+        if any((entry.variant, entry.seed) == (row["variant"], row["seed"]) for entry in entries):
+            raise ValueError(f"{path}: runs[{number}] is a second {row['variant']!r} of seed {row['seed']}")
+        entries.append(_study_entry(path.parent / row["folder"], row))
+    if not entries:
+        raise ValueError(f"{path}: runs is empty")
+    return facts, entries
+
+
+def _study_entry(folder: Path, row: Mapping[str, Any]) -> Entry:
+    run, error = None, row.get("error")
+    if not error:
+        try:
+            run = read_run(folder)
+        except ValueError as unreadable:  # of a run that has not finished, the others are shown all the same
+            error = str(unreadable)
+    return Entry(row["variant"], row["seed"], run, error)
+
+
+def _check_fields(path: Path, what: str, facts: Any, fields: Mapping[str, type]) -> None:
+    for name, kind in fields.items():
+        value = facts.get(name) if isinstance(facts, dict) else None
+        if not isinstance(value, kind):
+            raise ValueError(f"{path}: {what} must have {name!r}, of type {kind.__name__}; got {value!r}")

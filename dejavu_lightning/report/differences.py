@@ -1,0 +1,59 @@
+"""Every variant against the default, seed by seed."""
+
+from __future__ import annotations
+
+from dejavu_lightning.report.collection import Collection, Entry
+from dejavu_lightning.report.estimates import Estimate, over_runs
+from dejavu_lightning.report.panel import Cell, Panel
+from dejavu_lightning.report.words import columns, label, written
+
+
+def differences(collection: Collection) -> Panel | None:
+    """Of variants that share at least two seeds with the default.
+
+    What a seed does to both variants, such as other data, drops out: the interval of the difference can be much
+    narrower than those of the two values.
+    """
+    base = _by_seed(collection, collection.default)
+    rows, table = [], []
+    for variant in collection.variants:
+        pairs = [(its, base[seed]) for seed, its in _by_seed(collection, variant).items() if seed in base]
+        if variant == collection.default or len(pairs) < 2:
+            continue
+        memorization = _difference([(_memorization(a, collection), _memorization(b, collection)) for a, b in pairs])
+        utility = _difference([(_utility(a, collection), _utility(b, collection)) for a, b in pairs])
+        line = {"variant": variant, "seeds": len(pairs), **columns(collection.metric, memorization)}
+        cells = [variant, written(memorization)]
+        if collection.utility is not None:
+            line |= columns(collection.utility, utility)
+            cells.append(written(utility))
+        rows.append(line)
+        table.append([Cell(text) for text in (*cells, str(len(pairs)))])
+    if not rows:
+        return None
+    headings = ["variant", label(collection.metric)]
+    headings += [label(collection.utility)] if collection.utility is not None else []
+    caption = f"Of the final models, each minus {collection.default} of the same seed. In brackets: 95% Student t over "
+    caption += "seeds of these differences."
+    return Panel("differences", "Against the default", caption, rows, (), [*headings, "seeds"], table)
+
+
+def _by_seed(collection: Collection, variant: str) -> dict[int, Entry]:
+    return {
+        entry.seed: entry for entry, _ in collection.measured() if entry.variant == variant and entry.seed is not None
+    }
+
+
+def _memorization(entry: Entry, collection: Collection) -> float | None:
+    return entry.run.metrics.get(collection.metric) if entry.run is not None else None
+
+
+def _utility(entry: Entry, collection: Collection) -> float | None:
+    if entry.run is None or not entry.run.utility or collection.utility is None:
+        return None
+    return entry.run.utility[-1].get(collection.utility)
+
+
+def _difference(pairs: list[tuple[float | None, float | None]]) -> Estimate | None:
+    found = [Estimate(one - other) for one, other in pairs if one is not None and other is not None]
+    return over_runs(found) if len(found) > 1 else None

@@ -1,0 +1,59 @@
+"""Values with 95% intervals: of one run over its records, of several over their seeds, of shares of few records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+LEVEL = 0.95
+
+
+class Estimate(NamedTuple):
+    """A value, the ends of its 95% interval where there is one, and how many runs it is of."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    runs: int = 1
+
+
+def over_runs(estimates: Sequence[Estimate]) -> Estimate:
+    """Of one run its own; of several their mean with Student's t interval, which tells how far seeds differ."""
+    if len(estimates) == 1:
+        return estimates[0]
+    values = [estimate.value for estimate in estimates]
+    count, mean = len(values), math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    half = student_t(count - 1) * math.sqrt(variance / count)
+    return Estimate(mean, mean - half, mean + half, count)
+
+
+def student_t(degrees: int) -> float:
+    """The t that |T| stays below with probability 0.95, at ``degrees`` of freedom, at least 1."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        low, high = (angle, high) if _inside(angle, degrees) < LEVEL else (low, angle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _inside(angle: float, degrees: int) -> float:
+    """P(|T| < sqrt(degrees) tan(angle)), a finite sum (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for step in range(degrees // 2):
+        total += term
+        numerator = 2 * step + 1 + odd
+        term *= cosine**2 * numerator / (numerator + 1)
+    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+
+
+def share(part: int, whole: int) -> Estimate:
+    """A share of ``whole`` records, at least 1, with Wilson's interval, which holds for few records too."""
+    z, observed = 1.959964, part / whole
+    scale = 1 + z**2 / whole
+    middle = (observed + z**2 / (2 * whole)) / scale
+    half = z / scale * math.sqrt(observed * (1 - observed) / whole + z**2 / (4 * whole**2))
+    return Estimate(observed, max(0.0, middle - half), min(1.0, middle + half))

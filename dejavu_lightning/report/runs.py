@@ -1,0 +1,140 @@
+"""What a run left on disk: its final measurement, its curves and its record tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dejavu_lightning.memorization.records import Records
+
+HEADLINES = {"label_inference": "score", "object_retrieval": "ppg"}
+History = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One target model and what was measured of it.
+
+    Args:
+        folder: that was asked for.
+        metrics: of the final measurement; names as in docs/metrics.md.
+        history: a row per measurement of memorization, and ``utility`` likewise; empty where none was kept.
+        target, reference: records of the final measurement; of other samples with ``HeldOut``.
+        comparison: both models' answers record by record; None with ``HeldOut``.
+        sample_gaps: gaps of the top records beside their null, of object retrieval.
+        gallery: picture of the most memorized records, where one was drawn.
+        class_names: what labels, or objects, are called; empty where it was not kept.
+    """
+
+    folder: Path
+    metrics: Mapping[str, float]
+    history: History
+    utility: History
+    target: Records
+    reference: Records
+    comparison: pa.Table | None
+    sample_gaps: pa.Table | None
+    gallery: Path | None
+    class_names: Sequence[str]
+
+    @property
+    def headline(self) -> str:
+        """The metric that its test is about."""
+        return HEADLINES[self.target.settings.get("test", "label_inference")]
+
+    @property
+    def epochs(self) -> float | None:
+        """How many the final model has completed, where that is known."""
+        return self.history[-1]["epoch"] if self.history else None
+
+    def named(self, label: int) -> str:
+        """What a label or object is called; its number where the name was not kept."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read the folder of a ``fit``, of a ``pair``, or the output of ``evaluate.py memorization``.
+
+    Raises:
+        ValueError: it is none of them, or a file of it is missing.
+    """
+    root = Path(folder)
+    if (root / "metrics.json").is_file():
+        return _evaluation(root, root)
+    if (root / "memorization" / "history.csv").is_file():
+        return _fit(root)
+    if (root / "target" / "memorization" / "history.csv").is_file():
+        return _pair(root)
+    what = "holds no run" if root.is_dir() else "is no folder"
+    raise ValueError(
+        f"RUN {root} {what}: give the folder of a fit (with memorization/history.csv), of a pair (with target/), the "
+        "output of evaluate.py memorization (with metrics.json), or of a study (with study.json)"
+    )
+
+
+def _evaluation(root: Path, folder: Path, fit: Path | None = None) -> Run:
+    """An output of ``memorization``; ``fit`` is the folder of the run whose checkpoint it measured, if known."""
+    path = folder / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text())["metrics"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no output of evaluate.py memorization: {error!r}") from error
+    return _read(root, folder, metrics, fit)
+
+
+def _fit(root: Path) -> Run:
+    folder = root / "memorization"
+    history = read_history(folder / "history.csv")
+    if not history:
+        raise ValueError(f"{folder / 'history.csv'} holds no measurement")
+    last = dict(history[-1])
+    return _read(root, folder / f"epoch={int(last.pop('epoch')):04d}", last, root, folder)
+
+
+def _pair(root: Path) -> Run:
+    target, compared = root / "target", root / "comparison"
+    return _evaluation(root, compared, target) if (compared / "metrics.json").is_file() else _fit(target)
+
+
+def _read(
+    root: Path, records: Path, metrics: Mapping[str, float], fit: Path | None, pictures: Path | None = None
+) -> Run:
+    for role in ("target", "reference"):
+        if not (records / f"{role}.parquet").is_file():
+            raise ValueError(f"RUN {root} lacks the records {records / f'{role}.parquet'}")
+    pictures = pictures or records
+    gallery, names = pictures / "gallery.png", pictures / "classes.json"
+    return Run(
+        folder=root,
+        metrics=metrics,
+        history=read_history(fit / "memorization" / "history.csv") if fit else [],
+        utility=read_history(fit / "utility" / "history.csv") if fit else [],
+        target=Records.load(records / "target.parquet"),
+        reference=Records.load(records / "reference.parquet"),
+        comparison=_table(records / "comparison.parquet"),
+        sample_gaps=_table(records / "sample_gaps.parquet"),
+        gallery=gallery if gallery.is_file() else None,
+        class_names=json.loads(names.read_text()) if names.is_file() else [],
+    )
+
+
+def _table(path: Path) -> pa.Table | None:
+    return pq.read_table(path) if path.is_file() else None
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Rows of a ``history.csv`` with what each has; none where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no history of a monitor: {error}") from error

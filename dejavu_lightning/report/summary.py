@@ -1,0 +1,90 @@
+"""The numbers of every variant in one table, failed runs with their error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dejavu_lightning.report.collection import Collection, estimate_of
+from dejavu_lightning.report.estimates import Estimate
+from dejavu_lightning.report.panel import Cell, Panel
+from dejavu_lightning.report.runs import Run
+from dejavu_lightning.report.words import CONTROLS, called, columns, label, written
+
+
+def summary(collection: Collection) -> Panel:
+    """A line a variant, and one for each run that failed."""
+    control = _control(collection)
+    headings = ["variant", label(collection.metric)]
+    headings += ["control"] if control else []
+    headings += [label(collection.utility)] if collection.utility else []
+    headings += ["records", "reference", "epochs", "runs"]
+    table = []
+    for variant in collection.variants:
+        name = called(collection, variant)
+        runs = collection.runs(variant)
+        if runs:
+            cells = [name, written(collection.final(variant, collection.metric))]
+            cells += [written(collection.final(variant, control))] if control else []
+            cells += [written(_useful(collection, variant), signed=False)] if collection.utility else []
+            cells += [_range([len(run.target) for run in runs]), _references(runs), _epochs(runs), str(len(runs))]
+            table.append([Cell(text) for text in cells])
+        for entry in collection.entries:
+            if entry.variant == variant and entry.error:
+                table.append([Cell(entry.name), Cell(f"failed: {entry.error}", "error")])
+    seeds = sorted({entry.seed for entry in collection.entries if entry.seed is not None})
+    over = f" Seeds: {', '.join(map(str, seeds))}." if seeds else ""
+    caption = f"Of the final models. In brackets: {collection.intervals()}.{over}"
+    if control:
+        caption += " The control is the same measurement on records that neither model was trained on: near 0 if sound."
+    if len({run.comparison is None for _, run in collection.measured()}) == 2:
+        caption += (
+            " Some runs have a reference that answers for the same records, others one of held-out records: they "
+            "estimate the same difference, with intervals of other kinds."
+        )
+    return Panel("summary", "Summary", caption, _rows(collection, control), (), headings, table)
+
+
+def _control(collection: Collection) -> str | None:
+    name = CONTROLS.get(collection.metric)
+    return name if any(name in run.metrics for _, run in collection.measured()) else None
+
+
+def _useful(collection: Collection, variant: str) -> Estimate | None:
+    assert collection.utility is not None
+    return collection.useful(variant, collection.utility)
+
+
+def _range(counts: list[int]) -> str:
+    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+
+
+def _references(runs: list[Run]) -> str:
+    paired = {"same records" if run.comparison is not None else "held-out records" for run in runs}
+    return " and ".join(sorted(paired))
+
+
+def _epochs(runs: list[Run]) -> str:
+    known = [int(run.epochs) for run in runs if run.epochs is not None]
+    return _range(known) if known else "–"
+
+
+def _rows(collection: Collection, control: str | None) -> list[dict[str, Any]]:
+    """A row a run, with every number of its final measurement that the table shows."""
+    rows = []
+    for entry in collection.entries:
+        run = entry.run
+        metrics = run.metrics if run else {}
+        utility = run.utility[-1] if run and run.utility else {}
+        row: dict[str, Any] = {"variant": entry.variant, "seed": "" if entry.seed is None else entry.seed}
+        for name, values in ((collection.metric, metrics), (control, metrics), (collection.utility, utility)):
+            if name is not None:
+                row |= columns(name, _own(values, name))
+        epochs = None if run is None else run.epochs
+        row |= {"records": "" if run is None else len(run.target), "epochs": "" if epochs is None else epochs}
+        rows.append(row | {"folder": str(run.folder) if run else "", "error": entry.error or ""})
+    return rows
+
+
+def _own(values: Mapping[str, float], name: str) -> Estimate | None:
+    return estimate_of(values, name) if name in values else None

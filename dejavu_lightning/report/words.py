@@ -1,0 +1,49 @@
+"""What metrics are called on a page, and how numbers are written there."""
+
+from __future__ import annotations
+
+from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.estimates import Estimate
+
+LABELS = {
+    "score": "déjà vu score",
+    "score@20": "déjà vu score, 20% most confident",
+    "score@5": "déjà vu score, 5% most confident",
+    "ppg": "PPG, population precision gap",
+    "prg": "PRG, population recall gap",
+    "aucg": "AUCG, area between the recall curves",
+    "linear_top1": "linear probe, top 1",
+    "knn_top1": "nearest neighbours, top 1",
+    "zero_shot_top1": "zero-shot, top 1",
+}
+CONTROLS = {"score": "control", "ppg": "control_ppg", "prg": "control_prg"}
+
+
+def label(name: str) -> str:
+    """A metric in words; its own name where it has none."""
+    return LABELS.get(name, name)
+
+
+def written(estimate: Estimate | None, signed: bool = True) -> str:
+    """The value with its interval; a dash where there is none."""
+    if estimate is None:
+        return "–"
+    sign = "+" if signed else ""
+    text = f"{estimate.value:{sign}.3f}"
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{estimate.low:{sign}.3f},\N{NO-BREAK SPACE}{estimate.high:{sign}.3f}]"
+
+
+def columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
+    """Columns of a CSV file, empty where there is nothing."""
+    if estimate is None:
+        return {name: "", f"{name}_low": "", f"{name}_high": ""}
+    low, high = ("" if end is None else end for end in (estimate.low, estimate.high))
+    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def called(collection: Collection, variant: str) -> str:
+    """A variant's name, the default's marked."""
+    marked = collection.marked and variant == collection.default and len(collection.variants) > 1
+    return f"{variant} (default)" if marked else variant
