@@ -15,7 +15,7 @@ import yaml
 
 from dejavu_lightning.studies import Job, plan_runs, read_study, refuse_changed, run_local, run_slurm
 from dejavu_lightning.studies.intervals import estimate, student_t
-from tests.commands import ROOT, TINY, run
+from tests.commands import ROOT, TINY, history, run
 
 STUDY = {
     "name": "tiny",
@@ -173,6 +173,28 @@ def test_a_stopped_study_continues(number, write, tmp_path):
     assert (folder / "reference" / "checkpoints" / "epoch=0001.ckpt").stat().st_mtime_ns == first
     assert "--ckpt_path" in (folder / "log.txt").read_text()
     assert table(output)["plain"]["finished"] == "1"
+
+
+@pytest.mark.slow
+def test_a_target_that_stops_early_is_compared_with_the_reference_of_its_epoch(write, tmp_path):
+    stop = tmp_path / "stop.yaml"
+    callback = {
+        "class_path": "lightning.pytorch.callbacks.EarlyStopping",
+        "init_args": {"monitor": "memorization/score", "divergence_threshold": -2, "check_on_train_epoch_end": True},
+    }
+    stop.write_text(yaml.safe_dump({"trainer": {"callbacks+": [callback]}}))
+    variant = {"target_configs": [str(stop)], "overrides": {"trainer.max_epochs": 2}}
+    output = tmp_path / "out"
+    run("train.py", "study", "--config", write(variants={"plain": variant}), "--output", output)
+    folder = output / "plain" / "seed=3"
+    last = {
+        role: sorted((folder / role / "checkpoints").glob("epoch=*.ckpt"))[-1].name for role in ("target", "reference")
+    }
+    assert last == {"target": "epoch=0001.ckpt", "reference": "epoch=0002.ckpt"}
+    found = json.loads((folder / "comparison" / "metrics.json").read_text())
+    assert found["options"]["reference"] == str(folder / "reference" / "checkpoints" / "epoch=0001.ckpt")
+    assert found["metrics"]["score"] == float(history(folder / "target")[-1]["score"])
+    assert table(output)["plain"]["knn_top1"]
 
 
 def job(tmp_path, name, code):
