@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from dejavu_lightning.memorization.attack import MemorizationTest
 from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.label_inference import LabelInference
-from dejavu_lightning.memorization.measure import Measurement, measure, named_references
+from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.references import HeldOut, Reference
 from dejavu_lightning.memorization.sets import MemorizationSets
 from dejavu_lightning.report.exhibits import exhibits
@@ -96,8 +96,7 @@ class MemorizationMonitor(Monitor):
         """Find the sets, and fail now if a later measurement would."""
         self._active = self._find_sets(trainer).subsample(self.max_records, self.max_public, self.seed)
         self.test.check(ModuleEncoder(pl_module, self.encode))
-        for reference in named_references(self.reference, self.also).values():
-            reference.check(self._active, self._schedule(trainer))
+        check_references(self.reference, self.also, self.test, self._active, self._schedule(trainer))
         if self._active.trained_on is not None:
             for logger in trainer.loggers:
                 logger.log_hyperparams(self._active.trained_on.state())

@@ -12,6 +12,7 @@ from dejavu_lightning.memorization import (
     ModuleEncoder,
     NaiveBayes,
     ObjectRetrieval,
+    TextEmbedder,
     measure,
 )
 from dejavu_lightning.memorization.naive_bayes import label_probabilities, learn_tags
@@ -140,6 +141,26 @@ def test_the_monitor_takes_it_and_asks_in_time(tmp_path):
     path = write_tags(tmp_path / "few.jsonl", data.memorization_sets(), half, roles=["unseen"])
     monitor = MemorizationMonitor(LabelInference(k=5), NaiveBayes(path), every_n_epochs=1)
     with pytest.raises(ValueError, match=r"few.jsonl' has no line for 40 of the 40 records of the attack set, such as"):
+        tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), data)
+
+
+def test_it_learns_from_all_records_however_few_are_attacked(tmp_path):
+    sets = tiny_data().memorization_sets()
+    encoder, test = ModuleEncoder(tiny_vicreg(), None), LabelInference(k=5, batch_size=16)
+    path = write_tags(tmp_path / "tags.jsonl", sets, half)
+    whole = measure(encoder, test, NaiveBayes(path, k=2), sets).reference.table
+    few = measure(encoder, test, NaiveBayes(path, k=2), sets.subsample(10, None)).reference.table
+    assert len(few) == 10
+    rows = {row["id"]: row for row in whole.to_pylist()}
+    assert few.to_pylist() == [rows[row["id"]] for row in few.to_pylist()]
+
+
+def test_a_reference_for_other_tests_is_refused_before_training(tmp_path):
+    data = tiny_data()
+    monitor = MemorizationMonitor(LabelInference(k=5), TextEmbedder("nowhere"), every_n_epochs=1)
+    with pytest.raises(
+        TypeError, match="TextEmbedder cannot be the reference of LabelInference: it is made for tests of"
+    ):
         tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), data)
 
 

@@ -1,5 +1,8 @@
 """Models of others, from files that their libraries write, embed as the models that were saved."""
 
+import json
+import shutil
+
 import pytest
 import timm
 import torch
@@ -255,6 +258,33 @@ def test_hugging_face_models(vision_folder, tmp_path):
         HuggingFaceModel(str(tmp_path), "pooler").load()
     with pytest.raises(ValueError, match="cannot be loaded by transformers"):
         HuggingFaceModel(str(tmp_path / "absent")).load()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # x of [0, 255] becomes (x / 127.5 - 0.4) / 0.3: of x / 255, half the mean and half the std.
+        ({"rescale_factor": 1 / 127.5}, Preprocessing(32, (0.2, 0.2, 0.2), (0.15, 0.15, 0.15), "bicubic")),
+        ({"do_rescale": False}, Preprocessing(32, (0.4 / 255,) * 3, (0.3 / 255,) * 3, "bicubic")),
+        ({"do_normalize": False}, Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bicubic")),
+        ({"resample": 2}, Preprocessing(32, (0.4, 0.4, 0.4), (0.3, 0.3, 0.3), "bilinear")),
+        ({"resample": 0}, "resample=0"),
+        ({"size": {"height": 32, "width": 64}}, "'width': 64"),
+    ],
+)
+def test_processors_of_hugging_face(vision_folder, tmp_path, settings, expected):
+    shutil.copytree(vision_folder[0], tmp_path / "vit")
+    file = tmp_path / "vit" / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    model = HuggingFaceModel(str(tmp_path / "vit"))
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=f"{expected}.*of its processor are not understood; give preprocessing"):
+            model.load()
+        return
+    shown = model.load().preprocessing
+    assert shown.mean == pytest.approx(expected.mean)
+    assert shown.std == pytest.approx(expected.std)
+    assert (shown.image_size, shown.interpolation) == (expected.image_size, expected.interpolation)
 
 
 def test_hugging_face_models_of_other_kinds(tmp_path):

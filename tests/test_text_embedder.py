@@ -38,13 +38,13 @@ def sets(attack=ATTACK):
 
 
 class Target:
-    """Finds the public image of the caption's first letter, whatever that is."""
+    """Finds the public image of the caption's last letter, whatever that is."""
 
     def encode_image(self, images):
         return torch.nn.functional.one_hot(images[:, 0, 0, 0].long(), 4).float()
 
     def encode_text(self, captions):
-        return torch.nn.functional.one_hot(torch.tensor([ord(c[0]) % 4 for c in captions]), 4).float()
+        return torch.nn.functional.one_hot(torch.tensor([ord(c[-1]) % 4 for c in captions]), 4).float()
 
     def __call__(self, inputs):
         raise AssertionError
@@ -60,7 +60,7 @@ def test_words_alone_find_the_objects_of_synonyms():
     assert found.metrics["prg"] == found.metrics["target_recall"] - 1
     assert found.reference.settings == found.target.settings
     assert found.target.settings["direction"] == "t2i"
-    # Both held-out captions begin with "a": 97 % 4 = 1, the car. The embedder has both right.
+    # "d" is 100, 100 % 4 = 0: the dog, as the embedder says. "k" is 107, 107 % 4 = 3: the boat, where it has the car.
     assert found.metrics["control_prg"] == -0.5
 
 

@@ -26,7 +26,7 @@ def test_a_collapsed_model(noise):
     def encode(images):
         return torch.ones(len(images), 4) + noise * images.flatten(1)[:, :4]
 
-    with pytest.raises(ValueError, match=r"all 40 public embeddings are the same \(within .*: the model has collapsed"):
+    with pytest.raises(ValueError, match=r"all 40 embeddings of the public set are the same \(within .*has collapsed"):
         measure(encode, TEST, HeldOut(), pairs())
 
 
@@ -42,8 +42,17 @@ def test_a_collapsed_model_of_captions():
         def encode_image(self, images):
             return torch.ones(len(images), 4)
 
-    with pytest.raises(ValueError, match="all 4 public embeddings are the same"):
+    with pytest.raises(ValueError, match="all 4 embeddings of the public set are the same"):
         measure(Collapsed(), ObjectRetrieval(k=1, ks=[1], top_n=[1]), HeldOut("held_out"), sets())
+
+
+def test_a_text_encoder_that_sees_no_caption():
+    class Deaf(Target):
+        def encode_text(self, captions):
+            return torch.ones(len(captions), 4)
+
+    with pytest.raises(ValueError, match="all 4 embeddings of the attack set are the same"):
+        measure(Deaf(), ObjectRetrieval(k=1, ks=[1], top_n=[1]), HeldOut("held_out"), sets())
 
 
 def test_a_public_set_without_a_class_of_the_attack_set():

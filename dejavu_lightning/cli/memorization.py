@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import shutil
 import sys
@@ -16,7 +17,7 @@ from jsonargparse import ArgumentParser
 from dejavu_lightning import __version__
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
-from dejavu_lightning.memorization.measure import Measurement, measure, named_references
+from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
 from dejavu_lightning.report.table import print_agreement, print_references, print_sample_gaps, print_table
@@ -121,6 +122,8 @@ def _parser() -> ArgumentParser:
 
 
 def _check_options(built: Any) -> None:
+    if built.k is not None and built.k < 1:
+        raise SystemExit(f"error: --k must be at least 1, got {built.k}")
     if built.symmetric and not (isinstance(built.target, str) and isinstance(built.reference, str)):
         raise SystemExit("error: --symmetric needs checkpoints of fit or pair as --target and --reference")
     if built.reference_config and not isinstance(built.reference, str):
@@ -150,11 +153,16 @@ def _measure(
     target: MeasuredModel, reference: Reference, k: int | None, also: Mapping[str, Reference] | None = None
 ) -> tuple[Measurement, MemorizationSets]:
     test = target.monitor.test
-    test.k = k or test.k
+    if k is not None:
+        test.k = k
     sets = target.sets()
-    for asked in named_references(reference, also).values():
-        asked.check(sets, [] if target.epoch is None else [target.epoch])
+    check_references(reference, also, test, sets, [] if target.epoch is None else [target.epoch])
     return measure(target.encoder, test, reference, sets, target.epoch, also), sets
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
 
 
 def _shown(model: MeasuredModel) -> str:
@@ -176,7 +184,7 @@ def _write(
         figures = draw_curves(history if same else [row], output) | figures
     facts |= {
         "sample_gaps": found.comparison.sample_gaps.to_pylist() if found.comparison.sample_gaps is not None else [],
-        "agreement": [pair._asdict() for pair in found.agreement],
+        "agreement": [_finite(pair._asdict()) for pair in found.agreement],
         "settings": found.comparison.settings,
         "command": shlex.join(sys.argv),
         "versions": {"dejavu_lightning": __version__, **{name: version(name) for name in LIBRARIES}},

@@ -46,6 +46,11 @@ def study(arguments: list[str]) -> None:
     print(f"{plan.name}: {len(runs)} runs, {len(runs) - len(waiting)} finished before, in {output}", flush=True)
     errors = _run_all({run: commands[run] for run in waiting}, options, plan, output)
     summarize(plan, runs, errors, output)
+    if any(run.finished for run in runs):
+        # Imported here: planning and starting runs should not take the seconds that importing torch does.
+        from dejavu_lightning.report.html import write_report
+
+        print(f"wrote {write_report([output], output / 'report.html', overwrite=True)}")
     if errors:
         raise SystemExit(1)
 

@@ -42,6 +42,8 @@ class CropClassifier(FixedReference):
         allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.Checkpoint`.
     """
 
+    serves = "label_inference"
+
     def __init__(
         self,
         path: str | Path,

@@ -163,21 +163,25 @@ def _padded(inputs: list[Any], size: int) -> Any:
     return torch.cat([stacked, stacked[-1:].expand(lacking, *stacked.shape[1:])])
 
 
-def check_not_collapsed(bank: Embedded) -> None:
-    """The embeddings of a public set of more than one sample must differ; one process holds a share of them.
+def check_not_collapsed(found: Embedded, role: str) -> None:
+    """The embeddings of more than one sample must differ; one process holds a share of them.
+
+    Args:
+        role: what errors call the dataset.
 
     Raises:
         ValueError: they do not, to the precision of float32, so that all neighbours are as near as any other.
     """
-    held = bank.embeddings
+    held = found.embeddings
     shares = gathered((held.amin(dim=0).cpu(), held.amax(dim=0).cpu()) if len(held) else None)
     low = torch.stack([share[0] for share in shares if share is not None]).amin(dim=0)
     high = torch.stack([share[1] for share in shares if share is not None]).amax(dim=0)
     largest = torch.maximum(low.abs(), high.abs()).max()
-    if len(bank.ids) > 1 and (high - low).max() <= 4 * torch.finfo(torch.float32).eps * largest:
+    if len(found.ids) > 1 and (high - low).max() <= 4 * torch.finfo(torch.float32).eps * largest:
         raise ValueError(
-            f"all {len(bank.ids)} public embeddings are the same (within {float((high - low).max()):.1e}): the model "
-            "has collapsed, or encode= names a part that does not see its input; nearest neighbours mean nothing here"
+            f"all {len(found.ids)} embeddings of the {role} set are the same (within {float((high - low).max()):.1e}): "
+            "the model has collapsed, or encode= names a part that does not see its input; nearest neighbours mean "
+            "nothing here"
         )
 
 

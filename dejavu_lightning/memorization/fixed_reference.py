@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from dejavu_lightning.memorization.attack import Attack
 from dejavu_lightning.memorization.references import ReferenceRecords
@@ -13,6 +14,7 @@ class FixedReference(ABC):
     """A reference whose answer does not depend on the target's epoch: it is asked once."""
 
     paired = True
+    serves: ClassVar[str]  # the name of the tests it can be the reference of
     _kept: tuple[MemorizationSets, str, ReferenceRecords] | None = None
 
     @abstractmethod

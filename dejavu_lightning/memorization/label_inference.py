@@ -69,13 +69,14 @@ class LabelAttack:
         if test.k > public:
             raise ValueError(f"k={test.k} exceeds the public set of {public} images; lower k or add public images")
         self.bank = embed(encoder, sets.public, "public", test.batch_size, test.num_workers)
-        check_not_collapsed(self.bank)
+        check_not_collapsed(self.bank, "public")
         self._labels = self.bank.labels
         self._check_labels(self._labels, self.bank.ids, "public")
 
     def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""
         queries = embed(self.encoder, dataset, role, self.test.batch_size, self.test.num_workers)
+        check_not_collapsed(queries, role)
         truth = queries.labels
         self._check_labels(truth, queries.ids, role)
         self._check_public(truth, role)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -93,13 +94,39 @@ def named_references(reference: Reference, also: Mapping[str, Reference] | None)
     """All references by name, the first by that of its class.
 
     Raises:
-        ValueError: a name is taken, or holds a "/", which separates names from metrics.
+        ValueError: a name is taken, or does not serve as part of a metric's name and as that of a folder.
     """
     first = type(reference).__name__
     for name in also or {}:
-        if name == first or not name or "/" in name:
-            raise ValueError(f'also: {name!r} must be a name without "/", other than {first!r}, which is the first')
+        if name == first or not re.fullmatch(r"\w[\w ,()-]*", name):
+            raise ValueError(
+                f"also: {name!r} must be a name of letters, digits, spaces and - _ , ( ), other than {first!r}, the "
+                "first's"
+            )
     return {first: reference, **(also or {})}
+
+
+def check_references(
+    reference: Reference,
+    also: Mapping[str, Reference] | None,
+    test: MemorizationTest,
+    sets: MemorizationSets,
+    epochs: list[int],
+) -> None:
+    """Raise now what a measurement in one of these epochs would raise later.
+
+    Raises:
+        TypeError: a reference cannot serve this test.
+        ValueError, FileNotFoundError: what a reference needs is not there, or names are taken.
+    """
+    for asked in named_references(reference, also).values():
+        serves = getattr(asked, "serves", test.name)
+        if serves != test.name:
+            raise TypeError(
+                f"{type(asked).__name__} cannot be the reference of {type(test).__name__}: it is made for tests of "
+                f"{serves.replace('_', ' ')}"
+            )
+        asked.check(sets, epochs)
 
 
 def _against(

@@ -92,6 +92,8 @@ class NaiveBayes(FixedReference):
         smoothing: Laplace's, above 0.
     """
 
+    serves = "label_inference"
+
     def __init__(self, tags: str, k: int = 5, form: Form = "posterior", smoothing: float = 1.0) -> None:
         if k < 1 or not smoothing > 0:
             raise ValueError(
@@ -146,7 +148,8 @@ class NaiveBayes(FixedReference):
         """The sets with their tags, by role; held-out records are left out where none of them has any."""
         known = read_tags(self.tags)
         found = {}
-        for role, samples in (("unseen", sets.unseen), ("attack", sets.attack), ("held-out", sets.held_out)):
+        learn = sets.learn if sets.learn is not None else sets.unseen
+        for role, samples in (("unseen", learn), ("attack", sets.attack), ("held-out", sets.held_out)):
             if role == "held-out" and samples is None:
                 continue
             if samples is None:

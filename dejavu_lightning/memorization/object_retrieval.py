@@ -125,7 +125,7 @@ class RetrievalAttack:
             test.num_workers,
             captioned_image if images else caption,
         )
-        check_not_collapsed(bank)
+        check_not_collapsed(bank, "public")
         self.bank = bank.directions()
         self.objects = _padded(
             [self._checked(fact, "objects", i, "public") for fact, i in zip(bank.facts, bank.ids, strict=True)]
@@ -136,6 +136,7 @@ class RetrievalAttack:
         test = self.test
         encode = test.encode_text(self.encoder)
         queries = embed(encode, _captions_only(dataset), role, test.batch_size, test.num_workers, caption)
+        check_not_collapsed(queries, role)
         neighbors = search(queries.directions(), self.bank, max(test.k, *test.ks), role)
         truth = [self._checked(fact, "objects", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
         named = [self._checked(fact, "named", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]

@@ -103,6 +103,8 @@ class MemorizationSets:
         unseen: records like those of ``attack``, from the other training split; for ``HeldOut`` and the
             symmetric average.
         held_out: records of neither training split; for the control.
+        learn: all records of the other training split, for references that learn from them; ``unseen`` if not
+            given. Subsampling leaves it alone.
         class_names: one per class, for pictures and tables.
         trained_on: the target's split and the partition's fingerprint.
         excluded: annotated pictures of the training split that leave no background to attack.
@@ -119,6 +121,7 @@ class MemorizationSets:
     class_names: Sequence[str] | None = None
     trained_on: SplitRecord | None = None
     excluded: int = 0
+    learn: Samples | None = None
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len(self.class_names) != self.num_classes:
@@ -135,6 +138,7 @@ class MemorizationSets:
             unseen=self.unseen and subsample(self.unseen, "unseen", max_records, seed),
             held_out=self.held_out and subsample(self.held_out, "held-out", max_records, seed),
             public=subsample(self.public, "public", max_public, seed),
+            learn=self.learn or self.unseen,
         )
 
 

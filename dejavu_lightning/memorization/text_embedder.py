@@ -32,6 +32,8 @@ class TextEmbedder(FixedReference):
         batch_size: captions embedded at once.
     """
 
+    serves = "object_retrieval"
+
     def __init__(self, model: str = "thenlper/gte-base", prefix: str = "", batch_size: int = 64) -> None:
         if batch_size < 1:
             raise ValueError(f"TextEmbedder: batch_size must be at least 1, got {batch_size}")

@@ -91,13 +91,17 @@ def _own(processors: Any, name: str) -> Preprocessing | None:
     except (OSError, ValueError):
         return None  # the model comes without a processor
     size = config["crop_size"] if config.get("do_center_crop") else config["size"]
-    side = size.get("height") or size.get("shortest_edge")
-    interpolation = RESAMPLING.get(int(config.get("resample") or 2))
-    if side is None or interpolation is None:
+    side = size.get("height", size.get("shortest_edge"))
+    resample = config.get("resample")
+    interpolation = RESAMPLING.get(2 if resample is None else int(resample))
+    if side is None or size.get("width", side) != side or interpolation is None or config.get("offset"):
         raise ValueError(
-            f"{name!r}: size={size} and resample={config.get('resample')} of its processor are not understood; give "
-            "preprocessing"
+            f"{name!r}: size={size}, resample={resample} and offset={config.get('offset')} of its processor are not "
+            "understood; give preprocessing"
         )
-    if not config.get("do_normalize"):
-        return Preprocessing(int(side), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), interpolation)
-    return Preprocessing(int(side), tuple(config["image_mean"]), tuple(config["image_std"]), interpolation)
+    # Its mean and std are of what rescaling gives, ours of values in [0, 1].
+    scale = 255 * (config.get("rescale_factor") or 1 / 255 if config.get("do_rescale", True) else 1.0)
+    normalizes = config.get("do_normalize")
+    mean, std = (config["image_mean"], config["image_std"]) if normalizes else ([0.0] * 3, [1.0] * 3)
+    red, green, blue = (value / scale for value in mean)
+    return Preprocessing(int(side), (red, green, blue), (std[0] / scale, std[1] / scale, std[2] / scale), interpolation)
