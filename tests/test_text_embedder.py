@@ -82,7 +82,7 @@ def test_it_answers_once_and_again_for_other_sets():
     reference, given = TextEmbedder(MODEL), sets()
     first = measure(Target(), TEST, reference, given, epoch=1)
     assert measure(Target(), TEST, reference, given, epoch=2).reference.table is first.reference.table
-    fewer = sets(dict(list(ATTACK.items())[:2]))
+    fewer = sets(dict(list(ATTACK.items())[2:]))
     assert len(measure(Target(), TEST, reference, fewer).reference) == 2
 
 
