@@ -8,6 +8,7 @@ import torch
 from dejavu_lightning.callbacks import MemorizationMonitor
 from torchmetrics.functional.classification import binary_cohen_kappa
 
+from dejavu_lightning.cli.memorization import read_references
 from dejavu_lightning.memorization import Comparison, HeldOut, LabelInference, NaiveBayes, measure
 from dejavu_lightning.memorization.agreement import agreement
 from dejavu_lightning.report.findings import ranking, save_ranking, save_records
@@ -117,6 +118,23 @@ def test_the_monitor_logs_all_of_them(tmp_path, references):
     monitor = MemorizationMonitor(LabelInference(k=5), first, also, every_n_epochs=1)
     with pytest.raises(FileNotFoundError, match=r"none\.jsonl"):
         tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), tiny_data())
+
+
+def test_files_of_further_references(tmp_path):
+    file = tmp_path / "also.yaml"
+    with pytest.raises(FileNotFoundError, match=r"--also .*also.yaml is not a file"):
+        read_references(str(file))
+    file.write_text('half: {class_path: dejavu_lightning.memorization.HeldOut, init_args: {"on": held_out}}')
+    found = read_references(str(file))
+    assert {name: (type(one), one.on) for name, one in found.items()} == {"half": (HeldOut, "held_out")}
+    for text, problem in (
+        ("half: [", "also.yaml: while parsing"),
+        ("half: {class_path: dejavu_lightning.memorization.HeldUp}", "(?s)also.yaml: .*HeldUp"),
+        ("half", "also.yaml: "),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=problem):
+            read_references(str(file))
 
 
 def test_ranking(tmp_path, references):

@@ -47,7 +47,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     tags.write_text(
         "\n".join(json.dumps({"id": identifier, "objects": [f"kind {label}"]}) for identifier, label in told)
     )
-    naive_bayes = ["--reference", "dejavu_lightning.memorization.NaiveBayes", "--reference.tags", tags]
+    naive_bayes = ["--reference", "NaiveBayes", "--reference.tags", tags]
     product = {"tags": str(tags), "form": "product"}
     also = {"product": {"class_path": "dejavu_lightning.memorization.NaiveBayes", "init_args": product}}
     (tmp_path / "also.yaml").write_text(yaml.safe_dump(also))

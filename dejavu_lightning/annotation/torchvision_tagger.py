@@ -52,7 +52,8 @@ class TorchvisionTagger:
         state, origin = chosen_weights(name, labels, weights, "ImageNet's")
         published = get_model_weights(name).DEFAULT
         shown = published.transforms()
-        self.side, self.mean, self.std = shown.crop_size[0], list(shown.mean), list(shown.std)
+        self.side, self.interpolation = shown.crop_size[0], shown.interpolation
+        self.mean, self.std = list(shown.mean), list(shown.std)
         self.labels: Sequence[str] = list(labels or published.meta["categories"])
         model = get_model(name, weights=None, num_classes=len(self.labels))
         load_weights(model, state, origin, f"{name} with {len(self.labels)} classes")
@@ -60,7 +61,8 @@ class TorchvisionTagger:
 
     @torch.inference_mode()
     def __call__(self, images: list[Tensor]) -> list[list[Detection]]:
-        squares = [resize(image.float() / 255, [self.side, self.side], antialias=True) for image in images]
+        side = [self.side, self.side]
+        squares = [resize(image.float() / 255, side, self.interpolation, antialias=True) for image in images]
         logits: Tensor = self.model(normalize(torch.stack(squares).to(self.device), self.mean, self.std))
         scores, classes = logits.softmax(dim=1).topk(min(TAGS, len(self.labels)))
         return [

@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.annotation import (
@@ -17,7 +16,7 @@ from dejavu_lightning.annotation import (
     annotate_pictures,
     load_detector,
 )
-from dejavu_lightning.cli.trained import build_sections
+from dejavu_lightning.cli.trained import build_sections, chosen_device
 from dejavu_lightning.data.pictures import LabelledPictures
 
 
@@ -61,9 +60,6 @@ def annotate(arguments: list[str]) -> None:
         raise ValueError(f"--key_field {options.key_field} is for --shards; other ids are paths or those of records")
     labels = _labels(options.labels)
     batches = _batches(options)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         detector = load_detector(
             options.detector,
@@ -71,7 +67,7 @@ def annotate(arguments: list[str]) -> None:
             threshold=options.threshold,
             weights=options.weights,
             prompt=options.prompt,
-            device=device,
+            device=chosen_device(options.device),
         )
     except ImportError as error:
         raise SystemExit(f"error: {error}") from error

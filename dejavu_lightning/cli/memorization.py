@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 import shlex
 import shutil
 import sys
+from argparse import ArgumentError
 from collections.abc import Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from jsonargparse import ArgumentParser
 
+import dejavu_lightning.memorization
 from dejavu_lightning import __version__
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
@@ -22,7 +28,16 @@ from dejavu_lightning.pretrained import PretrainedModel
 from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
 from dejavu_lightning.report.table import print_agreement, print_references, print_sample_gaps, print_table
 
-LIBRARIES = ("torch", "torchvision", "lightning", "timm", "open_clip_torch", "numpy")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "timm",
+    "open_clip_torch",
+    "numpy",
+    "transformers",
+    "sentence-transformers",
+)
 
 
 class NamedReference(NamedTuple):
@@ -36,7 +51,7 @@ class NamedReference(NamedTuple):
 def memorization(arguments: list[str]) -> None:
     """Measure a model; ``arguments`` begin with "memorization"."""
     parser = _parser()
-    options = parser.parse_args(arguments[1:])
+    options = parser.parse_args([_full_name(before, word) for before, word in pairwise(arguments)])
     output = Path(options.output) if options.output else None
     if output is not None and output.exists() and not (options.overwrite and (output / "metrics.json").is_file()):
         earlier = " and holds no earlier evaluation" if options.overwrite else ""
@@ -55,7 +70,7 @@ def memorization(arguments: list[str]) -> None:
     print(f"target {target.name}: {_shown(target)}")
     if named.model is not None:
         print(f"reference {named.name}: {_shown(named.model)}")
-    found, sets = _measure(target, named.reference, built.k, built.also)
+    found, sets = _measure(target, named.reference, built.k, read_references(built.also))
     metrics = dict(found.metrics)
     if built.symmetric:
         assert named.model is not None
@@ -101,8 +116,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--also",
-        type=dict[str, Reference] | None,
-        enable_path=True,
+        type=str | None,
         help="YAML file of further references by name, each with class_path and init_args",
     )
     parser.add_argument("--reference_config", type=str | None, help="likewise for a reference that is a checkpoint")
@@ -119,6 +133,33 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace the evaluation that --output holds")
     return parser
+
+
+def _full_name(before: str, word: str) -> str:
+    """References go by their short names too; jsonargparse finds only subclasses by theirs."""
+    if before == "--reference" and isinstance(getattr(dejavu_lightning.memorization, word, None), type):
+        return f"dejavu_lightning.memorization.{word}"
+    return word
+
+
+def read_references(file: str | None) -> dict[str, Reference] | None:
+    """Further references by name, from a YAML file; None where none is named.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is not there, no YAML, or does not hold references.
+    """
+    if file is None:
+        return None
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"--also {file} is not a file")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--also", type=dict[str, Reference])
+    try:
+        also = parser.parse_object({"also": yaml.safe_load(Path(file).read_text())})
+    except (yaml.YAMLError, ArgumentError) as error:
+        raise ValueError(f"--also {file}: {error}") from error
+    found: dict[str, Reference] = parser.instantiate_classes(also).also
+    return found
 
 
 def _check_options(built: Any) -> None:
@@ -160,6 +201,15 @@ def _measure(
     return measure(target.encoder, test, reference, sets, target.epoch, also), sets
 
 
+def _versions() -> dict[str, str]:
+    """Of this package, of Python, and of the libraries that are installed."""
+    found = {"dejavu_lightning": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has no NaN."""
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
@@ -187,7 +237,7 @@ def _write(
         "agreement": [_finite(pair._asdict()) for pair in found.agreement],
         "settings": found.comparison.settings,
         "command": shlex.join(sys.argv),
-        "versions": {"dejavu_lightning": __version__, **{name: version(name) for name in LIBRARIES}},
+        "versions": _versions(),
     }
     # Last, and at once: a folder that has it is complete.
     partial = output / "metrics.json.partial"

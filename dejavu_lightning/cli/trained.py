@@ -104,7 +104,7 @@ def load_model(file: str, config: str | None = None, device: str = "auto") -> Me
         raise FileNotFoundError(f"no config for {file}: {config or 'config.yaml in a folder above it'} does not exist")
     built = build_sections(source, ("model", "data", "memorization"))
     checkpoint = load_checkpoint(path)
-    encoder = ModuleEncoder(built.model.to(_device(device)), built.memorization.encode)
+    encoder = ModuleEncoder(built.model.to(chosen_device(device)), built.memorization.encode)
     encoder.load(checkpoint["state_dict"], file)
     return MeasuredModel(file, encoder, built.data, built.memorization, _own(built.data), checkpoint)
 
@@ -135,7 +135,7 @@ def load_published(
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
     return MeasuredModel(
-        loaded.name, ModuleEncoder(loaded.module.to(_device(device)), loaded.encode), data, monitor, shown
+        loaded.name, ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode), data, monitor, shown
     )
 
 
@@ -147,7 +147,10 @@ def build_sections(config: Path, sections: tuple[str, ...]) -> Any:
     """
     if not config.is_file():
         raise FileNotFoundError(f"there is no config {config}")
-    saved = yaml.safe_load(config.read_text()) or {}
+    try:
+        saved = yaml.safe_load(config.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config} is no YAML: {error}") from error
     lacking = [section for section in sections if section not in saved]
     if lacking:
         raise ValueError(f"{config} has no section {', '.join(lacking)}; it has {', '.join(saved)}")
@@ -165,7 +168,17 @@ def _own(data: MeasuredData) -> Preprocessing | None:
     return shown if isinstance(shown, Preprocessing) else None
 
 
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def chosen_device(name: str) -> str:
+    """What ``--device`` means: "auto" is a GPU where there is one.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"--device {name} cannot be used: {reason}; say auto, cpu, or such as cuda:1") from error
+    return name

@@ -18,6 +18,7 @@ from dejavu_lightning.memorization.fixed_reference import FixedReference
 from dejavu_lightning.memorization.object_retrieval import RetrievalAttack
 from dejavu_lightning.memorization.references import ReferenceRecords
 from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.torch_file import nothing_unpickled
 
 
 class TextEmbedder(FixedReference):
@@ -76,7 +77,8 @@ class TextEmbedder(FixedReference):
                     'TextEmbedder needs sentence-transformers: pip install "dejavu-lightning[text]"'
                 ) from error
             try:
-                embedder = SentenceTransformer(self.model, device="cpu")
+                with nothing_unpickled(self.model):
+                    embedder = SentenceTransformer(self.model, device="cpu", trust_remote_code=False)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise ValueError(
                     f"TextEmbedder: model={self.model!r} cannot be loaded: {error}. It must be the name or the folder "
