@@ -91,7 +91,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tm
     logged = dict(zip(names, map(float, values), strict=True))
     assert {"zero_shot_top1", "text_to_image@1", "named_objects@10", "linear_top1"} <= set(found)
     assert found == {name: value for name, value in logged.items() if name != "epoch"} | {
-        name: found[name] for name in ("knn_top1", "knn_top5")
+        f"{name}{end}": found[f"{name}{end}"] for name in ("knn_top1", "knn_top5") for end in ("", "_low", "_high")
     }
     other = run(
         "evaluate.py",

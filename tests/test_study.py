@@ -63,6 +63,7 @@ def test_dry_run_prints_the_commands_and_creates_nothing(write, tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(write, tmp_path):
     output = tmp_path / "out"
     told = run("train.py", "study", "--config", write(utility="knn_top1"), "--output", output, code=1).stdout
@@ -84,10 +85,14 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     told = {name: summary[name] for name in ("name", "default", "headline", "utility")}
     assert told == {"name": "tiny", "default": "plain", "headline": "score", "utility": "knn_top1"}
 
+    assert (output / "report.html").is_file()
+
     # Of the finished run nothing is written again; the fixed one runs, although its settings have changed.
     finished = contents(output / "plain")
     fixed = {"plain": {}, "broken": {"overrides": {"data.per_class": 3}}}
-    run("train.py", "study", "--config", write(variants=fixed), "--output", output)
+    told = run("train.py", "study", "--config", write(variants=fixed), "--output", output).stdout
+    assert "no report: " in told
+    assert "cannot be compared, they were measured differently (public: 190 against 210" in " ".join(told.split())
     assert contents(output / "plain") == finished
     assert table(output)["broken"]["finished"] == "1"
     assert json.loads((output / "study.json").read_text())["runs"][1]["error"] is None

@@ -86,7 +86,7 @@ def _final_checkpoints(root: Path) -> dict[str, Path]:
     folders = {role: root / role / "checkpoints" for role in ROLES}
     files = {role: folder / "last.ckpt" for role, folder in folders.items()}
     ended = {
-        role: max((file.name for file in folder.glob("epoch=*.ckpt")), key=lambda name: (len(name), name))
+        role: max((file.name for file in folder.glob("epoch=*.ckpt")), key=lambda name: (len(name), name), default="")
         for role, folder in folders.items()
     }
     counterpart = folders["reference"] / ended["target"]

@@ -13,7 +13,7 @@ from dejavu_lightning.report.estimates import Estimate, over_runs
 from dejavu_lightning.report.runs import Run, read_run
 
 UTILITIES = ("linear_top1", "zero_shot_top1", "knn_top1")  # in the order in which one of them is chosen
-FIELDS = {"name": str, "default": str, "headline": str, "utility": str, "runs": list}
+FIELDS = {"name": str, "default": str, "headline": str, "runs": list}  # and "utility", which may be null
 RUN_FIELDS = {"variant": str, "seed": int, "folder": str}
 
 

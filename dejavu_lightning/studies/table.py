@@ -94,21 +94,23 @@ def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Fo
     if not own:
         return Row(variant, None, None, {}, None, 0, failures)
     control = "control" if study.headline.startswith("score") else f"control_{study.headline}"
-    utilities = own[0].utility
+    utilities = [name for name in own[0].utility if name.removesuffix("_low").removesuffix("_high") == name]
     return Row(
         variant,
-        _estimate(own, study.headline),
-        _estimate(own, control) if all(f"{control}_low" in one.metrics for one in own) else None,
-        {name: estimate([one.utility[name] for one in own]) for name in utilities},
+        _estimate_of([one.metrics for one in own], study.headline),
+        _estimate_of([one.metrics for one in own], control)
+        if all(f"{control}_low" in one.metrics for one in own)
+        else None,
+        {name: _estimate_of([one.utility for one in own], name) for name in utilities},
         sum(one.seconds for one in own) / len(own),
         len(own),
         failures,
     )
 
 
-def _estimate(found: Sequence[Found], name: str) -> Estimate:
-    intervals = [(one.metrics[f"{name}_low"], one.metrics[f"{name}_high"]) for one in found]
-    return estimate([one.metrics[name] for one in found], intervals)
+def _estimate_of(found: Sequence[Mapping[str, float]], name: str) -> Estimate:
+    intervals = [(one[f"{name}_low"], one[f"{name}_high"]) for one in found]
+    return estimate([one[name] for one in found], intervals)
 
 
 def _utility_names(rows: Sequence[Row]) -> list[str]:
