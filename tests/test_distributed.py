@@ -81,7 +81,7 @@ DINO = {
         "prototypes": 12,
         "momentum": 0.7,
         "teacher_warmup_epochs": 0,
-        "optimizer": {"name": "lars", "base_lr": 50.0, "warmup_epochs": 0},
+        "optimizer": {"name": "adamw", "base_lr": 0.01, "warmup_epochs": 0},
     },
 }
 EXACT_VIEWS = {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "grayscale": 0.0}
