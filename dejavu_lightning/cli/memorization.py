@@ -89,7 +89,7 @@ def memorization(arguments: list[str]) -> None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())
     if output is not None:
         shown = {"target": _shown(target)} | ({"reference": _shown(named.model)} if named.model else {})
-        facts = {"metrics": metrics, "preprocessing": shown, "options": options.as_dict()}
+        facts = {"metrics": metrics, "epoch": target.epoch, "preprocessing": shown, "options": options.as_dict()}
         _write(output, facts, found, sets, target)
 
 

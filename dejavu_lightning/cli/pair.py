@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import shutil
 import subprocess
@@ -82,17 +83,28 @@ def _alone(root: Path) -> Iterator[None]:
 
 
 def _final_checkpoints(root: Path) -> dict[str, Path]:
-    """Of a target that stopped early, the reference's checkpoint of the same epoch."""
+    """Of a target that stopped early or went back to an earlier epoch, the reference's checkpoint of that epoch."""
     folders = {role: root / role / "checkpoints" for role in ROLES}
     files = {role: folder / "last.ckpt" for role, folder in folders.items()}
     ended = {
         role: max((file.name for file in folder.glob("epoch=*.ckpt")), key=lambda name: (len(name), name), default="")
         for role, folder in folders.items()
     }
-    counterpart = folders["reference"] / ended["target"]
-    if ended["target"] != ended["reference"] and counterpart.is_file():
-        files["reference"] = counterpart
+    restored = _restored(root / "target")
+    compared = ended["target"] if restored is None else f"epoch={restored:04d}.ckpt"
+    for role, folder in folders.items():
+        if compared != ended[role] and (folder / compared).is_file():
+            files[role] = folder / compared
     return files
+
+
+def _restored(folder: Path) -> int | None:
+    """The epoch whose weights ``MemorizationEarlyStopping`` restored, None where none did."""
+    for best in folder.glob("*/best.ckpt"):
+        with (best.parent / "history.csv").open(newline="") as file:
+            *_, last = csv.DictReader(file)
+        return int(float(last["best_epoch"]))
+    return None
 
 
 def _group(root: Path) -> str:

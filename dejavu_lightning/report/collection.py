@@ -78,7 +78,7 @@ class Collection:
 
     def useful(self, variant: str, name: str) -> Estimate | None:
         """A utility metric of the final models; None where no run of the variant has it."""
-        return _estimate([run.utility[-1] for run in self.runs(variant) if run.utility], name)
+        return _estimate([run.final_utility for run in self.runs(variant)], name)
 
     def intervals(self) -> str:
         """What kind of interval values of a variant have."""
@@ -129,7 +129,7 @@ def read_collection(
     base = _one_of("default", named or variants[0], variants)
     runs = [entry.run for entry in entries if entry.run is not None]
     offered = _metrics(run.metrics for run in runs)
-    useful = _metrics(run.utility[-1] for run in runs if run.utility)
+    useful = _metrics(run.final_utility for run in runs)
     metric = metric or facts.get("headline") or (runs[0].headline if runs else "score")
     utility = utility or facts.get("utility") or next((name for name in (*UTILITIES, *useful) if name in useful), None)
     if runs:

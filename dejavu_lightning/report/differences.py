@@ -49,9 +49,9 @@ def _memorization(entry: Entry, collection: Collection) -> float | None:
 
 
 def _utility(entry: Entry, collection: Collection) -> float | None:
-    if entry.run is None or not entry.run.utility or collection.utility is None:
+    if entry.run is None or collection.utility is None:
         return None
-    return entry.run.utility[-1].get(collection.utility)
+    return entry.run.final_utility.get(collection.utility)
 
 
 def _difference(pairs: list[tuple[float | None, float | None]]) -> Estimate | None:

@@ -30,6 +30,7 @@ class Run:
         sample_gaps: gaps of the top records beside their null, of object retrieval.
         gallery: picture of the most memorized records, where one was drawn.
         class_names: what labels, or objects, are called; empty where it was not kept.
+        epochs: how many the measured model had completed, where that is known.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Run:
     sample_gaps: pa.Table | None
     gallery: Path | None
     class_names: Sequence[str]
+    epochs: float | None
 
     @property
     def headline(self) -> str:
@@ -49,9 +51,9 @@ class Run:
         return HEADLINES[self.target.settings.get("test", "label_inference")]
 
     @property
-    def epochs(self) -> float | None:
-        """How many the final model has completed, where that is known."""
-        return self.history[-1]["epoch"] if self.history else None
+    def final_utility(self) -> Mapping[str, float]:
+        """That of the measured model; empty where it was not measured."""
+        return utility_at(self.utility, self.epochs)
 
     def named(self, label: int) -> str:
         """What a label or object is called; its number where the name was not kept."""
@@ -82,10 +84,11 @@ def _evaluation(root: Path, folder: Path, fit: Path | None = None) -> Run:
     """An output of ``memorization``; ``fit`` is the folder of the run whose checkpoint it measured, if known."""
     path = folder / "metrics.json"
     try:
-        metrics = json.loads(path.read_text())["metrics"]
+        facts = json.loads(path.read_text())
+        metrics, epochs = facts["metrics"], facts.get("epoch")
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no output of evaluate.py memorization: {error!r}") from error
-    return _read(root, folder, metrics, fit)
+    return _read(root, folder, metrics, epochs, fit)
 
 
 def _fit(root: Path) -> Run:
@@ -94,7 +97,8 @@ def _fit(root: Path) -> Run:
     if not history:
         raise ValueError(f"{folder / 'history.csv'} holds no measurement")
     last = dict(history[-1])
-    return _read(root, folder / f"epoch={int(last.pop('epoch')):04d}", last, root, folder)
+    epochs = last.pop("epoch")
+    return _read(root, folder / f"epoch={int(epochs):04d}", last, epochs, root, folder)
 
 
 def _pair(root: Path) -> Run:
@@ -103,7 +107,12 @@ def _pair(root: Path) -> Run:
 
 
 def _read(
-    root: Path, records: Path, metrics: Mapping[str, float], fit: Path | None, pictures: Path | None = None
+    root: Path,
+    records: Path,
+    metrics: Mapping[str, float],
+    epochs: float | None,
+    fit: Path | None,
+    pictures: Path | None = None,
 ) -> Run:
     for role in ("target", "reference"):
         if not (records / f"{role}.parquet").is_file():
@@ -121,7 +130,15 @@ def _read(
         sample_gaps=_table(records / "sample_gaps.parquet"),
         gallery=gallery if gallery.is_file() else None,
         class_names=json.loads(names.read_text()) if names.is_file() else [],
+        epochs=epochs,
     )
+
+
+def utility_at(history: History, epochs: float | None) -> Mapping[str, float]:
+    """The row of a model after so many epochs; the last one where they are not known, empty where there is none."""
+    if epochs is None:
+        return history[-1] if history else {}
+    return next((row for row in history if row["epoch"] == epochs), {})
 
 
 def _table(path: Path) -> pa.Table | None:

@@ -75,7 +75,7 @@ def _rows(collection: Collection, control: str | None) -> list[dict[str, Any]]:
     for entry in collection.entries:
         run = entry.run
         metrics = run.metrics if run else {}
-        utility = run.utility[-1] if run and run.utility else {}
+        utility = run.final_utility if run else {}
         row: dict[str, Any] = {"variant": entry.variant, "seed": "" if entry.seed is None else entry.seed}
         for name, values in ((collection.metric, metrics), (control, metrics), (collection.utility, utility)):
             if name is not None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dejavu_lightning.report.runs import read_history, utility_at
 from dejavu_lightning.studies.definition import Study
 from dejavu_lightning.studies.intervals import Estimate, estimate
 from dejavu_lightning.studies.runs import Run
@@ -72,19 +73,22 @@ def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], outp
 
 
 def _read(run: Run, study: Study) -> Found:
-    metrics = json.loads((run.folder / "comparison" / "metrics.json").read_text())["metrics"]
+    facts = json.loads((run.folder / "comparison" / "metrics.json").read_text())
+    metrics = facts["metrics"]
     if f"{study.headline}_low" not in metrics:
         offered = ", ".join(sorted(name for name in metrics if f"{name}_low" in metrics))
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
     history = run.folder / "target" / "utility" / "history.csv"
-    utility: dict[str, float] = {}
-    if history.is_file():
-        with history.open() as file:
-            *_, last = csv.DictReader(file)
-        utility = {name: float(value) for name, value in last.items() if name != "epoch" and value}
+    measured = read_history(history)
+    utility = {name: value for name, value in utility_at(measured, facts.get("epoch")).items() if name != "epoch"}
     if study.utility is not None and study.utility not in utility:
-        offered = ", ".join(utility) or "none: no config has a UtilityMonitor"
-        raise ValueError(f"utility {study.utility!r} is no metric of {history}; choose from {offered}")
+        offered = ", ".join(name for name in measured[-1] if name != "epoch") if measured else ""
+        if study.utility in offered.split(", "):
+            raise ValueError(f"{history} has no row of epoch {facts['epoch']}, whose model was compared")
+        raise ValueError(
+            f"utility {study.utility!r} is no metric of {history}; choose from "
+            f"{offered or 'none: no config has a UtilityMonitor'}"
+        )
     return Found(metrics, utility, run.record()["seconds"])
 
 
