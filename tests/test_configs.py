@@ -60,7 +60,7 @@ def test_parses_in_the_command_it_opens_with(path):
     if "--output" in arguments:  # an option of pair alone
         position = arguments.index("--output")
         del arguments[position : position + 2]
-    config = parse(*arguments)
+    config = parse(*[word.replace("--target_config", "--config") for word in arguments])
     clip = config.model.class_path.endswith("CLIP")
     assert config.memorization.test.class_path.endswith("ObjectRetrieval" if clip else "LabelInference")
 
@@ -114,7 +114,7 @@ def test_a_sweep_parses_with_values_of_its_parameters(path):
     assert (program, command) == ("train.py", "fit")
     assert "runs/sweeps/abc" in arguments
     arguments = [find_config(word) if word.startswith("configs/") else word for word in arguments]
-    config = parse(*arguments)
+    config = parse(*[word.replace("--target_config", "--config") for word in arguments])
     for name, value in values.items():
         found = config.model.init_args
         for part in name.split(".")[1:]:

@@ -71,6 +71,27 @@ def test_what_a_source_met_is_told(tmp_path, caplog):
     assert "48 pictures, 42 annotated, 6 without annotation" in told
 
 
+def test_models_trained_on_more_or_less_are_attacked_on_the_same_records():
+    offered, trained = {}, {}
+    for number in (2, 4):
+        data = tiny_data(per_class=4, attack_per_class=2, train_per_class=number)
+        offered[number] = data.memorization_sets()
+        trained[number] = {data.source.ids[index] for index in data.train_dataloader().dataset.indices}
+    assert len(offered[2].attack) == 2 * 10
+    assert (len(trained[2]), len(trained[4])) == (20, 40)
+    for role in ("attack", "unseen", "held_out", "public"):
+        assert getattr(offered[2], role).ids == getattr(offered[4], role).ids
+    assert set(offered[2].attack.ids) == trained[2]
+    assert trained[2] < trained[4]
+    assert offered[2].trained_on != offered[4].trained_on
+
+
+def test_a_manifest_says_who_is_trained_on(tmp_path):
+    tiny_data().manifest.save(tmp_path / "splits.parquet")
+    with pytest.raises(ValueError, match="train_per_class=2 is of no use beside manifest"):
+        tiny_data(manifest=str(tmp_path / "splits.parquet"), train_per_class=2)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -81,6 +102,12 @@ def test_what_a_source_met_is_told(tmp_path, caplog):
         ({"num_classes": 12}, r"Scenes has 10 classes, num_classes=12 are asked for; the first is 'disk'"),
         ({"storage_size": 24}, "storage_size=24 is below the 32 pixels of the largest views"),
         ({"resolutions": {3: 48}}, "storage_size=32 is below the 48 pixels"),
+        (
+            {"train_per_class": 2, "attack_per_class": 3},
+            "attack_per_class must be between 1 and the 2 pictures .* got 3",
+        ),
+        ({"attack_per_class": 0}, "attack_per_class must be between 1 and the .* got 0"),
+        ({"train_per_class": 0}, "train_per_class must be between 1 and per_class"),
         ({"train_on": "C"}, r"train_on must be one of \['A', 'B'\], got 'C'"),
     ],
 )

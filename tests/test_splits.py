@@ -46,6 +46,29 @@ def test_counts_follow_the_rule():
     assert all("boxed" in identifier for name in "AB" for identifier in splits[name])
 
 
+def test_training_on_fewer_changes_no_other_split():
+    given = collection(9, 8)  # n = min(floor(9 / 2), 6) = 4 for A and B, and 6 - 4 = 2 shared
+    full = partition(*given, per_class=6, held_out_per_class=1, validation_per_class=2)
+    fewer = partition(*given, per_class=6, held_out_per_class=1, validation_per_class=2, train_per_class=3)
+    some = partition(*given, per_class=6, held_out_per_class=1, validation_per_class=2, train_per_class=5)
+    for split in ("held_out", "validation", "public"):
+        assert full.members[split] == fewer.members[split] == some.members[split]
+    # The first 3 of the 4 of each class, ant then bee, and none of the shared ones.
+    for split in "AB":
+        assert fewer.members[split] == full.members[split][:3] + full.members[split][4:7]
+        assert some.members[split] == full.members[split]
+    assert fewer.members["shared"] == []
+    # 5 = 4 + the first of the 2 shared.
+    assert some.members["shared"] == [full.members["shared"][0], full.members["shared"][2]]
+    assert len({full.fingerprint, fewer.fingerprint, some.fingerprint}) == 3
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_more_than_all_cannot_be_trained_on(number):
+    with pytest.raises(ValueError, match=rf"train_per_class must be between 1 and per_class=6, got {number}"):
+        partition(*collection(9, 8), per_class=6, train_per_class=number)
+
+
 def test_a_class_without_a_public_picture_is_named():
     with pytest.raises(ValueError, match=r"is short: 0 pictures remain .* at least one for the public set"):
         partition(*collection(6, 2), per_class=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,10 @@ class PictureData(SplitDataModule):
             classifier that serves as reference.
         image_size: side in pixels of what the encoder takes.
         per_class: pictures of each class to train on.
+        train_per_class: train on only the first so many of these and leave the others out altogether: models trained on
+            less, with the same public, held-out and validation pictures; all ``per_class`` if not given.
+        attack_per_class: attack only the first so many records of each class, for the same attack set whatever
+            ``train_per_class``; all if not given.
         num_classes: how many classes the source must have, so that a missing folder is noticed; any if not given.
         held_out_per_class: annotated pictures of each class for the control; 0 for none.
         validation_per_class: pictures of each class for measures of utility; 0 for none.
@@ -64,6 +69,8 @@ class PictureData(SplitDataModule):
         train_pictures: Literal["whole", "background"] = "whole",
         image_size: int = 32,
         per_class: int = 30,
+        train_per_class: int | None = None,
+        attack_per_class: int | None = None,
         num_classes: int | None = None,
         held_out_per_class: int = 0,
         validation_per_class: int = 0,
@@ -97,7 +104,17 @@ class PictureData(SplitDataModule):
             )
         if train_pictures not in ("whole", "background"):
             raise ValueError(f"train_pictures must be 'whole' or 'background', got {train_pictures!r}")
-        self.train_pictures = train_pictures
+        trained = per_class if train_per_class is None else train_per_class
+        if attack_per_class is not None and not 1 <= attack_per_class <= trained:
+            raise ValueError(
+                f"attack_per_class must be between 1 and the {trained} pictures of each class that are trained on, got "
+                f"{attack_per_class}"
+            )
+        if manifest and train_per_class is not None:
+            raise ValueError(
+                f"train_per_class={train_per_class} is of no use beside manifest, which says who is trained on"
+            )
+        self.train_pictures, self.attack_per_class = train_pictures, attack_per_class
         self.views = nn.ModuleList(given)
         self.resolutions = _checked_resolutions(resolutions or {})
         self.source, self.image_size = source, image_size
@@ -124,6 +141,7 @@ class PictureData(SplitDataModule):
                 per_class=per_class,
                 held_out_per_class=held_out_per_class,
                 validation_per_class=validation_per_class,
+                train_per_class=train_per_class,
                 seed=split_seed,
             )
         )
@@ -206,27 +224,40 @@ class PictureData(SplitDataModule):
         """
         shown = preprocessing or self.preprocessing
 
-        def crops(split: str) -> LabelledPictures:
-            return LabelledPictures(self.source, *self._background(split), shown)
+        def crops(split: str, per_class: int | None = None) -> LabelledPictures:
+            return LabelledPictures(self.source, *self._background(split, per_class), shown)
 
-        attack = crops(self.train_on)
+        attack = crops(self.train_on, self.attack_per_class)
         return MemorizationSets(
             attack=attack,
             public=self._whole("public", shown),
             num_classes=len(self.source.class_names),
-            unseen=crops(self.other_split),
+            unseen=crops(self.other_split, self.attack_per_class),
             held_out=crops("held_out") if self._indices["held_out"] else None,
             class_names=list(self.source.class_names),
             trained_on=self.record,
-            excluded=len(self._indices[self.train_on]) - len(attack),
+            excluded=len(self._first(self.train_on, self.attack_per_class)) - len(attack),
         )
 
     def _whole(self, split: str, shown: Preprocessing) -> LabelledPictures:
         return LabelledPictures(self.source, self._indices[split], None, shown)
 
-    def _background(self, split: str) -> tuple[list[int], NDArray[Any]]:
-        """The records of a split that leave something to attack, and where: (n,) and (n, 4) pixels."""
+    def _first(self, split: str, per_class: int | None) -> list[int]:
+        """The first so many of each class; a split lists the pictures of a class in the partition's order."""
         indices = self._indices[split]
+        if per_class is None:
+            return indices
+        seen: Counter[int] = Counter()
+        first = []
+        for index, label in zip(indices, self.source.labels[indices].tolist(), strict=True):
+            seen[label] += 1
+            if seen[label] <= per_class:
+                first.append(index)
+        return first
+
+    def _background(self, split: str, per_class: int | None = None) -> tuple[list[int], NDArray[Any]]:
+        """The records of a split that leave something to attack, and where: (n,) and (n, 4) pixels."""
+        indices = self._first(split, per_class)
         if self.corner is not None:
             return indices, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
         crops = background_crops(

@@ -107,6 +107,7 @@ def partition_per_class(
     per_class: int,
     held_out_per_class: int = 0,
     validation_per_class: int = 0,
+    train_per_class: int | None = None,
     seed: int = 0,
 ) -> SplitManifest:
     """Partition every class as Meehan et al. (2023, arXiv 2304.13850) do, in a seeded order.
@@ -123,6 +124,8 @@ def partition_per_class(
         per_class: pictures of each class that a model trains on.
         held_out_per_class: annotated pictures of each class for the control.
         validation_per_class: pictures of each class for measures of utility.
+        train_per_class: of the ``per_class`` pictures really train on the first so many; the others are in no split, so
+            that all other splits, and the first records, are those of ``per_class`` whatever the number.
         seed: another seed, another partition.
 
     Raises:
@@ -133,6 +136,9 @@ def partition_per_class(
             "need per_class >= 1, held_out_per_class >= 0 and validation_per_class >= 0, got "
             f"{per_class}, {held_out_per_class} and {validation_per_class}"
         )
+    trained = per_class if train_per_class is None else train_per_class
+    if not 1 <= trained <= per_class:
+        raise ValueError(f"train_per_class must be between 1 and per_class={per_class}, got {train_per_class}")
     members: dict[str, list[str]] = {split: [] for split in SPLITS}
     label_array = labels.numpy()
     if len(label_array) and not (0 <= label_array.min() and label_array.max() < len(class_names)):
@@ -156,9 +162,9 @@ def partition_per_class(
         ):
             if have < need:
                 raise ValueError(f"class {name!r} is short: it has {have} of the {need} {what}; lower that number")
-        members["A"] += annotated[:n]
-        members["B"] += annotated[n : 2 * n]
-        members["shared"] += plain[: per_class - n]
+        members["A"] += annotated[: min(n, trained)]
+        members["B"] += annotated[n : n + min(n, trained)]
+        members["shared"] += plain[: max(0, trained - n)]
         members["held_out"] += rest[:held_out_per_class]
         remaining = rest[held_out_per_class:] + plain[per_class - n :]
         if len(remaining) <= validation_per_class:
