@@ -127,6 +127,9 @@ def test_files_of_further_references(tmp_path):
     file.write_text('half: {class_path: dejavu_lightning.memorization.HeldOut, init_args: {"on": held_out}}')
     found = read_references(str(file))
     assert {name: (type(one), one.on) for name, one in found.items()} == {"half": (HeldOut, "held_out")}
+    file.write_text("one: {class_path: TimmModel, init_args: {name: resnet18}}\ntwo: RUN/last.ckpt")
+    found = read_references(str(file))
+    assert (found["one"].name, found["two"]) == ("resnet18", "RUN/last.ckpt")
     for text, problem in (
         ("half: [", "also.yaml: while parsing"),
         ("half: {class_path: dejavu_lightning.memorization.HeldUp}", "(?s)also.yaml: .*HeldUp"),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
@@ -49,7 +50,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     )
     naive_bayes = ["--reference", "NaiveBayes", "--reference.tags", tags]
     product = {"tags": str(tags), "form": "product"}
-    also = {"product": {"class_path": "dejavu_lightning.memorization.NaiveBayes", "init_args": product}}
+    also = {"product": {"class_path": "NaiveBayes", "init_args": product}, "second": str(checkpoints[1])}
     (tmp_path / "also.yaml").write_text(yaml.safe_dump(also))
     given = ["--target", checkpoints[0], *naive_bayes, "--also", tmp_path / "also.yaml", "--output", tmp_path / "nb"]
     printed = " ".join(run("evaluate.py", "memorization", *given).stdout.split())
@@ -62,9 +63,15 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     assert found["target_accuracy"] == metrics["target_accuracy"]
     assert found["product/score"] == found["score"]
     assert found["agreement/NaiveBayes/product"] == 1
+    # Beside others a second model gives what it gives alone.
+    assert {name: found[f"second/{name}"] for name in ("score", "control")} == {
+        name: metrics[name] for name in ("score", "control")
+    }
 
     written = json.loads((tmp_path / "nb" / "metrics.json").read_text())
+    assert [Path(word).name for word in written["command"].split()[1:3]] == ["evaluate.py", "memorization"]
     assert "--also" in written["command"]
+    assert set(written["preprocessing"]) == {"target", "second"}
     assert torch.__version__.startswith(written["versions"]["torch"])
     refused = run("evaluate.py", "memorization", *given, code=1).stderr
     assert "nb exists; name a new folder, or --overwrite true" in refused

@@ -158,6 +158,8 @@ def test_timm_models_and_their_checkpoints(tmp_path):
     assert shown == Preprocessing(32, half, half, "bicubic")
     assert TimmModel("resnet10t.c3_in1k").load().preprocessing == Preprocessing(176, interpolation="bicubic")
     assert TimmModel("resnet10t", preprocessing=Preprocessing(40)).load().preprocessing == Preprocessing(40)
+    with pytest.raises(ValueError, match=r"timm's 'resnet10t' does not take the options \{'img_size': 64\}"):
+        TimmModel("resnet10t", options={"img_size": 64}).load()
     with pytest.raises(ValueError, match=r"unknown backbone 'resnet10'; did you mean .*'resnet10t'"):
         TimmModel("resnet10").load()
     with pytest.raises(ValueError, match=r"timm cannot give 'resnet10t.foo': .* weights: resnet10t.c3_in1k"):

@@ -105,6 +105,13 @@ def test_a_run_of_ours_against_a_published_model_and_the_other_way_round(config,
         memorization(["memorization", *role("target"), "--reference", last])
     with pytest.raises(FileNotFoundError, match=r"no checkpoint TimModel; did you mean the class TimmModel\?"):
         memorization(["memorization", "--target", "TimModel", "--reference", last])
+    for option, wrong, told in (
+        ("--target", "TimModel", r"--target TimModel: there is no such class; did you mean TimmModel\?"),
+        ("--reference", "NaiveBay", r"--reference NaiveBay: .* did you mean NaiveBayes\?"),
+        ("--target", "zzz", "choose from .*WeightsFile"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            memorization(["memorization", option, wrong, f"{option}.name", "resnet18"])
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump({"data": TINY["data"]}))
     with pytest.raises(ValueError, match="has no section memorization; it has data"):

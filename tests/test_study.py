@@ -13,6 +13,8 @@ import pytest
 import submitit
 import yaml
 
+from dejavu_lightning.cli.pair import compared_checkpoints
+from dejavu_lightning.report.runs import utility_at
 from dejavu_lightning.studies import Job, plan_runs, read_study, refuse_changed, run_local, run_slurm
 from dejavu_lightning.studies.intervals import estimate, student_t
 from tests.commands import ROOT, TINY, history, run
@@ -200,6 +202,41 @@ def test_a_target_that_stops_early_is_compared_with_the_reference_of_its_epoch(w
     assert found["options"]["reference"] == str(folder / "reference" / "checkpoints" / "epoch=0001.ckpt")
     assert found["metrics"]["score"] == float(history(folder / "target")[-1]["score"])
     assert table(output)["plain"]["knn_top1"]
+
+
+@pytest.mark.parametrize(
+    ("target_ends", "restored", "expected"),
+    [
+        (12, None, ("last.ckpt", "last.ckpt")),
+        (8, None, ("last.ckpt", "epoch=0008.ckpt")),
+        (8, 4, ("epoch=0004.ckpt", "epoch=0004.ckpt")),
+        (12, 4, ("epoch=0004.ckpt", "epoch=0004.ckpt")),
+        (8, 8, ("last.ckpt", "epoch=0008.ckpt")),
+    ],
+)
+def test_models_of_the_same_epoch_are_compared(target_ends, restored, expected, tmp_path):
+    for role, ends in (("target", target_ends), ("reference", 12)):
+        folder = tmp_path / role / "checkpoints"
+        folder.mkdir(parents=True)
+        for name in [*(f"epoch={epoch:04d}" for epoch in range(0, ends + 1, 4)), "last"]:
+            (folder / f"{name}.ckpt").touch()
+    if restored is not None:
+        tradeoff = tmp_path / "target" / "tradeoff"
+        tradeoff.mkdir()
+        (tradeoff / "best.ckpt").touch()
+        (tradeoff / "history.csv").write_text(f"epoch,best_epoch\n4.0,4.0\n8.0,{restored:.1f}\n")
+    found = compared_checkpoints(tmp_path)
+    assert tuple(found[role].name for role in ("target", "reference")) == expected
+    assert all(found[role].parent == tmp_path / role / "checkpoints" for role in found)
+
+
+def test_utility_is_that_of_the_compared_epoch():
+    rows = [{"epoch": 4.0, "knn_top1": 0.2}, {"epoch": 8.0, "knn_top1": 0.3}]
+    assert utility_at(rows, 4) == rows[0]
+    assert utility_at(rows, 8.0) == rows[1]
+    assert utility_at(rows, 6) == {}
+    assert utility_at(rows, None) == rows[1]
+    assert utility_at([], None) == {}
 
 
 def job(tmp_path, name, code):

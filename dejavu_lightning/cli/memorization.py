@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import platform
@@ -20,7 +21,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 import dejavu_lightning.memorization
-from dejavu_lightning import __version__
+from dejavu_lightning import __version__, pretrained
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
@@ -51,6 +52,7 @@ class NamedReference(NamedTuple):
 def memorization(arguments: list[str]) -> None:
     """Measure a model; ``arguments`` begin with "memorization"."""
     parser = _parser()
+    _check_class_names(arguments)
     options = parser.parse_args([_full_name(before, word) for before, word in pairwise(arguments)])
     output = Path(options.output) if options.output else None
     if output is not None and output.exists() and not (options.overwrite and (output / "metrics.json").is_file()):
@@ -63,14 +65,16 @@ def memorization(arguments: list[str]) -> None:
         if isinstance(built.target, str)
         else load_published(built.target, built.config, built.device)
     )
-    named = _find_reference(built, target)
+    named = _find_reference(built.reference, built.reference_config, built, target)
+    also = {name: _find_reference(given, None, built, target) for name, given in read_references(built.also).items()}
+    second = {"reference": named.model} | {name: one.model for name, one in also.items()}
+    models = {"target": target} | {role: model for role, model in second.items() if model is not None}
     cache = EmbeddingCache(built.cache) if built.cache else None
-    for model in filter(None, (target, named.model)):
+    for role, model in models.items():
         model.encoder.cache = cache
-    print(f"target {target.name}: {_shown(target)}")
-    if named.model is not None:
-        print(f"reference {named.name}: {_shown(named.model)}")
-    found, sets = _measure(target, named.reference, built.k, read_references(built.also))
+        print(f"{role} {model.name}: {_shown(model)}")
+    further = {name: one.reference for name, one in also.items()}
+    found, sets = _measure(target, named.reference, built.k, further)
     metrics = dict(found.metrics)
     if built.symmetric:
         assert named.model is not None
@@ -88,7 +92,7 @@ def memorization(arguments: list[str]) -> None:
     if found.comparison.sample_gaps is not None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())
     if output is not None:
-        shown = {"target": _shown(target)} | ({"reference": _shown(named.model)} if named.model else {})
+        shown = {role: _shown(model) for role, model in models.items()}
         facts = {"metrics": metrics, "epoch": target.epoch, "preprocessing": shown, "options": options.as_dict()}
         _write(output, facts, found, sets, target)
 
@@ -117,7 +121,8 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--also",
         type=str | None,
-        help="YAML file of further references by name, each with class_path and init_args",
+        help="YAML file of further references by name, each what --reference takes: the path of a checkpoint, or "
+        "class_path and init_args",
     )
     parser.add_argument("--reference_config", type=str | None, help="likewise for a reference that is a checkpoint")
     parser.add_argument("--k", type=int | None, help="neighbours that vote; the run's own number if not given")
@@ -135,30 +140,58 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+def _check_class_names(arguments: list[str]) -> None:
+    """A word with arguments of its own must be a class; jsonargparse would not say which there are.
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    models, references = (
+        [name for name in home.__all__ if hasattr(getattr(home, name), method)]
+        for home, method in ((pretrained, "load"), (dejavu_lightning.memorization, "records"))
+    )
+    choices = {"--target": models, "--reference": [*models, *references]}
+    for option, word in pairwise(arguments):
+        known = choices.get(option, [])
+        if not known or not word.isidentifier() or not any(one.startswith(f"{option}.") for one in arguments):
+            continue
+        if word not in known:
+            close = difflib.get_close_matches(word, known, n=3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else f"; choose from {', '.join(known)}"
+            raise ValueError(f"{option} {word}: there is no such class{hint}")
+
+
 def _full_name(before: str, word: str) -> str:
+    return _full_reference(word) if before == "--reference" else word
+
+
+def _full_reference(name: str) -> str:
     """References go by their short names too; jsonargparse finds only subclasses by theirs."""
-    if before == "--reference" and isinstance(getattr(dejavu_lightning.memorization, word, None), type):
-        return f"dejavu_lightning.memorization.{word}"
-    return word
+    known = isinstance(getattr(dejavu_lightning.memorization, name, None), type)
+    return f"dejavu_lightning.memorization.{name}" if known else name
 
 
-def read_references(file: str | None) -> dict[str, Reference] | None:
-    """Further references by name, from a YAML file; None where none is named.
+def read_references(file: str | None) -> dict[str, PretrainedModel | Reference | str]:
+    """Further references by name, from a YAML file; none where no file is named.
 
     Raises:
         FileNotFoundError, ValueError: the file is not there, no YAML, or does not hold references.
     """
     if file is None:
-        return None
+        return {}
     if not Path(file).is_file():
         raise FileNotFoundError(f"--also {file} is not a file")
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--also", type=dict[str, Reference])
+    parser.add_argument("--also", type=dict[str, PretrainedModel | Reference | str])
     try:
-        also = parser.parse_object({"also": yaml.safe_load(Path(file).read_text())})
+        given = yaml.safe_load(Path(file).read_text())
+        for one in given.values() if isinstance(given, dict) else ():
+            if isinstance(one, dict) and isinstance(one.get("class_path"), str):
+                one["class_path"] = _full_reference(one["class_path"])
+        also = parser.parse_object({"also": given})
     except (yaml.YAMLError, ArgumentError) as error:
         raise ValueError(f"--also {file}: {error}") from error
-    found: dict[str, Reference] = parser.instantiate_classes(also).also
+    found: dict[str, PretrainedModel | Reference | str] = parser.instantiate_classes(also).also
     return found
 
 
@@ -169,17 +202,19 @@ def _check_options(built: Any) -> None:
         raise SystemExit("error: --symmetric needs checkpoints of fit or pair as --target and --reference")
     if built.reference_config and not isinstance(built.reference, str):
         raise SystemExit("error: --reference_config needs a checkpoint as --reference")
-    if built.allow_unverified_split and not isinstance(built.reference, PretrainedModel | str):
-        raise SystemExit("error: --allow_unverified_split needs a second model as --reference")
+    if built.allow_unverified_split and not (built.also or isinstance(built.reference, PretrainedModel | str)):
+        raise SystemExit("error: --allow_unverified_split needs a second model as --reference, or --also")
 
 
-def _find_reference(built: Any, target: MeasuredModel) -> NamedReference:
-    if not isinstance(built.reference, PretrainedModel | str):
-        return NamedReference(type(built.reference).__name__, built.reference)
+def _find_reference(
+    given: PretrainedModel | Reference | str, config: str | None, built: Any, target: MeasuredModel
+) -> NamedReference:
+    if not isinstance(given, PretrainedModel | str):
+        return NamedReference(type(given).__name__, given)
     model = (
-        load_model(built.reference, built.reference_config, built.device)
-        if isinstance(built.reference, str)
-        else load_published(built.reference, device=built.device, like=target)
+        load_model(given, config, built.device)
+        if isinstance(given, str)
+        else load_published(given, device=built.device, like=target)
     )
     return NamedReference(model.name, _second_model(model, target, built.allow_unverified_split), model)
 
@@ -236,7 +271,7 @@ def _write(
         "sample_gaps": found.comparison.sample_gaps.to_pylist() if found.comparison.sample_gaps is not None else [],
         "agreement": [_finite(pair._asdict()) for pair in found.agreement],
         "settings": found.comparison.settings,
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(sys.orig_argv),
         "versions": _versions(),
     }
     # Last, and at once: a folder that has it is complete.

@@ -66,7 +66,7 @@ def _train_and_compare(root: Path, given: list[str], of_target: list[str]) -> No
     comparison = root / "comparison"
     if not (comparison / "metrics.json").exists():
         shutil.rmtree(comparison, ignore_errors=True)  # what a stopped comparison left
-        files = _final_checkpoints(root)
+        files = compared_checkpoints(root)
         command = ["memorization", "--target", str(files["target"]), "--reference", str(files["reference"])]
         _run([*command, "--symmetric", "true", "--output", str(comparison)])
 
@@ -82,7 +82,7 @@ def _alone(root: Path) -> Iterator[None]:
         raise SystemExit(f"error: another process is at work in {root}; wait for it, or stop it first") from None
 
 
-def _final_checkpoints(root: Path) -> dict[str, Path]:
+def compared_checkpoints(root: Path) -> dict[str, Path]:
     """Of a target that stopped early or went back to an earlier epoch, the reference's checkpoint of that epoch."""
     folders = {role: root / role / "checkpoints" for role in ROLES}
     files = {role: folder / "last.ckpt" for role, folder in folders.items()}

@@ -24,7 +24,7 @@ class TimmModel(PretrainedModel):
         preprocessing: other than the model's own.
 
     Raises:
-        ValueError: there is no such model, tag or download; the message suggests names.
+        ValueError: there is no such model, tag or download, where the message suggests names, or no such option.
     """
 
     def __init__(
@@ -42,6 +42,8 @@ class TimmModel(PretrainedModel):
         try:
             with nothing_unpickled(f"timm {self.name}"):
                 network = build_backbone(self.name, pretrained=self.pretrained, **self.options)
+        except TypeError as error:
+            raise ValueError(f"timm's {self.name!r} does not take the options {self.options}: {error}") from error
         except (RuntimeError, OSError) as error:
             known = timm.list_pretrained(f"{self.name.partition('.')[0]}.*")
             reason = str(error).partition("\n")[0]
