@@ -10,7 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TINY = {
     "seed_everything": 0,
-    "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_progress_bar": False},
+    "trainer": {
+        "accelerator": "cpu",
+        "max_epochs": 2,
+        # Who says no to a progress bar says no to that of the config as well.
+        "enable_progress_bar": False,
+        "callbacks": [{"class_path": "dejavu_lightning.callbacks.EpochProgressBar"}],
+    },
     "model": {
         "class_path": "dejavu_lightning.methods.VICReg",
         "init_args": {

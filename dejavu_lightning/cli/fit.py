@@ -12,6 +12,7 @@ import yaml
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
 
@@ -83,7 +84,10 @@ class DejavuCLI(LightningCLI):
         if config.logger is not False:
             own: list[Logger] = [CSVLogger(config.default_root_dir, name="", version="")]
             kwargs["logger"] = own + _as_list(config.logger)
-        kwargs["callbacks"] = [*_as_list(config.callbacks), RandomState(), RequeueBetweenBatches(), WandbRunId()]
+        callbacks = _as_list(config.callbacks)
+        if config.enable_progress_bar is False:  # beside one of a config Lightning would refuse to train
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        kwargs["callbacks"] = [*callbacks, RandomState(), RequeueBetweenBatches(), WandbRunId()]
         return super().instantiate_trainer(**kwargs)
 
 
