@@ -60,6 +60,10 @@ def test_dry_run_prints_the_commands_and_creates_nothing(write, tmp_path):
     commands = [line for line in printed.splitlines() if line.startswith("python -m dejavu_lightning pair")]
     assert len(commands) == 2
     assert "--data.source.seed=3" in commands[0]
+    printed = run("train.py", "study", "--config", write(), "--output", output, "--seeds", "5", "8", "--dry-run").stdout
+    assert [line for line in printed.splitlines() if line.startswith("#")] == [
+        f"# {variant}, seed {seed}" for seed in (5, 8) for variant in ("plain", "broken")
+    ]
     assert f"--output {output}/broken/seed=3 --resume" in commands[1]
     assert "--data.per_class=4000" in commands[1]
     assert not output.exists()

@@ -32,7 +32,7 @@ def study(arguments: list[str]) -> None:
     """Run what is not finished and write the table; ``arguments`` begin with "study"."""
     options = _parser().parse_args(arguments[1:])
     file = find_config(options.config)
-    plan = read_study(file)
+    plan = read_study(file, options.seeds)
     output = Path(options.output or plan.output or f"runs/studies/{plan.name}")
     runs = plan_runs(plan, output, _finder(file))
     refuse_changed(runs)
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "OUTPUT/VARIANT/seed=N, and put them in one table. Run again, it continues with what is not finished.",
     )
     parser.add_argument("--config", required=True, help="the study's YAML file, such as those in configs/studies/")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the file's; more of them continue a study")
     parser.add_argument("--output", help="folder of all runs; else the file's output, or runs/studies/NAME")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentError
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,12 @@ class Study:
     slurm: dict[str, Any] = field(default_factory=dict)
 
 
-def read_study(file: str | Path) -> Study:
+def read_study(file: str | Path, seeds: list[int] | None = None) -> Study:
     """Read and check a study's YAML file.
+
+    Args:
+        file: the YAML file.
+        seeds: instead of the file's.
 
     Raises:
         ValueError: naming the file, the key and what is wrong with it.
@@ -84,6 +88,8 @@ def read_study(file: str | Path) -> Study:
         raise ValueError(f"{file}: {error}") from None
     # Not what the parser made of it: it would build the classes that overrides name.
     study = Study(**given | {"variants": {name: Variant(**value) for name, value in given["variants"].items()}})
+    if seeds is not None:
+        study = replace(study, seeds=seeds)
     _check(study, str(file))
     return study
 
