@@ -21,6 +21,7 @@ CAPTION = (
     "95% interval: over seeds (Student's t) of three or more; of fewer, over records alone (bootstrap), which leaves "
     "out how training varies. Seconds: one pair."
 )
+FILE_WIDTH = 130  # columns of a table that goes into a file, and from which on a row takes one line
 
 
 class Found(NamedTuple):
@@ -143,26 +144,31 @@ def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
 
 
 def _print(study: Study, rows: Sequence[Row]) -> None:
-    names = _utility_names(rows)
+    """The study's own utility alone where it names one; ``table.csv`` has all."""
+    names = _utility_names(rows) if study.utility is None else [study.utility]
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=FILE_WIDTH)
+    between = " " if console.width >= FILE_WIDTH else "\n"
     table = Table(title=study.name, title_justify="left", caption=CAPTION, caption_justify="left")
     table.add_column("variant", overflow="fold")
-    for heading in (study.headline, "control", *names, "seconds", "finished", "failed"):
-        table.add_column(heading, justify="right", overflow="fold")
+    for heading in (study.headline, "control", *names, "seconds", "runs"):
+        table.add_column(heading, justify="right")
     for row in rows:
-        mark = " (default)" if row.variant == study.default else ""
-        utility = [_shown(row.utility.get(name), "") for name in names]
+        mark = " (default)" if row.variant == study.default != "default" else ""
+        estimates = [_shown(row.headline, "+", between), _shown(row.control, "+", between)]
+        estimates += [_shown(row.utility.get(name), "", between) for name in names]
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
-        estimates = [_shown(row.headline, "+"), _shown(row.control, "+"), *utility]
-        table.add_row(escape(row.variant) + mark, *estimates, seconds, str(row.finished), str(row.failed))
-    console = Console()
+        runs = f"{row.finished}" + (f", {row.failed} failed" if row.failed else "")
+        table.add_row(escape(row.variant) + mark, *estimates, seconds, runs)
     console.print(table)
     for row in rows:
         for error in dict.fromkeys(row.errors):
             console.print(f"{row.variant}: {error}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _shown(found: Estimate | None, sign: str) -> str:
+def _shown(found: Estimate | None, sign: str, between: str) -> str:
     if found is None:
         return ""
-    ends = "" if found.low is None else escape(f" [{found.low:{sign}.3f}, {found.high:{sign}.3f}]")
+    ends = "" if found.low is None else escape(f"{between}[{found.low:{sign}.3f}, {found.high:{sign}.3f}]")
     return f"{found.mean:{sign}.3f}{ends}"
