@@ -84,20 +84,27 @@ def _draw(collection: Collection, found: dict[str, tuple[Estimate, Estimate]], b
     figure = Figure(figsize=(5.4, 4.2 + 0.2 * ((len(found) + 1) // 2)), layout="constrained")
     axes = figure.subplots()
     marks = style.marks(collection.variants)
-    frontier = [(found[name][0].value, found[name][1].value) for name in best]
-    axes.plot(*zip(*frontier, strict=True), color="#999999", linewidth=1.2, drawstyle="steps-post", zorder=1)
     for variant, (memorization, utility) in found.items():
         _point(axes, memorization, utility, marks[variant], called(collection, variant))
         if collection.marked and variant == collection.default:
             axes.plot(
                 memorization.value, utility.value, "o", markersize=15, fillstyle="none", color=style.INK, zorder=2
             )
+    _draw_frontier(axes, [(found[name][0].value, found[name][1].value) for name in best])
     assert collection.utility is not None
     axes.set_xlabel(f"memorization: {label(collection.metric)}")
     axes.set_ylabel(f"utility: {label(collection.utility)}")
     style.plain(axes)
     style.legend_below(figure, axes)
     return style.svg(figure)
+
+
+def _draw_frontier(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """A staircase from the bottom to the right edge: everything on its right and below is beaten by a point on it."""
+    right, bottom = axes.get_xlim()[1], axes.get_ylim()[0]
+    across = [points[0][0], *(x for x, _ in points), right]
+    up = [bottom, *(y for _, y in points), points[-1][1]]
+    axes.plot(across, up, color="#bbbbbb", linewidth=2.5, drawstyle="steps-post", zorder=1, scalex=False, scaley=False)
 
 
 def _point(axes: Axes, across: Estimate, up: Estimate, mark: style.Mark, name: str) -> None:

@@ -44,6 +44,6 @@ def columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
 
 
 def called(collection: Collection, variant: str) -> str:
-    """A variant's name, the default's marked."""
-    marked = collection.marked and variant == collection.default and len(collection.variants) > 1
+    """A variant's name, the default's marked where the name does not say it."""
+    marked = collection.marked and variant == collection.default != "default" and len(collection.variants) > 1
     return f"{variant} (default)" if marked else variant
