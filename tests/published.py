@@ -18,6 +18,27 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
+from dejavu_lightning.memorization import ModuleEncoder
+from dejavu_lightning.memorization.encoders import undisturbed
+
+IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def embedded(model, images=IMAGES):
+    """What the tests see of a model."""
+    loaded = model.load()
+    encoder = ModuleEncoder(loaded.module, loaded.encode)
+    with undisturbed(loaded.module):
+        return encoder(images)
+
+
+def agree(model, original, images=IMAGES):
+    with torch.no_grad():
+        expected = original.eval()(images)
+    found = embedded(model, images)
+    assert expected.std(dim=0).mean() > 1e-3, "what does not depend on the images would agree with anything"
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
 
 class DistributedDataParallel(nn.Module):
     """Names its only child as torch's does, without a process group."""
@@ -33,7 +54,8 @@ def scrambled(module, seed=0):
     for name, value in module.state_dict().items():
         if value.is_floating_point():
             noise = torch.randn(value.shape, generator=generator)
-            value.copy_(0.5 + noise.abs() if name.endswith("running_var") else noise * 0.1)
+            scales = name.endswith("running_var") or (name.endswith("weight") and value.ndim == 1)
+            value.copy_(0.5 + noise.abs() if scales else noise * 0.1)
     return module.eval()
 
 
