@@ -1,5 +1,8 @@
 """Published weights, without a network: random ones, where the libraries keep what they have downloaded."""
 
+from unittest.mock import Mock
+from urllib.error import URLError
+
 import open_clip
 import pytest
 import timm
@@ -77,7 +80,10 @@ class UnitImages(nn.Module):
 
 
 def test_timm_tags(hub):
-    original, model = keep_timm(hub), TimmModel(TIMM_TAG, pretrained=True)
+    model = TimmModel(TIMM_TAG, pretrained=True)
+    with pytest.raises(ValueError, match=f"timm cannot give '{TIMM_TAG}'"):
+        model.load()
+    original = keep_timm(hub)
     agree(model, original)
     assert model.load().preprocessing == Preprocessing(160, HALF, HALF, "bilinear")
 
@@ -121,9 +127,12 @@ def test_torchvision_weights_with_a_preprocessing_of_their_own(tmp_path, monkeyp
     original.train()(torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
     kept = tmp_path / "hub" / "checkpoints" / weights.IMAGENET1K_V1.url.rpartition("/")[2]
     kept.parent.mkdir(parents=True)
+    model = TorchvisionModel("efficientnet_b1", "IMAGENET1K_V1")
+    monkeypatch.setattr("torch.hub.urlopen", Mock(side_effect=URLError("no network")))
+    with pytest.raises(ValueError, match=r"torchvision cannot give efficientnet_b1 IMAGENET1K_V1: .*no network"):
+        model.load()
     torch.save(original.state_dict(), kept)
     original.classifier = nn.Identity()
-    model = TorchvisionModel("efficientnet_b1", "IMAGENET1K_V1")
     agree(model, original)
     assert model.load().preprocessing == Preprocessing(240, interpolation="bicubic")
 
