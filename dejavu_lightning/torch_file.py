@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,19 @@ INERT: list[Any] = [
     type(np.dtype(np.int64)),
     (SCALAR, "numpy.core.multiarray.scalar"),
     (SCALAR, "numpy._core.multiarray.scalar"),
+    *(
+        (kind, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")  # of Python 3.13
+        for kind, name in ((PurePosixPath, "PosixPath"), (PureWindowsPath, "WindowsPath"))
+    ),
 ]
 
 
 def read_torch_file(file: str | Path) -> Any:
     """What a file holds: tensors, on the CPU, and plain values; nothing is unpickled beyond those.
+
+    A function or class that the file only names, as an optimizer's settings may, is neither imported nor called: a
+    class without content stands in its place.
 
     Args:
         file: of ``torch.save``, or ``.safetensors``.
@@ -46,10 +54,8 @@ def read_torch_file(file: str | Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(INERT):
-            # Files from before torch 1.6 are no archives and cannot be mapped.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
+        return _unpickled(path)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, AttributeError, SafetensorError) as error:
         raise ValueError(f"{file}: {_reason(path, error)}") from error
 
 
@@ -75,6 +81,30 @@ def nothing_unpickled(origin: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def _unpickled(path: Path) -> Any:
+    # Files from before torch 1.6 are no archives and cannot be mapped.
+    mapped = zipfile.is_zipfile(path)
+    named: dict[str, type] = {}
+    while True:
+        try:
+            with torch.serialization.safe_globals([*INERT, *((kind, name) for name, kind in named.items())]):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except pickle.UnpicklingError as error:
+            new = [name for name in _named_in(error) if name not in named]
+            if not new:
+                raise
+            named.update((name, _placeholder(name)) for name in new)
+
+
+def _placeholder(name: str) -> type:
+    """Stands for what a file names; a file that calls it is refused."""
+
+    def refuse(*_: Any) -> None:
+        raise pickle.UnpicklingError(f"GLOBAL {name} was not an allowed global")
+
+    return type(name, (), {"__new__": refuse})
 
 
 def _reason(path: Path, error: Exception) -> str:

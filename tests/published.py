@@ -1,14 +1,43 @@
-"""Networks with the key layouts of other people's training scripts, and their way of saving."""
+"""Networks with the key layouts of other people's training scripts, and their way of saving.
+
+Keys, entries and what lies beside the weights were read in the authors' sources: facebookresearch/vicreg
+(main_vicreg.py, resnet.py), facebookresearch/barlowtwins (main.py), facebookresearch/dino (main_dino.py, utils.py,
+vision_transformer.py, run_with_submitit.py), vturrisi/solo-learn (solo/methods). No code is theirs.
+"""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from itertools import pairwise
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import nn
 from torchvision.models import resnet18
+
+from dejavu_lightning.memorization import ModuleEncoder
+from dejavu_lightning.memorization.encoders import undisturbed
+
+IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def embedded(model, images=IMAGES):
+    """What the tests see of a model."""
+    loaded = model.load()
+    encoder = ModuleEncoder(loaded.module, loaded.encode)
+    with undisturbed(loaded.module):
+        return encoder(images)
+
+
+def agree(model, original, images=IMAGES):
+    with torch.no_grad():
+        expected = original.eval()(images)
+    found = embedded(model, images)
+    assert expected.std(dim=0).mean() > 1e-3, "what does not depend on the images would agree with anything"
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 class DistributedDataParallel(nn.Module):
@@ -25,7 +54,8 @@ def scrambled(module, seed=0):
     for name, value in module.state_dict().items():
         if value.is_floating_point():
             noise = torch.randn(value.shape, generator=generator)
-            value.copy_(0.5 + noise.abs() if name.endswith("running_var") else noise * 0.1)
+            scales = name.endswith("running_var") or (name.endswith("weight") and value.ndim == 1)
+            value.copy_(0.5 + noise.abs() if scales else noise * 0.1)
     return module.eval()
 
 
@@ -111,15 +141,28 @@ class DinoNetwork(nn.Module):
         return nn.functional.normalize(self.head.mlp(self.backbone(images)), dim=1)
 
 
+def exclude_bias_and_norm(parameter):
+    raise AssertionError("files of weights run nothing")
+
+
+exclude_bias_and_norm.__module__ = "__main__"
+
+
 def save_joint_embedding(model, path):
-    """As main_vicreg.py and Barlow Twins' main.py do."""
+    """As main_vicreg.py and Barlow Twins' main.py do: their LARS keeps a function of the script in its settings.
+
+    The published files name it too, see issues 6 of facebookresearch/vicreg and 36 of facebookresearch/barlowtwins.
+    """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for name in ("weight_decay_filter", "lars_adaptation_filter"):
+        optimizer.param_groups[0][name] = exclude_bias_and_norm
     state = DistributedDataParallel(model).state_dict()
-    torch.save({"epoch": 7, "model": state, "optimizer": optimizer.state_dict()}, path)
+    with mock.patch.object(sys.modules["__main__"], "exclude_bias_and_norm", exclude_bias_and_norm, create=True):
+        torch.save({"epoch": 7, "model": state, "optimizer": optimizer.state_dict()}, path)
 
 
 def save_dino(student, teacher, path):
-    """As main_dino.py does: the schedule puts NumPy scalars into the optimizer, and ``args`` is a Namespace."""
+    """As main_dino.py does: NumPy scalars of the schedule in the optimizer, and ``args``, with a path of submitit."""
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3)
     optimizer.param_groups[0]["lr"] = np.linspace(1e-3, 1e-4, 5)[2]
     torch.save(
@@ -128,7 +171,7 @@ def save_dino(student, teacher, path):
             "teacher": teacher.state_dict(),
             "optimizer": optimizer.state_dict(),
             "epoch": 100,
-            "args": Namespace(arch="vit_small", patch_size=16, global_crops_scale=(0.4, 1.0), use_fp16=True),
+            "args": Namespace(arch="vit_small", global_crops_scale=(0.4, 1.0), use_fp16=True, output_dir=Path("runs")),
             "dino_loss": {"center": torch.zeros(1, 40)},
             "fp16_scaler": {"scale": 65536.0, "growth_factor": 2.0},
         },

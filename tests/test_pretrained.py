@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from argparse import Namespace
 
 import pytest
 import timm
@@ -9,11 +10,12 @@ import torch
 import torchvision.models
 from lightly.models.modules.heads import BarlowTwinsProjectionHead, VICRegProjectionHead
 from safetensors.torch import save_file
+from timm.utils import CheckpointSaver, ModelEmaV3, NativeScaler
 from torch import nn
 
-from dejavu_lightning.memorization import ModuleEncoder, Preprocessing
-from dejavu_lightning.memorization.encoders import undisturbed
+from dejavu_lightning.memorization import Preprocessing
 from dejavu_lightning.models.clip import build_clip
+from dejavu_lightning.models.heads import Normalize
 from dejavu_lightning.pretrained import (
     CallableModel,
     ExportedFile,
@@ -25,12 +27,17 @@ from dejavu_lightning.pretrained import (
     WeightsFile,
 )
 from dejavu_lightning.pretrained.projector import projector_like
+from dejavu_lightning.torch_file import read_torch_file
 from tests.models import tiny_trainer
 from tests.published import (
+    IMAGES,
+    DinoHead,
     DinoNetwork,
     DistributedDataParallel,
     JointEmbedding,
+    agree,
     build_network,
+    embedded,
     headless_resnet,
     mlp,
     save_dino,
@@ -38,25 +45,8 @@ from tests.published import (
     scrambled,
 )
 
-IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 RESNET = {"architecture": "torchvision/resnet18"}
 VIT = {"architecture": "vit_tiny_patch16_224", "options": {"img_size": 32, "depth": 2}}
-
-
-def embedded(model, images=IMAGES):
-    """What the tests see of a model."""
-    loaded = model.load()
-    encoder = ModuleEncoder(loaded.module, loaded.encode)
-    with undisturbed(loaded.module):
-        return encoder(images)
-
-
-def agree(model, original, images=IMAGES):
-    with torch.no_grad():
-        expected = original.eval()(images)
-    found = embedded(model, images)
-    assert expected.std() > 1e-3, "all the same would agree with anything"
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("vicreg", [True, False], ids=["vicreg", "barlowtwins"])
@@ -86,15 +76,20 @@ def test_dino_checkpoints_of_their_authors(tmp_path):
         assert place in str(caught.value)
 
 
-@pytest.mark.parametrize("head", [VICRegProjectionHead, BarlowTwinsProjectionHead])
-def test_lightly_checkpoints(tmp_path, head):
-    """Its examples' module, saved by the Trainer they use."""
+@pytest.mark.parametrize(
+    ("head", "children"),
+    [(VICRegProjectionHead, True), (BarlowTwinsProjectionHead, True), (VICRegProjectionHead, False)],
+)
+def test_lightly_checkpoints(tmp_path, head, children):
+    """Its examples' module, saved by the Trainer they use, and one whose backbone keeps its names."""
     import pytorch_lightning as pl
 
     class Example(pl.LightningModule):
         def __init__(self):
             super().__init__()
-            self.backbone = nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
+            self.backbone = headless_resnet()
+            if children:
+                self.backbone = nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
             self.projection_head = head(512, 32, 24)
 
         def forward(self, images):
@@ -112,30 +107,68 @@ def test_lightly_checkpoints(tmp_path, head):
     trainer.fit(model, data)
     file = str(tmp_path / "last.ckpt")
     trainer.save_checkpoint(file)
-    given = {**RESNET, "entry": "state_dict", "prefix": "backbone", "layout": "children"}
+    given = {**RESNET, "prefix": "backbone.", **({"layout": "children"} if children else {})}
     agree(WeightsFile(file, **given), nn.Sequential(model.backbone, nn.Flatten()))
-    agree(WeightsFile(file, **given, projector_prefix="projection_head.layers"), model)
+    agree(WeightsFile(file, **given, entry="state_dict"), nn.Sequential(model.backbone, nn.Flatten()))
+    agree(WeightsFile(file, **given, projector_prefix="projection_head.layers."), model)
     with pytest.raises(ValueError, match=r"layout='children' is for ResNets.* is a VisionTransformer"):
         WeightsFile(file, **VIT, layout="children").load()
 
 
-def test_solo_learn_checkpoints(tmp_path):
-    """Lightning's, with an online classifier beside the backbone."""
+@pytest.mark.parametrize("backbone", ["backbone", "encoder"])
+def test_solo_learn_checkpoints(tmp_path, backbone):
+    """Lightning's, with an online classifier and DINO's teacher; earlier versions call the backbone an encoder."""
 
     class Method(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone = headless_resnet()
+            self.add_module(backbone, headless_resnet())
             self.classifier = nn.Linear(512, 10)
             self.projector = mlp(512, 32, 32, 24, last_bias=True)
-
-        def forward(self, images):
-            return self.projector(self.backbone(images))
+            self.add_module(f"momentum_{backbone}", headless_resnet())
+            self.momentum_head = DinoHead(512)
 
     model, file = scrambled(Method()), str(tmp_path / "vicreg-ep=3.ckpt")
     torch.save({"epoch": 3, "global_step": 9, "state_dict": model.state_dict(), "optimizer_states": [{}]}, file)
-    agree(WeightsFile(file, **RESNET, prefix="backbone."), model.backbone)
-    agree(WeightsFile(file, **RESNET, prefix="backbone.", projector_prefix="projector."), model)
+    student, teacher = model.get_submodule(backbone), model.get_submodule(f"momentum_{backbone}")
+    student_file = {"file": file, **RESNET, "prefix": f"{backbone}."}
+    agree(WeightsFile(**student_file), student)
+    agree(WeightsFile(**student_file, projector_prefix="projector."), nn.Sequential(student, model.projector))
+    head = {"projector_prefix": "momentum_head.mlp.", "activation": "gelu", "normalize": True}
+    expected = nn.Sequential(teacher, model.momentum_head.mlp, Normalize())
+    agree(WeightsFile(file, **RESNET, prefix=f"momentum_{backbone}.", **head), expected)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_checkpoints_of_timm_training(tmp_path, averaged):
+    """Written by the class that its training script saves with; model_best.pth.tar is last.pth.tar at its best."""
+    model = timm.create_model("resnet10t", num_classes=5)
+    average = ModelEmaV3(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(IMAGES).square().mean().backward()
+    optimizer.step()
+    scrambled(model), scrambled(average.module, 1)
+    saver = CheckpointSaver(
+        model,
+        optimizer,
+        Namespace(model="resnet10t", lr=0.1, mean=None, workers=4),
+        average if averaged else None,
+        NativeScaler(device="cpu"),
+        checkpoint_dir=str(tmp_path),
+    )
+    saver.save_checkpoint(0, metric=12.5)
+    model.reset_classifier(0)
+    average.module.reset_classifier(0)
+    given = {"architecture": "resnet10t", "leave_out": ["fc"]}
+    for name in ("model_best.pth.tar", "last.pth.tar"):
+        file = str(tmp_path / name)
+        agree(WeightsFile(file, **given, entry="state_dict"), model)
+        if averaged:
+            agree(WeightsFile(file, **given, entry="state_dict_ema"), average.module)
+            with pytest.raises(ValueError, match=r"'state_dict' .*'state_dict_ema' .*name one as entry\. They match"):
+                WeightsFile(file, "resnet10t").load()
+        else:
+            agree(WeightsFile(file, **given), model)
 
 
 def test_timm_models_and_their_checkpoints(tmp_path):
@@ -191,14 +224,16 @@ def test_torchvision_models(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("distributed", [False, True])
 @pytest.mark.parametrize("checkpoint", [False, True], ids=["weights", "checkpoint"])
-def test_open_clip_checkpoints(tmp_path, distributed, checkpoint):
+def test_open_clip_checkpoints(tmp_path, caplog, distributed, checkpoint):
     model, tokenizer = build_clip("dejavu-tiny")
     scrambled(model)
     state = (DistributedDataParallel(model) if distributed else model).state_dict()
     file = str(tmp_path / "epoch_3.pt")
     optimizer = torch.optim.AdamW(model.parameters()).state_dict()
     torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": optimizer} if checkpoint else state, file)
+    caplog.clear()
     loaded = OpenClipModel("dejavu-tiny", file).load()
+    assert not caplog.records, "open_clip would tell of random weights"
     images, captions = torch.randn(2, 3, 48, 48), ["a cat", "two dogs and a red car"]
     with torch.no_grad():
         texts = nn.functional.normalize(model.encode_text(tokenizer(captions)), dim=1)
@@ -214,7 +249,9 @@ def test_open_clip_checkpoints(tmp_path, distributed, checkpoint):
     assert (loaded.preprocessing.interpolation, loaded.preprocessing.resize_mode) == ("bicubic", "shortest")
 
 
-def test_open_clip_errors(tmp_path):
+def test_open_clip_errors(tmp_path, caplog):
+    OpenClipModel("dejavu-tiny").load()
+    assert "Model initialized randomly" in caplog.text
     with pytest.raises(ValueError, match=r"unknown CLIP model 'ViT-B-31'; did you mean"):
         OpenClipModel("ViT-B-31", "laion2b_s34b_b79k").load()
     with pytest.raises(ValueError, match=r"ViT-B-32 has no pretrained='laion3b'.*its tags: .*laion2b_s34b_b79k"):
@@ -412,6 +449,26 @@ def test_nothing_is_unpickled(tmp_path, legacy):
     assert not marker.exists()
     torch.load(file, weights_only=False)
     assert marker.exists(), "the file does what it is made to do"
+
+
+class Settings:
+    pass
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_a_file_names_is_neither_imported_nor_made(tmp_path, legacy):
+    file, options = str(tmp_path / "settings.pth"), {"_use_new_zipfile_serialization": not legacy}
+    content = {"model": headless_resnet().state_dict(), "kinds": [Settings, build_network]}
+    torch.save(content, file, **options)
+    assert [kind.__name__ for kind in read_torch_file(file)["kinds"]] == [
+        "tests.test_pretrained.Settings",
+        "tests.published.build_network",
+    ]
+    assert Settings not in read_torch_file(file)["kinds"]
+    WeightsFile(file, **RESNET).load()
+    torch.save({**content, "made": Settings()}, file, **options)
+    with pytest.raises(ValueError, match=r"settings.pth: .* which is refused: .*tests\.test_pretrained\.Settings"):
+        WeightsFile(file, **RESNET).load()
 
 
 def test_nothing_in_an_exported_file_is_unpickled(tmp_path):

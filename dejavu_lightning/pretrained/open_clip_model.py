@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +55,15 @@ class OpenClipModel(PretrainedModel):
                     f"open_clip's {self.name} has no pretrained={pretrained!r}, and there is no such file; its tags: "
                     f"{', '.join(tags) or 'none'}"
                 )
-        with nothing_unpickled(f"open_clip {self.name}"):
-            model, tokenizer = build_clip(self.name, None if is_file else pretrained, sigmoid=True, **self.options)
+        name = f"{self.name} {pretrained}" if pretrained else self.name
+        # What a folder or the hub holds comes with weights; without them open_clip would take random ones.
+        required = not is_file and (pretrained is not None or ":" in self.name)
+        options = {"require_pretrained": required, **self.options}
+        try:
+            with nothing_unpickled(f"open_clip {self.name}"), _random_for_now() if is_file else nullcontext():
+                model, tokenizer = build_clip(self.name, None if is_file else pretrained, sigmoid=True, **options)
+        except RuntimeError as error:
+            raise ValueError(f"open_clip cannot give {name}: {error}") from error
         if pretrained is not None and is_file:
             states = StateDicts(pretrained)
             trained_by_many = all(key.startswith("module.") for state in states.found.values() for key in state)
@@ -69,8 +78,22 @@ class OpenClipModel(PretrainedModel):
             interpolation=shown["interpolation"],
             resize_mode=shown["resize_mode"],
         )
-        name = f"open_clip {self.name}" + (f" {pretrained}" if pretrained else "")
-        return Loaded(name, ClipEncoder(model, tokenizer), preprocessing=self.preprocessing or own)
+        return Loaded(f"open_clip {name}", ClipEncoder(model, tokenizer), preprocessing=self.preprocessing or own)
+
+
+@contextmanager
+def _random_for_now() -> Iterator[None]:
+    """Meanwhile open_clip does not warn of random weights: those of a file take their place."""
+
+    def told(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("No pretrained weights loaded")
+
+    root = logging.getLogger()
+    root.addFilter(told)
+    try:
+        yield
+    finally:
+        root.removeFilter(told)
 
 
 class ClipEncoder(nn.Module):

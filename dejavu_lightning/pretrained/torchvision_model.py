@@ -22,7 +22,7 @@ class TorchvisionModel(PretrainedModel):
         preprocessing: other than the weights' own.
 
     Raises:
-        ValueError: there is no such model, or it has no such weights; the message suggests names.
+        ValueError: there is no such model, or it has no such weights or no download; the message suggests names.
     """
 
     def __init__(self, name: str, weights: str | None = None, preprocessing: Preprocessing | None = None) -> None:
@@ -31,8 +31,11 @@ class TorchvisionModel(PretrainedModel):
     def load(self) -> Loaded:
         """The model, its features pooled; (B, 3, H, W) -> (B, F)."""
         chosen = self._chosen()
-        with nothing_unpickled(f"torchvision {self.name}"):
-            network = build_backbone(f"torchvision/{self.name}", weights=chosen)
+        try:
+            with nothing_unpickled(f"torchvision {self.name}"):
+                network = build_backbone(f"torchvision/{self.name}", weights=chosen)
+        except OSError as error:
+            raise ValueError(f"torchvision cannot give {self.name} {self.weights}: {error}") from error
         own = None
         if chosen is not None:
             shown = chosen.transforms()
