@@ -7,6 +7,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dejavu_lightning"
 ALLOWED = {
     "metrics": set(),
+    "history_file": set(),
     "distributed": set(),
     "object_file": set(),
     "torch_file": set(),
@@ -18,8 +19,8 @@ ALLOWED = {
     "data": {"memorization", "object_file", "utility"},
     "annotation": {"data", "torch_file"},
     "pretrained": {"memorization", "models", "torch_file"},
-    "report": {"memorization", "metrics"},
-    "studies": set(),
+    "report": {"history_file", "memorization", "metrics"},
+    "studies": {"history_file"},
     "callbacks": {"distributed", "memorization", "metrics", "report", "utility"},
     "cli": {
         "annotation",

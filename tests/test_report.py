@@ -15,12 +15,13 @@ import pytest
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, UtilityMonitor
 
 from dejavu_lightning.cli import main
+from dejavu_lightning.history_file import read_history
 from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, Records, compare
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.report.classes import Tally, tally
 from dejavu_lightning.report.findings import save_records
 from dejavu_lightning.report.html import write_report
-from dejavu_lightning.report.runs import read_history, read_run
+from dejavu_lightning.report.runs import read_run
 from dejavu_lightning.utility import NearestNeighborProbe
 from tests.browser import dump, measured, needs_browser
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg

@@ -14,7 +14,7 @@ import submitit
 import yaml
 
 from dejavu_lightning.cli.pair import compared_checkpoints
-from dejavu_lightning.report.runs import utility_at
+from dejavu_lightning.history_file import row_after
 from dejavu_lightning.studies import Job, plan_runs, read_study, refuse_changed, run_local, run_slurm
 from dejavu_lightning.studies.intervals import estimate, student_t
 from tests.commands import ROOT, TINY, history, run
@@ -236,11 +236,11 @@ def test_models_of_the_same_epoch_are_compared(target_ends, restored, expected, 
 
 def test_utility_is_that_of_the_compared_epoch():
     rows = [{"epoch": 4.0, "knn_top1": 0.2}, {"epoch": 8.0, "knn_top1": 0.3}]
-    assert utility_at(rows, 4) == rows[0]
-    assert utility_at(rows, 8.0) == rows[1]
-    assert utility_at(rows, 6) == {}
-    assert utility_at(rows, None) == rows[1]
-    assert utility_at([], None) == {}
+    assert row_after(rows, 4) == rows[0]
+    assert row_after(rows, 8.0) == rows[1]
+    assert row_after(rows, 6) == {}
+    assert row_after(rows, None) == rows[1]
+    assert row_after([], None) == {}
 
 
 def job(tmp_path, name, code):

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dejavu_lightning.history_file import History
 from dejavu_lightning.report import style
 from dejavu_lightning.report.collection import Collection, estimate_of
 from dejavu_lightning.report.estimates import Estimate, over_runs
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
-from dejavu_lightning.report.runs import History, Run
+from dejavu_lightning.report.runs import Run
 from dejavu_lightning.report.words import called, columns, label
 
 Curve = list[tuple[float, Estimate]]

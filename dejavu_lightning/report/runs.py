@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dejavu_lightning.history_file import History, read_history, row_after
 from dejavu_lightning.memorization.records import Records
 
 HEADLINES = {"label_inference": "score", "object_retrieval": "ppg"}
-History = Sequence[Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Run:
     @property
     def final_utility(self) -> Mapping[str, float]:
         """That of the measured model; empty where it was not measured."""
-        return utility_at(self.utility, self.epochs)
+        return row_after(self.utility, self.epochs)
 
     def named(self, label: int) -> str:
         """What a label or object is called; its number where the name was not kept."""
@@ -134,24 +133,5 @@ def _read(
     )
 
 
-def utility_at(history: History, epochs: float | None) -> Mapping[str, float]:
-    """The row of a model after so many epochs; the last one where they are not known, empty where there is none."""
-    if epochs is None:
-        return history[-1] if history else {}
-    return next((row for row in history if row["epoch"] == epochs), {})
-
-
 def _table(path: Path) -> pa.Table | None:
     return pq.read_table(path) if path.is_file() else None
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Rows of a ``history.csv`` with what each has; none where there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no history of a monitor: {error}") from error

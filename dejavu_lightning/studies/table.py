@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dejavu_lightning.report.runs import read_history, utility_at
+from dejavu_lightning.history_file import read_history, row_after
 from dejavu_lightning.studies.definition import Study
 from dejavu_lightning.studies.intervals import Estimate, estimate
 from dejavu_lightning.studies.runs import Run
@@ -81,7 +81,7 @@ def _read(run: Run, study: Study) -> Found:
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
     history = run.folder / "target" / "utility" / "history.csv"
     measured = read_history(history)
-    utility = {name: value for name, value in utility_at(measured, facts.get("epoch")).items() if name != "epoch"}
+    utility = {name: value for name, value in row_after(measured, facts.get("epoch")).items() if name != "epoch"}
     if study.utility is not None and study.utility not in utility:
         offered = ", ".join(name for name in measured[-1] if name != "epoch") if measured else ""
         if study.utility in offered.split(", "):
