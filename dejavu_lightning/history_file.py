@@ -15,6 +15,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return []
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    if rows and "epoch" not in rows[0]:
+        raise ValueError(f"{path} is no history of a monitor: it has no column epoch")
     try:
         return [{name: float(value) for name, value in row.items() if value} for row in rows]
     except (TypeError, ValueError) as error:

@@ -7,6 +7,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dejavu_lightning"
 ALLOWED = {
     "metrics": set(),
+    "estimates": set(),
     "history_file": set(),
     "distributed": set(),
     "object_file": set(),
@@ -19,8 +20,8 @@ ALLOWED = {
     "data": {"memorization", "object_file", "utility"},
     "annotation": {"data", "torch_file"},
     "pretrained": {"memorization", "models", "torch_file"},
-    "report": {"history_file", "memorization", "metrics"},
-    "studies": {"history_file"},
+    "report": {"estimates", "history_file", "memorization", "metrics"},
+    "studies": {"estimates", "history_file"},
     "callbacks": {"distributed", "memorization", "metrics", "report", "utility"},
     "cli": {
         "annotation",

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dejavu_lightning.estimates import Estimate, over_runs, share, student_t
 from dejavu_lightning.memorization import Records
 from dejavu_lightning.memorization.score_curve import score_curve
 from dejavu_lightning.metrics.functional import dejavu_score
 from dejavu_lightning.report.epochs import curve
-from dejavu_lightning.report.estimates import Estimate, over_runs, share, student_t
 from dejavu_lightning.report.tradeoff import pareto_frontier
 
 
@@ -61,6 +61,10 @@ def test_intervals_over_seeds_and_of_shares():
     three = over_runs([Estimate(1.0, 0.0, 9.0), Estimate(2.0), Estimate(3.0)])
     half = 4.302653 * 1 / 3**0.5  # standard deviation 1
     assert three == pytest.approx((2.0, 2 - half, 2 + half, 3), rel=1e-6)
+    # Of two, both intervals as independent: sqrt(0.1^2 + 0.1^2) / 2 below, sqrt(0.2^2 + 0.2^2) / 2 above.
+    two = over_runs([Estimate(0.2, 0.1, 0.4), Estimate(0.4, 0.3, 0.6)])
+    assert two == pytest.approx((0.3, 0.3 - 0.1 / 2**0.5, 0.3 + 0.2 / 2**0.5, 2))
+    assert over_runs([Estimate(0.2), Estimate(0.4, 0.3, 0.5)])[1:3] == (None, None)
     assert share(0, 10)[:3] == pytest.approx((0, 0, 0.2775), abs=1e-4)  # Wilson: z^2 / (n + z^2)
     assert share(5, 10)[:3] == pytest.approx((0.5, 0.2366, 0.7634), abs=1e-4)
 

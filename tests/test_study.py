@@ -16,7 +16,6 @@ import yaml
 from dejavu_lightning.cli.pair import compared_checkpoints
 from dejavu_lightning.history_file import row_after
 from dejavu_lightning.studies import Job, plan_runs, read_study, refuse_changed, run_local, run_slurm
-from dejavu_lightning.studies.intervals import estimate, student_t
 from tests.commands import ROOT, TINY, history, run
 
 STUDY = {
@@ -96,9 +95,10 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     # Of the finished run nothing is written again; the fixed one runs, although its settings have changed.
     finished = contents(output / "plain")
     fixed = {"plain": {}, "broken": {"overrides": {"data.per_class": 3}}}
-    told = run("train.py", "study", "--config", write(variants=fixed), "--output", output).stdout
+    told = run("train.py", "study", "--config", write(variants=fixed), "--output", output, code=1).stderr
     assert "no report: " in told
     assert "cannot be compared, they were measured differently (public: 190 against 210" in " ".join(told.split())
+    assert not (output / "report.html").exists()  # that of before would show fewer runs
     assert contents(output / "plain") == finished
     assert table(output)["broken"]["finished"] == "1"
     assert json.loads((output / "study.json").read_text())["runs"][1]["error"] is None
@@ -106,7 +106,7 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     # Finished as a whole: the same answer at once, and other settings are refused.
     (output / "table.csv").unlink()
     everything = contents(output / "broken")
-    run("train.py", "study", "--config", write(variants=fixed), "--output", output)
+    run("train.py", "study", "--config", write(variants=fixed), "--output", output, code=1)
     assert table(output)["broken"]["finished"] == "1"
     assert contents(output / "broken") == everything
     changed = {**fixed, "plain": {"overrides": {"data.per_class": 5}}}
@@ -266,6 +266,7 @@ def test_a_failed_job_tells_its_last_error(tmp_path):
         "silent": "raise SystemExit(3)",
         "killed": "import os; os.kill(os.getpid(), 9)",
         "other": "import sys; print('gone'); sys.exit(1)",
+        "nested": "print('error: Parser key \"model\":\\n  Problem:\\n    Option x'); raise SystemExit(2)",
     }
     found = {name: outcome.error for name, outcome in run_local({n: job(tmp_path, n, c) for n, c in codes.items()}, 5)}
     assert found == {
@@ -274,6 +275,7 @@ def test_a_failed_job_tells_its_last_error(tmp_path):
         "silent": "ended with code 3 and said nothing",
         "killed": "killed by SIGKILL",
         "other": "gone",
+        "nested": 'error: Parser key "model": Problem: Option x',
     }
 
 
@@ -298,24 +300,6 @@ def test_submitit_runs_the_jobs_and_tells_their_errors(tmp_path, monkeypatch):
         list(run_slurm(jobs, None, {"slurm_partitoin": "long"}, tmp_path / "submitit", cluster="local"))
 
 
-def test_intervals():
-    assert [round(student_t(freedom), 3) for freedom in (1, 2, 3, 4, 9, 30)] == [
-        12.706,
-        4.303,
-        3.182,
-        2.776,
-        2.262,
-        2.042,
-    ]
-    mean, low, high, of = estimate([0.1, 0.2, 0.3], [(0, 1)] * 3)  # standard deviation 0.1
-    assert (mean, of) == (pytest.approx(0.2), "seeds")
-    assert (low, high) == (pytest.approx(0.2 - 4.303 * 0.1 / 3**0.5, abs=1e-4), pytest.approx(0.2 + 0.2484, abs=1e-4))
-    assert estimate([0.2], [(0.1, 0.4)]) == pytest.approx((0.2, 0.1, 0.4, "records"))
-    mean, low, high, of = estimate([0.2, 0.4], [(0.1, 0.4), (0.3, 0.6)])
-    assert (mean, low, high, of) == (*map(pytest.approx, (0.3, 0.3 - 0.1 / 2**0.5, 0.3 + 0.2 / 2**0.5)), "records")
-    assert estimate([0.2, 0.4]).low is None
-
-
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -325,6 +309,10 @@ def test_intervals():
         ({"variants": {}}, "variants is empty"),
         ({"base": []}, "base is empty"),
         ({"default": "plane"}, "default 'plane' is no variant; choose from plain, broken"),
+        ({"variants": {"plain": {}, 0.15: {}}}, "the variant 0.15 must be text; put it in quotes"),
+        ({"variants": {"plain": None}}, "variants.plain must hold keys such as overrides"),
+        ({"variants": {"plain": {"overrides": None}}}, "variants.plain: overrides must be a dict, got None"),
+        ({"variants": {"plain": {"configs": "a.yaml"}}}, "variants.plain: configs must be a list, got 'a.yaml'"),
         ({"variants": {"plain": {}, "a/b": {}}}, "variant 'a/b' cannot be the name of a folder"),
         ({"variants": {"plain": {}, "..": {}}}, "variant '..' cannot be the name of a folder"),
         (

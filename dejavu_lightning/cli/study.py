@@ -52,8 +52,9 @@ def study(arguments: list[str]) -> None:
 
         try:
             print(f"wrote {write_report([output], output / 'report.html', overwrite=True)}")
-        except ValueError as error:  # variants may differ in what is attacked, such as the size of the data
-            print(f"no report: {error}")
+        except ValueError as error:
+            (output / "report.html").unlink(missing_ok=True)  # of earlier runs
+            raise ValueError(f"no report: {error}") from error
     if errors:
         raise SystemExit(1)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.estimates import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.report.comparable import Candidate, check_comparable
-from dejavu_lightning.report.estimates import Estimate, over_runs
 from dejavu_lightning.report.runs import Run, read_run
 
 UTILITIES = ("linear_top1", "zero_shot_top1", "knn_top1")  # in the order in which one of them is chosen
@@ -82,12 +82,14 @@ class Collection:
 
     def intervals(self) -> str:
         """What kind of interval values of a variant have."""
-        counts = {len(runs) for _, runs in self.shown()}
-        if counts <= {1}:
-            return "95% bootstrap over records"
-        if 1 not in counts:
+        over_seeds = {len(runs) >= SEEDS_FOR_SPREAD for _, runs in self.shown()}
+        if over_seeds == {True}:
             return "95% Student t over seeds"
-        return "95% Student t over seeds; of variants with one run 95% bootstrap over records"
+        if True not in over_seeds:
+            return "95% bootstrap over records"
+        return (
+            f"95% Student t over seeds; of variants with fewer than {SEEDS_FOR_SPREAD} runs 95% bootstrap over records"
+        )
 
 
 def _estimate(rows: Sequence[Mapping[str, float]], name: str) -> Estimate | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dejavu_lightning.estimates import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.report.collection import Collection, Entry
-from dejavu_lightning.report.estimates import Estimate, over_runs
 from dejavu_lightning.report.panel import Cell, Panel
 from dejavu_lightning.report.words import columns, label, written
 
@@ -34,7 +34,7 @@ def differences(collection: Collection) -> Panel | None:
     headings = ["variant", label(collection.metric)]
     headings += [label(collection.utility)] if collection.utility is not None else []
     caption = f"Of the final models, each minus {collection.default} of the same seed. In brackets: 95% Student t over "
-    caption += "seeds of these differences."
+    caption += f"seeds of these differences, where there are {SEEDS_FOR_SPREAD}."
     return Panel("differences", "Against the default", caption, rows, (), [*headings, "seeds"], table)
 
 

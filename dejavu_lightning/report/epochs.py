@@ -7,15 +7,17 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dejavu_lightning.estimates import Estimate, over_runs
 from dejavu_lightning.history_file import History
 from dejavu_lightning.report import style
 from dejavu_lightning.report.collection import Collection, estimate_of
-from dejavu_lightning.report.estimates import Estimate, over_runs
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.runs import Run
 from dejavu_lightning.report.words import called, columns, label
 
 Curve = list[tuple[float, Estimate]]
+
+SHADED = 4  # variants whose bands can be told apart
 
 
 def memorization_curves(collection: Collection) -> Panel | None:
@@ -38,33 +40,52 @@ def curve(histories: Sequence[History], name: str) -> Curve:
 
 
 def _curves(collection: Collection, kind: str, name: str, history: Callable[[Run], History]) -> Panel | None:
-    found = {}
+    found: dict[str, list[Curve]] = {}
     for variant, runs in collection.shown():
         kept = [history(run) for run in runs if history(run)]
-        found[variant] = curve(kept, name) if kept else []
-    if all(len(points) < 2 for points in found.values()):
+        # Of seeds that were stopped apart, a mean would end where the first was.
+        stopped = len({each[-1]["epoch"] for each in kept}) > 1
+        groups = [[each] for each in kept] if stopped else [kept] if kept else []
+        found[variant] = [curve(group, name) for group in groups]
+    if all(len(points) < 2 for curves in found.values() for points in curves):
         return None
-    shaded = any(estimate.low is not None for points in found.values() for _, estimate in points)
-    seeds = any(len(runs) > 1 for _, runs in collection.shown())
-    caption = f"Shaded: {collection.intervals()}. " if shaded else "The runs kept no interval of it. "
-    if seeds:
-        caption += "Lines are means over seeds, at the epochs that every seed of the variant has measured."
+    shaded = any(estimate.low is not None for curves in found.values() for points in curves for _, estimate in points)
+    crowded = len(found) > SHADED
+    which = f" of {collection.default} alone, the others' are in the CSV" if crowded else ""
+    caption = f"Shaded: {collection.intervals()}{which}. " if shaded else "The runs kept no interval of it. "
+    if any(len(runs) > 1 for _, runs in collection.shown()):
+        caption += "Lines are means over seeds, at the epochs that every seed of the variant has measured. "
+    apart = [variant for variant, curves in found.items() if len(curves) > 1]
+    if apart:
+        caption += f"Seeds of {', '.join(apart)} ended at different epochs and have a line each. "
+    lacking = [variant for variant, curves in found.items() if not any(curves)]
+    if lacking:
+        caption += f"Not measured: {', '.join(lacking)}."
     rows = [
         {"variant": variant, "epoch": epoch, "runs": estimate.runs, **columns(name, estimate)}
-        for variant, points in found.items()
+        for variant, curves in found.items()
+        for points in curves
         for epoch, estimate in points
     ]
+    if crowded:
+        others = [variant for variant in found if variant != collection.default]
+        found |= {variant: [_bare(points) for points in found[variant]] for variant in others}
     picture = Picture(data_uri("image/svg+xml", _draw(collection, found, name)), f"{label(name)} by epoch")
     return Panel(f"{kind}_by_epoch", f"{kind.capitalize()} by epoch", caption, rows, [picture])
 
 
-def _draw(collection: Collection, found: dict[str, Curve], name: str) -> bytes:
-    drawn = {variant: points for variant, points in found.items() if points}
+def _bare(points: Curve) -> Curve:
+    """Without intervals."""
+    return [(epoch, Estimate(estimate.value, runs=estimate.runs)) for epoch, estimate in points]
+
+
+def _draw(collection: Collection, found: dict[str, list[Curve]], name: str) -> bytes:
+    drawn = {variant: curves for variant, curves in found.items() if any(curves)}
     figure = Figure(figsize=(5.4, 3.6 + 0.2 * ((len(drawn) + 1) // 2)), layout="constrained")
     axes = figure.subplots()
     for variant, mark in style.marks(collection.variants).items():
-        if points := drawn.get(variant):
-            shaded_line(axes, points, mark, called(collection, variant))
+        for number, points in enumerate(drawn.get(variant, [])):
+            shaded_line(axes, points, mark, "" if number else called(collection, variant))
     axes.axhline(0, color=style.INK, linewidth=0.8)
     axes.set_xlabel("epochs completed")
     axes.set_ylabel(label(name))

@@ -66,6 +66,13 @@ def read_run(folder: str | Path) -> Run:
         ValueError: it is none of them, or a file of it is missing.
     """
     root = Path(folder)
+    try:
+        return _found(root)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"RUN {root} cannot be read, a file of it is damaged: {error!r}") from error
+
+
+def _found(root: Path) -> Run:
     if (root / "metrics.json").is_file():
         return _evaluation(root, root)
     if (root / "memorization" / "history.csv").is_file():
@@ -116,6 +123,9 @@ def _read(
     for role in ("target", "reference"):
         if not (records / f"{role}.parquet").is_file():
             raise ValueError(f"RUN {root} lacks the records {records / f'{role}.parquet'}")
+    paired = "memorized" in metrics or "control" in metrics or "control_ppg" in metrics
+    if paired and not (records / "comparison.parquet").is_file():
+        raise ValueError(f"RUN {root} lacks {records / 'comparison.parquet'}, both models' answers record by record")
     pictures = pictures or records
     gallery, names = pictures / "gallery.png", pictures / "classes.json"
     return Run(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dejavu_lightning.estimates import SEEDS_FOR_SPREAD, Estimate
 from dejavu_lightning.report import style
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.estimates import Estimate
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.words import called, columns, label
 
@@ -75,9 +75,9 @@ def _frontier(best: Sequence[str], variants: int) -> str:
 
 
 def _upward(found: dict[str, tuple[Estimate, Estimate]]) -> str:
-    over = [utility.runs > 1 for _, utility in found.values() if utility.low is not None]
+    over = [utility.runs >= SEEDS_FOR_SPREAD for _, utility in found.values() if utility.low is not None]
     kinds = (["95% Student t over seeds"] if any(over) else []) + (["95%, as the run kept it"] if not all(over) else [])
-    return "; of variants with one run ".join(kinds)
+    return f"; of variants with fewer than {SEEDS_FOR_SPREAD} runs ".join(kinds)
 
 
 def _draw(collection: Collection, found: dict[str, tuple[Estimate, Estimate]], best: Sequence[str]) -> bytes:

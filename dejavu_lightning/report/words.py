@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dejavu_lightning.estimates import Estimate
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.estimates import Estimate
 
 LABELS = {
     "score": "déjà vu score",

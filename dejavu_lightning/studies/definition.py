@@ -70,15 +70,14 @@ def read_study(file: str | Path, seeds: list[int] | None = None) -> Study:
     Raises:
         ValueError: naming the file, the key and what is wrong with it.
     """
-    text = Path(file).read_text()
     try:
-        root = yaml.compose(text)
-    except yaml.YAMLError as error:
+        text = Path(file).read_text()
+        root, given = yaml.compose(text), yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is no YAML: {error}") from None
     if not isinstance(root, yaml.MappingNode):
         raise ValueError(f"{file}: a study has the keys name, base, variants, default and seeds; there are none")
     _refuse_duplicates(root, str(file))
-    given = yaml.safe_load(text)
     _refuse_unknown(given, str(file))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Study)
@@ -114,6 +113,15 @@ def _refuse_unknown(given: dict[str, Any], file: str) -> None:
     variants = given.get("variants")
     places: list[tuple[str, Any, type]] = [("", given, Study)]
     if isinstance(variants, dict):
+        for name, value in variants.items():
+            if not isinstance(name, str):
+                raise ValueError(f"{file}: the variant {name!r} must be text; put it in quotes")
+            if not isinstance(value, dict):
+                raise ValueError(f"{file}: variants.{name} must hold keys such as overrides, or be {{}}; got {value!r}")
+            for key, needed in (("configs", list), ("target_configs", list), ("overrides", dict)):
+                if key in value and not isinstance(value[key], needed):
+                    what = needed.__name__
+                    raise ValueError(f"{file}: variants.{name}: {key} must be a {what}, got {value[key]!r}")
         places += [(f"variants.{name}: ", value, Variant) for name, value in variants.items()]
     for where, value, kind in places:
         offered = [known.name for known in fields(kind)]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,8 +94,12 @@ class Attempt:
     def _error(self, code: int) -> str:
         with self.log.open("rb") as log:
             log.seek(self._begins)
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+            lines = [line.rstrip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
-        told = next((line for line in reversed(lines) if ERROR.match(line)), None)
-        return told or (lines[-1] if lines else f"ended with code {code} and said nothing")
+        last = next((at for at in reversed(range(len(lines))) if ERROR.match(lines[at].strip())), None)
+        if last is None:
+            return lines[-1].strip() if lines else f"ended with code {code} and said nothing"
+        # jsonargparse's says on indented lines below it what it is about.
+        below = list(takewhile(lambda line: line[0].isspace(), lines[last + 1 :])) if lines[last].endswith(":") else []
+        return " ".join(line.strip() for line in [lines[last], *below])

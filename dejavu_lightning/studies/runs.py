@@ -116,7 +116,7 @@ def refuse_changed(runs: Sequence[Run]) -> None:
     """
     for run in runs:
         before = run.record().get("settings")
-        if not run.trained or before == run.settings:
+        if not (run.trained or run.finished) or before == run.settings:
             continue
         if before is None:
             raise ValueError(f"{run.folder} holds models that no study trained; name another output")

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dejavu_lightning.estimates import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.history_file import read_history, row_after
 from dejavu_lightning.studies.definition import Study
-from dejavu_lightning.studies.intervals import Estimate, estimate
 from dejavu_lightning.studies.runs import Run
 
 CAPTION = (
@@ -65,9 +65,9 @@ def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], outp
         for run in runs
     ]
     told = {name: getattr(study, name) for name in ("name", "default", "headline", "utility")}
-    (output / "study.json").write_text(json.dumps({**told, "runs": entries}, indent=2))
     found = {run: _read(run, study) for run in runs if run not in errors}
     rows = [_row(study, variant, runs, found, errors) for variant in study.variants]
+    (output / "study.json").write_text(json.dumps({**told, "runs": entries}, indent=2))
     _save(study, rows, output / "table.csv")
     _print(study, rows)
     return rows
@@ -83,8 +83,10 @@ def _read(run: Run, study: Study) -> Found:
     measured = read_history(history)
     utility = {name: value for name, value in row_after(measured, facts.get("epoch")).items() if name != "epoch"}
     if study.utility is not None and study.utility not in utility:
-        offered = ", ".join(name for name in measured[-1] if name != "epoch") if measured else ""
-        if study.utility in offered.split(", "):
+        ends = ("_low", "_high")
+        names = [name for name in measured[-1] if name != "epoch" and not name.endswith(ends)] if measured else []
+        offered = ", ".join(names)
+        if study.utility in names:
             raise ValueError(f"{history} has no row of epoch {facts['epoch']}, whose model was compared")
         raise ValueError(
             f"utility {study.utility!r} is no metric of {history}; choose from "
@@ -114,8 +116,7 @@ def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Fo
 
 
 def _estimate_of(found: Sequence[Mapping[str, float]], name: str) -> Estimate:
-    intervals = [(one[f"{name}_low"], one[f"{name}_high"]) for one in found]
-    return estimate([one[name] for one in found], intervals)
+    return over_runs([Estimate(one[name], one[f"{name}_low"], one[f"{name}_high"]) for one in found])
 
 
 def _utility_names(rows: Sequence[Row]) -> list[str]:
@@ -127,7 +128,7 @@ def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
     for row in rows:
         line: dict[str, Any] = {"variant": row.variant, "default": row.variant == study.default}
         line |= {"finished": row.finished, "failed": row.failed}
-        line |= _cells(study.headline, row.headline) | {"interval": row.headline.of if row.headline else ""}
+        line |= _cells(study.headline, row.headline) | {"interval": _kind(row.finished)}
         line |= _cells("control", row.control)
         for name in _utility_names(rows):
             line |= _cells(name, row.utility.get(name))
@@ -138,8 +139,13 @@ def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
         writer.writerows(lines)
 
 
+def _kind(seeds: int) -> str:
+    """What the interval is over."""
+    return "seeds" if seeds >= SEEDS_FOR_SPREAD else "records" if seeds else ""
+
+
 def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
-    mean, low, high = (found.mean, found.low, found.high) if found else (None, None, None)
+    mean, low, high = (found.value, found.low, found.high) if found else (None, None, None)
     return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
@@ -171,4 +177,4 @@ def _shown(found: Estimate | None, sign: str, between: str) -> str:
     if found is None:
         return ""
     ends = "" if found.low is None else escape(f"{between}[{found.low:{sign}.3f}, {found.high:{sign}.3f}]")
-    return f"{found.mean:{sign}.3f}{ends}"
+    return f"{found.value:{sign}.3f}{ends}"

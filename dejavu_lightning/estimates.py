@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import stdev
 from typing import NamedTuple
 
 LEVEL = 0.95
+SEEDS_FOR_SPREAD = 3
 
 
 class Estimate(NamedTuple):
@@ -19,14 +21,23 @@ class Estimate(NamedTuple):
 
 
 def over_runs(estimates: Sequence[Estimate]) -> Estimate:
-    """Of one run its own; of several their mean with Student's t interval, which tells how far seeds differ."""
+    """Of one run its own; of several, runs of one seed each, their mean.
+
+    Three or more have Student's t interval of their values, which covers all that a seed decides. Of two the spread
+    says next to nothing: both runs' own intervals are taken as independent, which leaves out how training varies.
+    """
     if len(estimates) == 1:
         return estimates[0]
     values = [estimate.value for estimate in estimates]
     count, mean = len(values), math.fsum(values) / len(values)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    half = student_t(count - 1) * math.sqrt(variance / count)
-    return Estimate(mean, mean - half, mean + half, count)
+    if count >= SEEDS_FOR_SPREAD:
+        half = student_t(count - 1) * stdev(values) / math.sqrt(count)
+        return Estimate(mean, mean - half, mean + half, count)
+    below = [value - low for value, low, _, _ in estimates if low is not None]
+    above = [high - value for value, _, high, _ in estimates if high is not None]
+    if len(below) < count:
+        return Estimate(mean, runs=count)
+    return Estimate(mean, mean - math.hypot(*below) / count, mean + math.hypot(*above) / count, count)
 
 
 def student_t(degrees: int) -> float:
