@@ -230,6 +230,29 @@ def test_objects_count_where_only_the_target_finds_them(tmp_path):
     assert any(0 < counted.memorized < counted.records for counted in expected.values())
 
 
+def test_seeds_that_were_stopped_apart_have_a_line_each_and_lacking_utility_is_told(fits, tmp_path):
+    entries = []
+    for seed, name in enumerate(("plain", "stopped", "bare")):
+        folder = tmp_path / name
+        shutil.copytree(fits / "plain", folder)
+        variant = "bare" if name == "bare" else "plain"
+        entries.append({"variant": variant, "seed": seed % 2, "folder": name, "error": None})
+    shutil.rmtree(tmp_path / "bare" / "utility")
+    for kind in ("memorization", "utility"):
+        history = tmp_path / "stopped" / kind / "history.csv"
+        history.write_text("".join(history.read_text().splitlines(keepends=True)[:-1]))
+    told = {"name": "s", "default": "plain", "headline": "score", "utility": "knn_top1", "runs": entries}
+    (tmp_path / "study.json").write_text(json.dumps(told))
+    page = write_report([tmp_path], tmp_path / "page.html")
+    text = page.read_text()
+    assert "Seeds of plain ended at different epochs and have a line each." in text
+    assert "Not measured: bare." in text
+    assert "and so not shown: bare." in text
+    curve = [row for row in tables(page)["memorization_by_epoch.csv"] if row["variant"] == "plain"]
+    whole = read_history(fits / "plain" / "memorization" / "history.csv")
+    assert [float(row["score"]) for row in curve] == [row["score"] for row in [*whole, *whole[:-1]]]
+
+
 def test_what_is_refused(fits, study, tmp_path):
     plain, changed = fits / "plain", fits / "changed"
     page = tmp_path / "page.html"
@@ -253,6 +276,17 @@ def test_what_is_refused(fits, study, tmp_path):
     refused(r"measured differently \(k: 2 against 3; .*plain0 against .*more\)", [study / "plain0", more])
     refused("record 'r000' is of .* in the first, of .* in the second", [study / "plain0", study / "plain1"])
     refused("is a study: give it alone", [study, plain])
+    shutil.copytree(fits / "plain", tmp_path / "torn")
+    last = max((tmp_path / "torn" / "memorization").glob("epoch=*"))
+    (last / "comparison.parquet").unlink()
+    refused(r"RUN .*torn lacks .*comparison.parquet, both models' answers", [tmp_path / "torn"])
+    history = tmp_path / "torn" / "memorization" / "history.csv"
+    history.write_text(history.read_text().replace("epoch,", "epochs,", 1))
+    refused(r"history.csv is no history of a monitor: it has no column epoch", [tmp_path / "torn"])
+    (last / "metrics.json").write_text('{"metrics": null}')
+    refused(r"RUN .*epoch=0002 cannot be read, a file of it is damaged: TypeError", [last])
+    shutil.copytree(fits / "plain", tmp_path / "pair" / "target")
+    refused(r"pair is a pair without comparison/metrics.json: it has not finished", [tmp_path / "pair"])
     (more / "target.parquet").unlink()
     refused(r"lacks the records .*target.parquet", [more])
     page.write_text("kept")

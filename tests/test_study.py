@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,10 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     changed = {**fixed, "plain": {"overrides": {"data.per_class": 5}}}
     told = run("train.py", "study", "--config", write(variants=changed), "--output", output, code=1).stderr
     assert "plain/seed=3 was trained with other settings" in told
+    shutil.rmtree(output / "plain" / "seed=3" / "target" / "checkpoints")
+    shutil.rmtree(output / "plain" / "seed=3" / "reference" / "checkpoints")
+    told = run("train.py", "study", "--config", write(variants=changed), "--output", output, code=1).stderr
+    assert "plain/seed=3 was trained with other settings" in told  # also where only its numbers are left
     assert "overrides.data.per_class was not given, is 5" in told
     assert "Traceback" not in told
     told = run(

@@ -108,8 +108,12 @@ def _fit(root: Path) -> Run:
 
 
 def _pair(root: Path) -> Run:
-    target, compared = root / "target", root / "comparison"
-    return _evaluation(root, compared, target) if (compared / "metrics.json").is_file() else _fit(target)
+    if not (root / "comparison" / "metrics.json").is_file():
+        raise ValueError(
+            f"RUN {root} is a pair without comparison/metrics.json: it has not finished. Continue it with --resume, or "
+            f"give {root / 'target'} for what the target has measured so far"
+        )
+    return _evaluation(root, root / "comparison", root / "target")
 
 
 def _read(

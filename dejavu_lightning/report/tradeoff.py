@@ -60,6 +60,9 @@ def tradeoff(collection: Collection) -> Panel | None:
         + (f"Bars upwards: {_upward(found)}. " if across else "The runs kept no interval of utility. ")
         + _frontier(best, len(found))
     )
+    lacking = [variant for variant, _ in collection.shown() if variant not in found]
+    if lacking:
+        caption += f" Without {label(collection.utility)}, and so not shown: {', '.join(lacking)}."
     picture = Picture(data_uri("image/svg+xml", _draw(collection, found, best)), "Memorization against utility")
     return Panel("tradeoff", "Memorization against utility", caption, rows, [picture])
 
