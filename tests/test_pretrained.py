@@ -423,7 +423,8 @@ def test_keys_that_do_not_match_are_listed_with_what_would(tmp_path):
         WeightsFile(file, **RESNET, entry="teacher").load()
     with pytest.raises(ValueError, match=r"'conv1.weight' is not of a Sequential"):
         WeightsFile(file, **RESNET, prefix="module.backbone", projector_prefix="module.backbone").load()
-    with pytest.raises(ValueError, match=r"projector_prefix='module.head'.*there are no weights"):
+    told = r"projector_prefix='module.head'.*there are no weights; prefixes .* projector: 'module.projector\.'$"
+    with pytest.raises(ValueError, match=told):
         WeightsFile(file, **RESNET, prefix="module.backbone", projector_prefix="module.head").load()
     torch.save({"epoch": 3}, tmp_path / "empty.pth")
     with pytest.raises(ValueError, match="holds no state dict"):

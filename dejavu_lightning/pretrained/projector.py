@@ -35,8 +35,6 @@ def projector_like(weights: Mapping[str, Tensor], activation: Activation, origin
                 "'projector.' of 'projector.0.weight'"
             )
         places[int(position)][name] = value
-    if not places:
-        raise ValueError(f"{origin}: there are no weights")
     layers: list[nn.Module] = []
     for place in range(max(places) + 1):
         tensors = places.get(place, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -81,6 +82,13 @@ class StateDicts:
         assert self.entry is not None
         start = _ended(prefix)
         return {key[len(start) :]: value for key, value in self.found[self.entry].items() if key.startswith(start)}
+
+    def sequentials(self, beside: str) -> list[str]:
+        """Prefixes under which keys begin with positions, as those of a Sequential do, outside of another prefix."""
+        assert self.entry is not None
+        keys = [key for key in self.found[self.entry] if not key.startswith(_ended(beside) or "\0")]
+        found = [re.fullmatch(r"(.+?\.)\d+\.\w+", key) for key in keys]
+        return list(dict.fromkeys(match[1] for match in found if match))
 
     def _hint(self, module: nn.Module) -> str:
         places = sorted(

@@ -75,7 +75,11 @@ class WeightsFile(PretrainedModel):
         if self.projector_prefix is None:
             return Loaded(name, backbone, preprocessing=self.preprocessing)
         origin = f"{self.file}, projector_prefix={self.projector_prefix!r}"
-        projector = projector_like(states.under(self.projector_prefix), self.activation, origin)
+        weights = states.under(self.projector_prefix)
+        if not weights:
+            there = " or ".join(map(repr, states.sequentials(self.prefix))) or "none"
+            raise ValueError(f"{origin}: there are no weights; prefixes of what may be a projector: {there}")
+        projector = projector_like(weights, self.activation, origin)
         states.load(projector, self.projector_prefix)
         if self.normalize:
             projector.append(Normalize())
