@@ -25,6 +25,7 @@ import yaml
 
 from dejavu_lightning.cli.trained import MeasuredModel, load_model
 from dejavu_lightning.data import Scenes
+from dejavu_lightning.embedding.encoders import preserve_state
 from dejavu_lightning.memorization import (
     Checkpoint,
     CropClassifier,
@@ -34,7 +35,6 @@ from dejavu_lightning.memorization import (
     TextEmbedder,
     measure,
 )
-from dejavu_lightning.memorization.encoders import undisturbed
 from dejavu_lightning.methods import OptimizerConfig, Supervised
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def write_tags(model: MeasuredModel, file: Path, wrong: float) -> str:
     assert isinstance(source, Scenes)
     kind = dict(zip(source.ids, source.background_class.tolist(), strict=True))
     with file.open("w") as lines:
-        for dataset in (sets.attack, sets.unseen, sets.held_out):
+        for dataset in (sets.attack, sets.other_split, sets.neither_split):
             for identifier in dataset.ids:  # type: ignore[union-attr]
                 told = int(random.integers(10)) if random.random() < wrong else kind[identifier]
                 lines.write(json.dumps({"id": identifier, "objects": [f"background {told}"]}) + "\n")
@@ -97,7 +97,7 @@ def study(run: Path, folder: Path) -> list[dict[str, Any]]:
     sets, rows = model.sets(), []
     test = model.monitor.test
     for name, (reference, made) in {SECOND: (second, 0.0), **references(run, model, folder)}.items():
-        with undisturbed(model.encoder.module):
+        with preserve_state(model.encoder.module):
             attack = test.prepare(model.encoder, sets)
             asked = timed(lambda reference=reference, attack=attack: reference.records(attack, model.epoch))[1]
         also = {} if name == SECOND else {name: reference}

@@ -20,7 +20,7 @@ import torch
 from dejavu_lightning.callbacks import MemorizationMonitor, UtilityMonitor
 from lightning.pytorch import Callback, Trainer
 
-from dejavu_lightning.data import PictureData, RandomViews, Scenes
+from dejavu_lightning.data import ImageDataModule, RandomViews, Scenes
 from dejavu_lightning.memorization import LabelInference
 from dejavu_lightning.methods import OptimizerConfig, VICReg
 
@@ -61,7 +61,7 @@ def main():
     else:
         scenes, per_class, every, epochs = 4500, 100, 50, 200
     torch.manual_seed(0)
-    data = PictureData(
+    data = ImageDataModule(
         Scenes(scenes),
         per_class=per_class,
         validation_per_class=50,

@@ -27,7 +27,7 @@ import pyarrow as pa
 import torch
 
 from dejavu_lightning.memorization import ObjectRetrieval
-from dejavu_lightning.memorization.object_scores import object_scores
+from dejavu_lightning.memorization.object_retrieval.records import object_scores
 
 TEST = ObjectRetrieval(k=10, ks=(1, 10, 100), top_n=(1, 10), batch_size=1000)
 

@@ -30,7 +30,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder as Folder
 
-from dejavu_lightning.data import ImageFolder, PictureData, RandomViews, Scenes
+from dejavu_lightning.data import ImageDataModule, ImageFolder, RandomViews, Scenes
 from dejavu_lightning.methods import DINO, BarlowTwins, OptimizerConfig, VICReg
 
 STRONG = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
@@ -109,7 +109,7 @@ def our_data(name, root, options):
             RandomViews(options.size, num_views=1, scale=(0.4, 1.0), blur=0.1, solarize=0.2, **STRONG),
             RandomViews(options.size * 96 // 224, num_views=6, scale=(0.05, 0.4), blur=0.5, **STRONG),
         ]
-    return PictureData(
+    return ImageDataModule(
         ImageFolder(str(root)),
         corner="top_left",
         image_size=options.size,

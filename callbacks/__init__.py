@@ -3,14 +3,14 @@
 if __name__ == "callbacks":
     raise ImportError("this folder is the package dejavu_lightning.callbacks; import that, not 'callbacks'")
 
-from dejavu_lightning.callbacks.epoch_checkpoint import EpochCheckpoint
+from dejavu_lightning.callbacks.lightning.epoch_checkpoint import EpochCheckpoint
+from dejavu_lightning.callbacks.lightning.progress import EpochProgressBar
+from dejavu_lightning.callbacks.lightning.random_state import RandomState
+from dejavu_lightning.callbacks.lightning.requeue import RequeueBetweenBatches
+from dejavu_lightning.callbacks.lightning.wandb_logger import ResumableWandbLogger, WandbRunId, wandb_run_id
 from dejavu_lightning.callbacks.memorization_early_stopping import MemorizationEarlyStopping
 from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
-from dejavu_lightning.callbacks.progress import EpochProgressBar
-from dejavu_lightning.callbacks.random_state import RandomState
-from dejavu_lightning.callbacks.requeue import RequeueBetweenBatches
 from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
-from dejavu_lightning.callbacks.wandb_logger import ResumableWandbLogger, WandbRunId, wandb_run_id
 
 __all__ = [
     "EpochCheckpoint",

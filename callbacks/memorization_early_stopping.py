@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 from dejavu_lightning.callbacks.curve import Curve, Monitor
-from dejavu_lightning.callbacks.kept_checkpoints import cadences, kept_checkpoint
+from dejavu_lightning.callbacks.lightning.kept_checkpoints import cadences, kept_checkpoint
 from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
 from dejavu_lightning.callbacks.publish import publish_metrics
 from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from dejavu_lightning.memorization.references import load_checkpoint
+from dejavu_lightning.memorization.references.second_model import load_checkpoint
 from dejavu_lightning.memorization.statistics import Floats, Interval, interval
 from dejavu_lightning.utility import probe_metrics
 

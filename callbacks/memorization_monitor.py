@@ -16,14 +16,14 @@ from dejavu_lightning.callbacks.publish import (
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from dejavu_lightning.memorization.attack import MemorizationTest
-from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
-from dejavu_lightning.memorization.label_inference import LabelInference
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
+from dejavu_lightning.figures.exhibits import exhibits
+from dejavu_lightning.memorization.label_inference.attack import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
-from dejavu_lightning.memorization.references import HeldOut, Reference
-from dejavu_lightning.memorization.sets import MemorizationSets
-from dejavu_lightning.report.exhibits import exhibits
-from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
+from dejavu_lightning.memorization.protocols import MemorizationTest
+from dejavu_lightning.memorization.references.second_model import HeldOut, Reference
 
 
 class MemorizationMonitor(Monitor):

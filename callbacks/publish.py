@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dejavu_lightning.report.exhibits import Cell, Exhibits, ShownCell
+from dejavu_lightning.figures.exhibits import Cell, Exhibits, ShownCell
 
 
 def publish_metrics(loggers: Iterable[Any], name: str, row: Mapping[str, float], step: int) -> None:

@@ -8,7 +8,7 @@ from dejavu_lightning.callbacks.curve import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 
-from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.utility import (
     LinearProbe,
     NearestNeighborProbe,

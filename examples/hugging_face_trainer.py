@@ -19,7 +19,7 @@ with tempfile.TemporaryDirectory() as folder:
     arguments = TrainingArguments(folder, report_to=[], save_strategy="no", disable_tqdm=True, **options)
     data = [{"pixel_values": image, "labels": label} for image, label in half_a]
     trainer = Trainer(model, arguments, train_dataset=data)
-    sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, unseen=corners_b)  # dejavu
+    sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, other_split=corners_b)  # dejavu
     trainer.add_callback(MeasureMemorization(sets, lambda model, image: model.resnet(image)[1].flatten(1)))  # dejavu
     print(f"final loss {trainer.train().training_loss:.6f}")
 print("scores", [round(row["memorization/score"], 3) for row in trainer.state.log_history[:-1]])  # dejavu

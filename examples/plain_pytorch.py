@@ -22,7 +22,7 @@ backbone = nn.Sequential(
 classifier = nn.Linear(288, 10)
 optimizer = torch.optim.AdamW([*backbone.parameters(), *classifier.parameters()], lr=3e-3)
 loader = DataLoader(half_a, batch_size=50, shuffle=True)
-sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, unseen=corners_b)  # dejavu
+sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, other_split=corners_b)  # dejavu
 
 for epoch in range(3):
     backbone.train()

@@ -6,7 +6,7 @@ import json
 
 import torch
 
-from dejavu_lightning.data import CaptionData, ObjectScenes, RandomViews
+from dejavu_lightning.data import CaptionDataModule, ObjectScenes, RandomViews
 from dejavu_lightning.methods import CLIP, ClipOptimizerConfig
 from tests.models import PLAIN
 
@@ -52,7 +52,7 @@ def caption_data(train_on="A", batch_size=10, **options):
     settings = {"per_split": 20, "held_out": 20, "image_size": 32, **PLAIN, **options}
     if "augmentation" not in settings:
         settings["views"] = RandomViews(32, num_views=1, flip=0.0, jitter=0.0, grayscale=0.0, **PLAIN)
-    return CaptionData(ObjectScenes(120, image_size=32), train_on=train_on, batch_size=batch_size, **settings)
+    return CaptionDataModule(ObjectScenes(120, image_size=32), train_on=train_on, batch_size=batch_size, **settings)
 
 
 def tiny_clip(path, seed=0, **options):

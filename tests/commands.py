@@ -28,7 +28,7 @@ TINY = {
         },
     },
     "data": {
-        "class_path": "dejavu_lightning.data.PictureData",
+        "class_path": "dejavu_lightning.data.ImageDataModule",
         "init_args": {
             "source": {"class_path": "dejavu_lightning.data.Scenes", "init_args": {"num_images": 300}},
             "per_class": 4,

@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from dejavu_lightning.data import PictureData, RandomViews, Scenes
+from dejavu_lightning.data import ImageDataModule, RandomViews, Scenes
 from dejavu_lightning.methods import OptimizerConfig, VICReg
 
 PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -15,7 +15,7 @@ PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 def tiny_data(train_on="A", batch_size=20, **options):
     settings = {"per_class": 4, "held_out_per_class": 3, "min_crop_side": 6, "image_size": 32, **PLAIN, **options}
     views = RandomViews(32, flip=0.0, jitter=0.0, grayscale=0.0, **PLAIN)
-    return PictureData(Scenes(300), train_on=train_on, batch_size=batch_size, views=views, **settings)
+    return ImageDataModule(Scenes(300), train_on=train_on, batch_size=batch_size, views=views, **settings)
 
 
 TINY_NETWORK = {

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
+from dejavu_lightning.embedding.encoders import preserve_state
 from dejavu_lightning.memorization import ModuleEncoder
-from dejavu_lightning.memorization.encoders import undisturbed
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -28,7 +28,7 @@ def embedded(model, images=IMAGES):
     """What the tests see of a model."""
     loaded = model.load()
     encoder = ModuleEncoder(loaded.module, loaded.encode)
-    with undisturbed(loaded.module):
+    with preserve_state(loaded.module):
         return encoder(images)
 
 

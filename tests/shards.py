@@ -16,9 +16,9 @@ from torch import nn
 from torch.optim import SGD
 from webdataset import TarWriter
 
-from dejavu_lightning.data.shard_data import ShardData
-from dejavu_lightning.data.shard_reader import ReadingPlan
-from dejavu_lightning.data.shards import read_shard
+from dejavu_lightning.data.shards.shard_datamodule import ShardDataModule
+from dejavu_lightning.data.shards.shard_loader import ReadingPlan
+from dejavu_lightning.data.shards.tar_reading import read_shard
 
 UNEVEN = (23, 1, 9, 0, 17)
 HALVES = {"A": 0.4, "B": 0.3, "held_out": 0.1, "validation": 0.1}
@@ -59,8 +59,8 @@ def write_shards(folder: Path, sizes: Sequence[int], numbers: Sequence[int] | No
     ]
 
 
-def shard_data(shards: str | list[str], **settings: Any) -> ShardData:
-    data = ShardData(shards, **{**SETTINGS, **settings})
+def shard_data(shards: str | list[str], **settings: Any) -> ShardDataModule:
+    data = ShardDataModule(shards, **{**SETTINGS, **settings})
     data.seed = 3
     return data
 

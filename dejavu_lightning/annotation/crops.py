@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from torch.utils.data import Dataset
 
 from dejavu_lightning.annotation.pictures import Batch, Picture
-from dejavu_lightning.data.pictures import LabelledPictures
+from dejavu_lightning.data.image_dataset import ImageDataset
 
 
 class CropBatches(Dataset[Batch]):
@@ -19,7 +19,7 @@ class CropBatches(Dataset[Batch]):
         done: ids that need not be decoded again where all of their batch are.
     """
 
-    def __init__(self, datasets: Sequence[LabelledPictures], batch_size: int, done: Collection[str] = ()) -> None:
+    def __init__(self, datasets: Sequence[ImageDataset], batch_size: int, done: Collection[str] = ()) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.places = [(dataset, position) for dataset in datasets for position in range(len(dataset))]
@@ -38,7 +38,7 @@ class CropBatches(Dataset[Batch]):
         return [_picture(dataset, row, identifier) for dataset, row, identifier in found]
 
 
-def _picture(dataset: LabelledPictures, row: int, identifier: str) -> Picture:
+def _picture(dataset: ImageDataset, row: int, identifier: str) -> Picture:
     try:
         return Picture(identifier, identifier, dataset.shown(row))
     except (OSError, ValueError) as error:

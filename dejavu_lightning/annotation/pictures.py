@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from dejavu_lightning.data.decode import decode_bytes
-from dejavu_lightning.data.shards import IMAGES, ShardSample, expand_shards, read_shard
+from dejavu_lightning.data.shards.tar_reading import IMAGES, ShardSample, expand_shards, read_shard
 
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
 
@@ -96,7 +96,7 @@ class ShardBatches(IterableDataset[Batch]):
     """The samples of WebDataset shards. A batch has samples of one shard; workers take turns with their shards.
 
     Args:
-        urls: shards as :func:`~dejavu_lightning.data.shards.expand_shards` takes them.
+        urls: shards as :func:`~dejavu_lightning.data.shards.tar_reading.expand_shards` takes them.
         batch_size: pictures a batch.
         key_field: field of a sample's JSON that is its id; its key if not given.
         done: ids that need not be decoded again where all of their batch are.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
-from dejavu_lightning.torch_file import read_torch_file
+from dejavu_lightning.core.torch_file import read_torch_file
 
 State = dict[str, Tensor]
 

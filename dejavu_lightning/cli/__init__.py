@@ -23,7 +23,7 @@ def main(
     if given and given[0] in commands:
         # Imported here: listing the commands should not take the seconds that importing torch does.
         command = _find(given[0])
-        with told_plainly():
+        with plain_errors():
             command(given)
         return
     print("usage: COMMAND --help\n\n" + "\n".join(f"  {name:14}{SUMMARY[name]}" for name in commands))
@@ -73,7 +73,7 @@ def _find(command: str) -> Callable[[list[str]], None]:
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """An error that this package raised on purpose is a message to its user; others keep their traceback."""
     try:
         yield

@@ -17,7 +17,7 @@ from dejavu_lightning.annotation import (
     load_detector,
 )
 from dejavu_lightning.cli.trained import build_sections, chosen_device
-from dejavu_lightning.data.pictures import LabelledPictures
+from dejavu_lightning.data.image_dataset import ImageDataset
 
 
 def annotate(arguments: list[str]) -> None:
@@ -96,8 +96,8 @@ def _batches(options: Any) -> FolderBatches | ShardBatches | CropBatches:
     if options.shards:
         return ShardBatches(options.shards, options.batch_size, options.key_field)
     sets = build_sections(Path(options.crops), ("data",)).data.memorization_sets()
-    datasets = [dataset for dataset in (sets.unseen, sets.attack, sets.held_out) if dataset is not None]
-    if not all(isinstance(dataset, LabelledPictures) for dataset in datasets):
+    datasets = [dataset for dataset in (sets.other_split, sets.attack, sets.neither_split) if dataset is not None]
+    if not all(isinstance(dataset, ImageDataset) for dataset in datasets):
         raise ValueError(f"--crops {options.crops}: its data attack captions, not crops of labelled pictures")
     return CropBatches(datasets, options.batch_size)
 

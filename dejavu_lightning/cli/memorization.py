@@ -23,11 +23,11 @@ from jsonargparse import ArgumentParser
 import dejavu_lightning.memorization
 from dejavu_lightning import __version__, pretrained
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
+from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
+from dejavu_lightning.figures.tables import print_agreement, print_references, print_sample_gaps, print_table
 from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
-from dejavu_lightning.report.findings import draw_curves, draw_most_memorized, save_ranking, save_records
-from dejavu_lightning.report.table import print_agreement, print_references, print_sample_gaps, print_table
 
 LIBRARIES = (
     "torch",

@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from dejavu_lightning import pretrained
 from dejavu_lightning.callbacks import MemorizationMonitor
 from dejavu_lightning.memorization import MemorizationSets, ModuleEncoder, Preprocessing, SplitRecord
-from dejavu_lightning.memorization.references import completed_epochs, load_checkpoint
+from dejavu_lightning.memorization.references.second_model import completed_epochs, load_checkpoint
 from dejavu_lightning.utility import UtilitySets
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.cli.trained import load_model
+from dejavu_lightning.figures.tables import print_values
 from dejavu_lightning.memorization import ModuleEncoder
-from dejavu_lightning.report.table import print_values
 from dejavu_lightning.utility import (
     CaptionRetrieval,
     LinearProbe,

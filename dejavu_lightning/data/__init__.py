@@ -1,30 +1,30 @@
 """Pictures, their splits, and what the tests show of them."""
 
-from dejavu_lightning.data.caption_data import CaptionData
-from dejavu_lightning.data.caption_table import CaptionTable
-from dejavu_lightning.data.coco import CocoInstances
-from dejavu_lightning.data.coco_captions import CocoCaptions
+from dejavu_lightning.data.caption_datamodule import CaptionDataModule
 from dejavu_lightning.data.crops import background_crop, background_crops, corner_crop, corner_crops
-from dejavu_lightning.data.datamodule import PictureData
-from dejavu_lightning.data.imagefolder import ImageFolder
-from dejavu_lightning.data.object_scenes import ObjectScenes
-from dejavu_lightning.data.scenes import Scenes
-from dejavu_lightning.data.shard_data import ShardData
+from dejavu_lightning.data.image_datamodule import ImageDataModule
+from dejavu_lightning.data.shards.shard_datamodule import ShardDataModule
+from dejavu_lightning.data.sources.caption_table import CaptionTable
+from dejavu_lightning.data.sources.coco import CocoInstances
+from dejavu_lightning.data.sources.coco_captions import CocoCaptions
+from dejavu_lightning.data.sources.image_folder import ImageFolder
+from dejavu_lightning.data.sources.object_scenes import ObjectScenes
+from dejavu_lightning.data.sources.scenes import Scenes
+from dejavu_lightning.data.sources.voc import VocFolder
 from dejavu_lightning.data.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.views import RandomViews
-from dejavu_lightning.data.voc import VocFolder
 
 __all__ = [
-    "CaptionData",
+    "CaptionDataModule",
     "CaptionTable",
     "CocoCaptions",
     "CocoInstances",
+    "ImageDataModule",
     "ImageFolder",
     "ObjectScenes",
-    "PictureData",
     "RandomViews",
     "Scenes",
-    "ShardData",
+    "ShardDataModule",
     "SplitManifest",
     "VocFolder",
     "background_crop",

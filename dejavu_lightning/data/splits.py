@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dejavu_lightning.memorization.sets import SplitRecord
+from dejavu_lightning.core.split_record import SplitRecord
 
 SPLITS = ("A", "B", "shared", "public", "held_out", "validation")
 

@@ -14,7 +14,7 @@ import torch
 from open_clip import ClipLoss
 from torch import Tensor, nn
 
-from dejavu_lightning.distributed import gather_rows, world
+from dejavu_lightning.core.distributed import gather_rows, world
 from dejavu_lightning.losses.precision import full_precision
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.distributed import gather_batch, mean_over_ranks
+from dejavu_lightning.core.distributed import gather_batch, mean_over_ranks
 from dejavu_lightning.losses.precision import full_precision
 
 

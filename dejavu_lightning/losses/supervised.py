@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dejavu_lightning.distributed import gather_batch
+from dejavu_lightning.core.distributed import gather_batch
 from dejavu_lightning.losses.precision import full_precision
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dejavu_lightning.distributed import gather_batch
+from dejavu_lightning.core.distributed import gather_batch
 
 
 def global_views(z_a: Tensor, z_b: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization import statistics
-from dejavu_lightning.memorization.label_findings import label_findings
-from dejavu_lightning.memorization.object_findings import object_findings
-from dejavu_lightning.memorization.records import Records
+from dejavu_lightning.memorization.label_inference.metrics import label_findings
+from dejavu_lightning.memorization.object_retrieval.metrics import object_findings
 from dejavu_lightning.memorization.statistics import Floats
 
 FINDINGS = {"label_inference": label_findings, "object_retrieval": object_findings}
@@ -24,7 +24,7 @@ class Comparison:
     ``<name>_high`` to the ends of its 95% interval. ``table`` has a row per record with both models'
     answers and what came of it; None where the two models were attacked on different records.
     ``replicates`` holds the bootstrap values (R,) behind the intervals. ``sample_gaps``: see
-    :func:`~dejavu_lightning.memorization.sample_gaps.sample_gaps`; None where there are none.
+    :func:`~dejavu_lightning.memorization.object_retrieval.sample_gaps.sample_gaps`; None where there are none.
     """
 
     metrics: dict[str, float]

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.agreement import Agreement, agreement
-from dejavu_lightning.memorization.attack import MemorizationTest
 from dejavu_lightning.memorization.compare import Comparison, compare
-from dejavu_lightning.memorization.encoders import Encoder, ModuleEncoder, undisturbed
-from dejavu_lightning.memorization.records import Records
-from dejavu_lightning.memorization.references import Reference, ReferenceRecords
-from dejavu_lightning.memorization.sets import MemorizationSets
+from dejavu_lightning.memorization.protocols import MemorizationTest
+from dejavu_lightning.memorization.references.second_model import Reference, ReferenceRecords
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def measure(
     """Attack the target, attack or ask the reference, and compare.
 
     Every process of a distributed run must call it, and each gets the same numbers. A module, bare or behind a
-    :class:`~dejavu_lightning.memorization.encoders.ModuleEncoder`, is left exactly as it was.
+    :class:`~dejavu_lightning.embedding.encoders.ModuleEncoder`, is left exactly as it was.
 
     Args:
         encoder: the target model; a bare module is taken as ``ModuleEncoder(module)``.
@@ -61,11 +61,11 @@ def measure(
     if isinstance(encoder, nn.Module):
         encoder = ModuleEncoder(encoder)
     references = named_references(reference, also)
-    with undisturbed(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
+    with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
         answers = {name: asked.records(attack, epoch) for name, asked in references.items()}
-        controlled = sets.held_out if any(answer.held_out is not None for answer in answers.values()) else None
+        controlled = sets.neither_split if any(answer.held_out is not None for answer in answers.values()) else None
         unseen = None if controlled is None else attack(controlled, "held-out")
         first, *further = (
             _against(answers[name], target, unseen, asked.paired, test.controls) for name, asked in references.items()

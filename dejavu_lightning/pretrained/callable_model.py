@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
 from dejavu_lightning.pretrained.state_dicts import StateDicts
 

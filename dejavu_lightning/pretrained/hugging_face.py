@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from dejavu_lightning.memorization.preprocessing import Interpolation, Preprocessing
+from dejavu_lightning.core.preprocessing import Interpolation, Preprocessing
+from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
-from dejavu_lightning.torch_file import nothing_unpickled
 
 RESAMPLING: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}  # numbers of PIL
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from dejavu_lightning.memorization.encoders import EncodeSpec
-from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.embedding.encoders import EncodeSpec
 
 
 class Loaded(NamedTuple):

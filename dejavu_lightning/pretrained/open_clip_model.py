@@ -11,11 +11,11 @@ from typing import Any
 import open_clip
 from torch import Tensor, nn
 
-from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.models.clip import build_clip, registered
 from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
 from dejavu_lightning.pretrained.state_dicts import StateDicts
-from dejavu_lightning.torch_file import nothing_unpickled
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
-from dejavu_lightning.torch_file import nothing_unpickled
 
 
 class TorchScriptFile(PretrainedModel):

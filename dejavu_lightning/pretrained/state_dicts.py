@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from dejavu_lightning.memorization.encoders import mismatch
-from dejavu_lightning.torch_file import read_torch_file
+from dejavu_lightning.core.torch_file import read_torch_file
+from dejavu_lightning.embedding.encoders import mismatch
 
 State = Mapping[str, Tensor]
 SHOWN = 4
@@ -32,7 +32,7 @@ class StateDicts:
     """The state dicts of a file, by the dotted path of the entries that hold them; "" is the file itself.
 
     Args:
-        file: see :func:`~dejavu_lightning.torch_file.read_torch_file`.
+        file: see :func:`~dejavu_lightning.core.torch_file.read_torch_file`.
         entry: which of them is meant; the only one if not given.
 
     Raises:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torchvision.models
 
-from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
-from dejavu_lightning.torch_file import nothing_unpickled
 
 
 class TorchvisionModel(PretrainedModel):

@@ -11,7 +11,7 @@ from timm.models.resnet import ResNet as TimmResNet
 from torch import nn
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
-from dejavu_lightning.memorization.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.models.heads import Normalize
 from dejavu_lightning.pretrained.model import Loaded, PretrainedModel

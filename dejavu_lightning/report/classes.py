@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from dejavu_lightning.estimates import Estimate, share
-from dejavu_lightning.report import style
+from dejavu_lightning.core.estimate import Estimate, share
+from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.runs import Run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dejavu_lightning.estimates import SEEDS_FOR_SPREAD, Estimate, over_runs
+from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.report.comparable import Candidate, check_comparable
 from dejavu_lightning.report.runs import Run, read_run
 

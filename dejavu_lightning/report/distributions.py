@@ -6,9 +6,9 @@ from collections import Counter
 
 from matplotlib.figure import Figure
 
-from dejavu_lightning.report import style
+from dejavu_lightning.figures import style
+from dejavu_lightning.figures.confidence import CONFIDENCE, bin_edges, plot_confidence
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.confidence import CONFIDENCE, bin_edges, plot_confidence
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.words import called
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dejavu_lightning.estimates import Estimate, over_runs
-from dejavu_lightning.history_file import History
-from dejavu_lightning.report import style
+from dejavu_lightning.core.estimate import Estimate, over_runs
+from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection, estimate_of
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.runs import Run
 from dejavu_lightning.report.words import called, columns, label
+from dejavu_lightning.runs.history import History
 
 Curve = list[tuple[float, Estimate]]
 

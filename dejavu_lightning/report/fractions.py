@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from dejavu_lightning.estimates import Estimate, over_runs
-from dejavu_lightning.memorization.score_curve import score_curve
-from dejavu_lightning.report import style
+from dejavu_lightning.core.estimate import Estimate, over_runs
+from dejavu_lightning.figures import style
+from dejavu_lightning.memorization.label_inference.score_curve import score_curve
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.epochs import Curve, shaded_line
 from dejavu_lightning.report.panel import Panel, Picture, data_uri

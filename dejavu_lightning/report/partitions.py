@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from dejavu_lightning.estimates import Estimate
-from dejavu_lightning.memorization.label_findings import OUTCOMES
-from dejavu_lightning.report import style
+from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.figures import style
+from dejavu_lightning.figures.partition import MEANING
+from dejavu_lightning.memorization.label_inference.metrics import OUTCOMES
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.epochs import curve
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
-from dejavu_lightning.report.partition import MEANING
 from dejavu_lightning.report.words import called, columns
 
 EXPLAINED = ", ".join(f"{name}: {meaning}" for name, meaning in MEANING.items())

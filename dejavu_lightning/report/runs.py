@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dejavu_lightning.history_file import History, read_history, row_after
-from dejavu_lightning.memorization.records import Records
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.runs.history import History, read_history, row_after
 
 HEADLINES = {"label_inference": "score", "object_retrieval": "ppg"}
 

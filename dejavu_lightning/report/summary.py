@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dejavu_lightning.estimates import Estimate
+from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.report.collection import Collection, estimate_of
 from dejavu_lightning.report.panel import Cell, Panel
 from dejavu_lightning.report.runs import Run

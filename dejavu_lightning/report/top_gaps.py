@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dejavu_lightning.memorization.sample_gaps import ORDERS
-from dejavu_lightning.report import style
+from dejavu_lightning.figures import style
+from dejavu_lightning.memorization.object_retrieval.sample_gaps import ORDERS
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dejavu_lightning.estimates import SEEDS_FOR_SPREAD, Estimate
-from dejavu_lightning.report import style
+from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate
+from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.words import called, columns, label

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dejavu_lightning.estimates import Estimate
+from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.report.collection import Collection
 
 LABELS = {

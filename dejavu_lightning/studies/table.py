@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dejavu_lightning.estimates import SEEDS_FOR_SPREAD, Estimate, over_runs
-from dejavu_lightning.history_file import read_history, row_after
+from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
+from dejavu_lightning.runs.history import read_history, row_after
 from dejavu_lightning.studies.definition import Study
 from dejavu_lightning.studies.runs import Run
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dejavu_lightning.distributed import gathered
+from dejavu_lightning.core.distributed import gathered
 from dejavu_lightning.memorization.statistics import LEVEL, Floats, Interval, bootstrap, interval
 
 # Another one than that of memorization: equal draws would tie the two kinds of samples to each other.

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dejavu_lightning.distributed import gathered
-from dejavu_lightning.memorization.embedding import Embedded, embed
-from dejavu_lightning.memorization.encoders import ModuleEncoder, undisturbed
+from dejavu_lightning.core.distributed import gathered
+from dejavu_lightning.core.sets import UtilitySets
+from dejavu_lightning.embedding.embed import Embedded, embed
+from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.statistics import Floats
 from dejavu_lightning.utility.averages import Average, averages
 from dejavu_lightning.utility.probe import PairMeasure, Probe
-from dejavu_lightning.utility.sets import UtilitySets
 
 LayerEncoder = Callable[[Any], Tensor | Mapping[str, Tensor]]
 TOPS = (1, 5)
@@ -71,7 +71,7 @@ def utility_measurement(
     """
     fitted = [probe for probe in probes if isinstance(probe, Probe)]
     found: dict[str, Average] = {}
-    with undisturbed(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
+    with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         for measure in probes:
             if isinstance(measure, PairMeasure):
                 if not isinstance(encoder, ModuleEncoder):

@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from dejavu_lightning.memorization.encoders import ModuleEncoder
+from dejavu_lightning.core.sets import UtilitySets
+from dejavu_lightning.embedding.encoders import ModuleEncoder
 from dejavu_lightning.utility.averages import Average
-from dejavu_lightning.utility.sets import UtilitySets
 
 Classifier = Callable[[Tensor], Tensor]
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dejavu_lightning.memorization.embedding import embed
-from dejavu_lightning.memorization.encoders import EncodeSpec, ModuleEncoder
-from dejavu_lightning.memorization.object_retrieval import caption, captioned_image
-from dejavu_lightning.memorization.search import search
+from dejavu_lightning.core.sets import UtilitySets
+from dejavu_lightning.embedding.embed import embed
+from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.embedding.search import search
+from dejavu_lightning.memorization.object_retrieval.attack import caption, captioned_image
 from dejavu_lightning.utility.averages import Average, averages
-from dejavu_lightning.utility.sets import UtilitySets
 
 
 class CaptionRetrieval:

@@ -9,10 +9,10 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.memorization.embedding import Reading, embed
-from dejavu_lightning.memorization.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.core.sets import UtilitySets
+from dejavu_lightning.embedding.embed import Reading, embed
+from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec, ModuleEncoder
 from dejavu_lightning.utility.averages import Average, averages
-from dejavu_lightning.utility.sets import UtilitySets
 
 TOPS = (1, 5)
 TEMPLATES = {"openai": open_clip.OPENAI_IMAGENET_TEMPLATES, "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES}

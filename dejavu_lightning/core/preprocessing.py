@@ -1,0 +1,42 @@
+"""How pictures are made into what an encoder takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Interpolation = Literal["bilinear", "bicubic"]
+ResizeMode = Literal["shortest", "longest", "squash"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Side, normalisation and resizing of the pictures that an encoder is shown.
+
+    Args:
+        image_size: side of the square in pixels.
+        mean, std: per channel, of pixel values in [0, 1]; ImageNet's if not given.
+        interpolation: of resizing: "bilinear" or "bicubic".
+        resize_mode: how whole captioned pictures become square, see ``ImageTextDataModule``; the data's own if not given.
+            Labelled pictures and background crops are always squeezed, so that all of them is seen.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Interpolation = "bilinear"
+    resize_mode: ResizeMode | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise ValueError(f"image_size must be at least 1 pixel, got {self.image_size}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean and std need 3 values, those of std above 0; got {self.mean} and {self.std}")
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation must be one of {get_args(Interpolation)}, got {self.interpolation!r}")
+        if self.resize_mode is not None and self.resize_mode not in get_args(ResizeMode):
+            raise ValueError(f"resize_mode must be one of {get_args(ResizeMode)}, got {self.resize_mode!r}")
+
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
+        return f"{self.image_size} pixels, {self.interpolation}, mean {mean}, std {std}"

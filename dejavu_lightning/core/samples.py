@@ -1,0 +1,125 @@
+"""Samples of a data set, as tests and galleries ask for them, and class-balanced random parts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dejavu_lightning.embedding.fingerprint import fingerprint_of
+
+
+class DisplaySample(NamedTuple):
+    """One sample as people should see it in a gallery.
+
+    ``image`` uint8 (H, W, 3); ``boxes`` (n, 4) and ``crop`` (4,) pixels as x0, y0, x1, y1; ``objects`` the
+    names of what is in the picture, ``named`` those that the caption names.
+    """
+
+    image: NDArray[Any]
+    boxes: NDArray[Any]
+    crop: NDArray[Any] | None
+    class_name: str
+    caption: str = ""
+    objects: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A map-style data set of known length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int) -> Any: ...
+
+
+@runtime_checkable
+class DisplayableSamples(Samples, Protocol):
+    """Samples that people can look at in a gallery."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """(N,)."""
+        ...
+
+    def display(self, position: int) -> DisplaySample:
+        """Sample ``position`` as people should see it."""
+        ...
+
+
+@runtime_checkable
+class LabelledSamples(Samples, Protocol):
+    """Samples whose ids and labels are known without reading them."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """(N,)."""
+        ...
+
+    @property
+    def labels(self) -> Any:
+        """(N,) integers."""
+        ...
+
+
+class Subsample:
+    """Some samples of a dataset, in their order."""
+
+    def __init__(self, dataset: Samples, positions: NDArray[np.int64]) -> None:
+        self.dataset, self.positions = dataset, positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, position: int) -> Any:
+        return self.dataset[int(self.positions[position])]
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """That of the chosen samples; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
+        return fingerprint_of(self.dataset, [int(self.positions[position]) for position in positions])
+
+
+class DisplayableSubsample(Subsample):
+    """Some samples of a dataset that can show them."""
+
+    dataset: Any  # shows its samples, and may have labels
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,) of the chosen samples."""
+        ids = self.dataset.ids
+        return [ids[position] for position in self.positions.tolist()]
+
+    @property
+    def labels(self) -> Any:
+        """(N,) of the chosen samples, where the dataset has labels."""
+        return self.dataset.labels[self.positions]
+
+    def display(self, position: int) -> DisplaySample:
+        """Chosen sample ``position`` as people should see it."""
+        exhibit: DisplaySample = self.dataset.display(int(self.positions[position]))
+        return exhibit
+
+
+def subsample(dataset: Samples, role: str, limit: int | None, seed: int) -> Samples:
+    """A class-balanced random part of at most ``limit`` samples, in their order; ``role`` is for errors."""
+    if limit is None or limit >= len(dataset):
+        return dataset
+    found = getattr(dataset, "labels", getattr(dataset, "targets", None))
+    if found is None and hasattr(dataset, "captions"):  # no classes to balance
+        found = torch.zeros(len(dataset))
+    if found is None:
+        raise ValueError(f"the {role} set needs an attribute 'labels' or 'targets' to be subsampled class by class")
+    labels = torch.as_tensor(found).numpy()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    _, starts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
+    turn = np.arange(len(labels)) - np.repeat(starts, counts)  # a record's place within its class
+    chosen = np.sort(by_class[np.argsort(turn, kind="stable")[:limit]])
+    return (
+        DisplayableSubsample(dataset, chosen) if isinstance(dataset, DisplayableSamples) else Subsample(dataset, chosen)
+    )

@@ -1,0 +1,92 @@
+"""The sets that memorization and utility are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dejavu_lightning.core.samples import Samples, subsample
+from dejavu_lightning.core.split_record import SplitRecord
+
+
+@dataclass(frozen=True)
+class MemorizationSets:
+    """Everything a memorization test is run on.
+
+    Samples are mappings with ``image`` (what the encoder takes), ``label`` and ``id``, or tuples
+    ``(image, label)``, which get their position as id. ``ObjectRetrieval`` takes mappings with ``image``,
+    ``caption``, ``id`` and ``objects``, positions in the vocabulary, and optionally ``named``, those of them
+    that the caption names.
+
+    Args:
+        attack: the records of the split the target trains on, as the attacker sees them.
+        public: labelled whole images of no training split; the nearest-neighbour bank.
+        num_classes: labels, or positions of objects in the vocabulary, lie in [0, num_classes).
+        other_split: records like those of ``attack``, from the other training split; for ``HeldOut`` and the
+            symmetric average.
+        neither_split: records of neither training split, held out of both; for the control.
+        reference_train: all records of the other training split, for references that learn from them;
+            ``other_split`` if not given. Subsampling leaves it alone.
+        class_names: one per class, for pictures and tables.
+        trained_on: the target's split and the partition's fingerprint.
+        excluded: annotated pictures of the training split that leave no background to attack.
+
+    Raises:
+        ValueError: there are more or fewer names than classes.
+    """
+
+    attack: Samples
+    public: Samples
+    num_classes: int
+    other_split: Samples | None = None
+    neither_split: Samples | None = None
+    class_names: Sequence[str] | None = None
+    trained_on: SplitRecord | None = None
+    excluded: int = 0
+    reference_train: Samples | None = None
+
+    def __post_init__(self) -> None:
+        if self.class_names is not None and len(self.class_names) != self.num_classes:
+            raise ValueError(
+                f"class_names has {len(self.class_names)} names for num_classes={self.num_classes}; the first is "
+                f"{next(iter(self.class_names), None)!r}"
+            )
+
+    def subsample(self, max_records: int | None, max_public: int | None, seed: int = 0) -> MemorizationSets:
+        """Class-balanced random parts: at most ``max_records`` of each attacked set, ``max_public`` of the bank."""
+        return replace(
+            self,
+            attack=subsample(self.attack, "attack", max_records, seed),
+            other_split=self.other_split and subsample(self.other_split, "other_split", max_records, seed),
+            neither_split=self.neither_split and subsample(self.neither_split, "neither_split", max_records, seed),
+            public=subsample(self.public, "public", max_public, seed),
+            reference_train=self.reference_train or self.other_split,
+        )
+
+
+@dataclass(frozen=True)
+class UtilitySets:
+    """Labelled pictures to learn from and to test on; samples as in ``MemorizationSets``.
+
+    Args:
+        train: what probes learn from; not what the encoder was trained on, so that memorized labels do not
+            pass for utility.
+        validation: what they are tested on, disjoint from ``train``.
+        num_classes: labels lie in [0, num_classes).
+        class_names: one per class, for zero-shot classification.
+        trained_on: the encoder's split and the partition's fingerprint.
+    """
+
+    train: Samples
+    validation: Samples
+    num_classes: int
+    class_names: Sequence[str] | None = None
+    trained_on: SplitRecord | None = None
+
+    def subsample(self, max_train: int | None, max_validation: int | None, seed: int = 0) -> UtilitySets:
+        """Class-balanced random parts of at most so many pictures."""
+        return replace(
+            self,
+            train=subsample(self.train, "train", max_train, seed),
+            validation=subsample(self.validation, "validation", max_validation, seed),
+        )

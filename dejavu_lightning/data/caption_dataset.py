@@ -1,0 +1,144 @@
+"""Datasets over a source of captions: augmented pictures for training, model-ready ones for the tests."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from dejavu_lightning.core.samples import DisplaySample
+from dejavu_lightning.data.sources.caption_source import CaptionSource
+from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
+
+Sample = dict[str, Any]
+Transform = Callable[[Tensor], Tensor]
+Tokenizer = Callable[[list[str]], Tensor]
+
+
+class TrainingCaptionDataset(Dataset[Sample]):
+    """Captioned pictures by (position, epoch).
+
+    Items: ``image`` as ``transform`` gives it, ``aspect`` width / height of the original, ``caption``,
+    ``id``. Whatever a transform draws at random depends on seed, epoch and id alone.
+    """
+
+    def __init__(self, source: CaptionSource, indices: Sequence[int], transform: Transform, seed: int) -> None:
+        self.source, self.indices, self.transform, self.seed = source, list(indices), transform, seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        position, epoch = key
+        index = self.indices[position]
+        identifier = self.source.ids[index]
+        return training_sample(
+            self.source.image(index), self.source.captions[index], identifier, self.transform, (self.seed, epoch)
+        )
+
+
+def training_sample(
+    image: Tensor, caption: str, identifier: str, transform: Transform, stream: tuple[int, int]
+) -> Sample:
+    """One item of a training batch; image uint8 (3, H, W), ``stream`` the seed and the epoch."""
+    aspect = torch.tensor(image.shape[2] / image.shape[1], dtype=torch.float32)
+    with random_stream(*stream, zlib.crc32(identifier.encode())):
+        return {"image": transform(image), "aspect": aspect, "caption": caption, "id": identifier}
+
+
+def collate(samples: Sequence[Sample], tokenizer: Tokenizer | None = None) -> Sample:
+    """A training batch; with a tokenizer it has ``tokens`` (B, L), made where the pictures are decoded."""
+    batch: Sample = default_collate(list(samples))
+    return batch if tokenizer is None else {**batch, "tokens": tokenizer(batch["caption"])}
+
+
+@contextmanager
+def random_stream(*seed: int) -> Iterator[None]:
+    """Within it, torch and ``random`` draw from a stream of its own; afterwards they go on where they were."""
+    ours = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+    before, torch_before = random.getstate(), torch.get_rng_state()
+    # torch.manual_seed would seed CUDA too, and queues that where it has not begun.
+    torch.default_generator.manual_seed(ours)
+    random.seed(ours)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        torch.set_rng_state(torch_before)
+
+
+class CaptionDataset(Dataset[Sample]):
+    """Captioned pictures as the tests show them to an encoder.
+
+    Items: ``image`` as ``transform`` gives it, ``caption``, ``id``, ``objects`` and ``named`` (int64 arrays of
+    positions in the vocabulary), and ``label`` where the source has labels.
+
+    Args:
+        transform: uint8 (3, H, W) to what the encoder takes; None leaves the images out, so that none is decoded.
+    """
+
+    def __init__(self, source: CaptionSource, indices: Sequence[int], transform: Transform | None) -> None:
+        self.source, self.indices, self.transform = source, list(indices), transform
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,)."""
+        return [self.source.ids[index] for index in self.indices]
+
+    @property
+    def captions(self) -> list[str]:
+        """(N,)."""
+        return [self.source.captions[index] for index in self.indices]
+
+    def without_images(self) -> CaptionDataset:
+        """The same samples without images."""
+        return CaptionDataset(self.source, self.indices, None)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Sample:
+        index = self.indices[position]
+        sample: Sample = {
+            "caption": self.source.captions[index],
+            "id": self.source.ids[index],
+            "objects": self.source.objects[index],
+            "named": self.source.named[index],
+        }
+        if self.source.labels is not None:
+            sample["label"] = self.source.labels[index]
+        if self.transform is not None:
+            sample["image"] = self.transform(self.source.image(index))
+        return sample
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """See :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`; files matter if images are shown."""
+        source, indices = self.source, [self.indices[position] for position in positions]
+        settings = {name: value for name, value in vars(self).items() if name not in ("source", "indices")}
+        known = [(source.ids[i], source.captions[i], source.objects[i], source.named[i]) for i in indices]
+        labels = None if source.labels is None else source.labels[indices]
+        shown = None if self.transform is None else fingerprint_of(source, indices)
+        return fingerprint((type(self), settings, known, labels, shown))
+
+    def display(self, position: int) -> DisplaySample:
+        """Sample ``position`` as people should see it."""
+        index = self.indices[position]
+        names = self.source.object_names
+        no_boxes: NDArray[Any] = np.zeros((0, 4), dtype=np.int64)
+        return DisplaySample(
+            image=self.source.image(index).permute(1, 2, 0).numpy(),
+            boxes=no_boxes,
+            crop=None,
+            class_name="",
+            caption=self.source.captions[index],
+            objects=tuple(names[o] for o in self.source.objects[index].tolist()),
+            named=tuple(names[o] for o in self.source.named[index].tolist()),
+        )

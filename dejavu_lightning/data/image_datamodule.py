@@ -1,0 +1,281 @@
+"""From a source of labelled pictures to training batches of views and the sets of the memorization tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
+from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
+from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
+from dejavu_lightning.data.loader import TrainingLoader
+from dejavu_lightning.data.sources.image_source import Source
+from dejavu_lightning.data.split_datamodule import SplitDataModule
+from dejavu_lightning.data.splits import SplitManifest, partition_per_class
+from dejavu_lightning.data.views import RandomViews
+
+
+class ImageDataModule(SplitDataModule):
+    """Trains on split A or B of a source and offers the attack, public and held-out sets.
+
+    Training batches hold ``views``, a list of normalised (B, 3, image_size, image_size), besides what
+    :class:`~dejavu_lightning.data.image_dataset.TrainingImageDataset` gives.
+
+    Args:
+        source: the labelled pictures.
+        train_on: "A" for the target model, "B" for the reference model; the shared split joins both.
+        train_pictures: "whole", or "background": only the background crops that the tests attack, for a
+            classifier that serves as reference.
+        image_size: side in pixels of what the encoder takes.
+        per_class: pictures of each class to train on.
+        train_per_class: train on only the first so many of these and leave the others out altogether: models trained on
+            less, with the same public, held-out and validation pictures; all ``per_class`` if not given.
+        attack_per_class: attack only the first so many records of each class, for the same attack set whatever
+            ``train_per_class``; all if not given.
+        num_classes: how many classes the source must have, so that a missing folder is noticed; any if not given.
+        held_out_per_class: annotated pictures of each class for the control; 0 for none.
+        validation_per_class: pictures of each class for measures of utility; 0 for none.
+        min_crop_side: a record's background crop must be wider and higher than this many pixels of the
+            original picture; 100 suits pictures of some 400 pixels.
+        corner: attack a corner of each picture instead of its background, for pictures without boxes:
+            "top_left", "top_right", "bottom_left" or "bottom_right".
+        corner_fraction: sides of that corner as a share of the picture's.
+        batch_size: pictures per step and device.
+        views: makes a batch's views on its device; of several, all make theirs, the largest first.
+        resolutions: epoch -> side in pixels of the full-size views from that epoch on, as in {0: 160, 50: 192};
+            ``image_size`` before the first and if not given. The tests always use ``image_size``.
+        storage_size: side in pixels of the squares that workers hand over; at least ``image_size``, more
+            keeps detail in small crops. ``image_size`` if not given.
+        mean, std: per channel, for the tests; the views have their own.
+        split_seed: another seed, another partition. Target and reference must share it.
+        manifest: a saved partition to follow instead of drawing one.
+        num_workers: processes that decode pictures for training.
+        pin_memory, persistent_workers: as in torch's ``DataLoader``.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        train_on: Literal["A", "B"] = "A",
+        train_pictures: Literal["whole", "background"] = "whole",
+        image_size: int = 32,
+        per_class: int = 30,
+        train_per_class: int | None = None,
+        attack_per_class: int | None = None,
+        num_classes: int | None = None,
+        held_out_per_class: int = 0,
+        validation_per_class: int = 0,
+        min_crop_side: float = 100,
+        corner: Corner | None = None,
+        corner_fraction: float = 0.3,
+        batch_size: int = 256,
+        views: RandomViews | list[RandomViews] | None = None,
+        resolutions: dict[int, int] | None = None,
+        storage_size: int | None = None,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+        split_seed: int = 0,
+        manifest: str | None = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        persistent_workers: bool = True,
+    ) -> None:
+        super().__init__(train_on, batch_size)
+        if num_classes is not None and len(source.class_names) != num_classes:
+            raise ValueError(
+                f"{type(source).__name__} has {len(source.class_names)} classes, num_classes={num_classes} are asked "
+                f"for; the first is {source.class_names[0]!r}, the last {source.class_names[-1]!r}"
+            )
+        given = views if isinstance(views, list) else [views or RandomViews(image_size, mean=mean, std=std)]
+        if not given or given[0].image_size != image_size:
+            raise ValueError(
+                f"image_size={image_size} must be the size of the (first) views, got "
+                f"{[view.image_size for view in given]}: "
+                "the tests would show the encoder pictures of another size than training does"
+            )
+        if train_pictures not in ("whole", "background"):
+            raise ValueError(f"train_pictures must be 'whole' or 'background', got {train_pictures!r}")
+        trained = per_class if train_per_class is None else train_per_class
+        if attack_per_class is not None and not 1 <= attack_per_class <= trained:
+            raise ValueError(
+                f"attack_per_class must be between 1 and the {trained} pictures of each class that are trained on, got "
+                f"{attack_per_class}"
+            )
+        if manifest and train_per_class is not None:
+            raise ValueError(
+                f"train_per_class={train_per_class} is of no use beside manifest, which says who is trained on"
+            )
+        self.train_pictures, self.attack_per_class = train_pictures, attack_per_class
+        self.views = nn.ModuleList(given)
+        self.resolutions = _checked_resolutions(resolutions or {})
+        self.source, self.image_size = source, image_size
+        self.min_crop_side, self.storage_size = min_crop_side, storage_size or image_size
+        largest = max([image_size, *self.resolutions.values()])
+        if self.storage_size < largest:
+            raise ValueError(
+                f"storage_size={self.storage_size} is below the {largest} pixels of the largest views: they would be "
+                "blown up from less"
+            )
+        self.corner, self.corner_fraction = corner, corner_fraction
+        self.preprocessing = Preprocessing(image_size, mean, std)
+        self.num_workers, self.pin_memory = num_workers, pin_memory
+        self.persistent_workers = persistent_workers and num_workers > 0
+        attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
+        self.manifest = (
+            SplitManifest.load(manifest)
+            if manifest
+            else partition_per_class(
+                source.ids,
+                source.labels,
+                attackable,
+                source.class_names,
+                per_class=per_class,
+                held_out_per_class=held_out_per_class,
+                validation_per_class=validation_per_class,
+                train_per_class=train_per_class,
+                seed=split_seed,
+            )
+        )
+        self.record = self.manifest.record(train_on)
+        self._indices = self.manifest.positions(source.ids)
+
+    def setup(self, stage: str) -> None:
+        """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
+        if self.trainer is not None and self.trainer.is_global_zero:
+            self.manifest.save(Path(self.trainer.default_root_dir) / "splits.parquet")
+        counts: Mapping[str, int] = getattr(self.source, "counts", {})
+        if counts:
+            listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+            rank_zero_info(f"{type(self.source).__name__}: {listed}")
+
+    def train_dataloader(self) -> TrainingLoader:
+        """Shuffled batches of the training split and the shared split; the incomplete last one is dropped.
+
+        The order depends on the seed and the epoch alone, so a resumed run sees what an uninterrupted one does.
+        """
+        indices, crops = self._indices[self.train_on], None
+        if self.train_pictures == "background":
+            indices, crops = self._background(self.train_on)
+        else:
+            indices = indices + self._indices["shared"]
+        pictures = TrainingImageDataset(self.source, indices, self.storage_size, crops)
+        ranks, rank = self.ranks
+        if len(pictures) < self.batch_size * ranks:
+            raise ValueError(
+                f"batch_size={self.batch_size} on {ranks} devices exceeds the {len(pictures)} pictures of split "
+                f"{self.train_on!r}: there would be no step"
+            )
+        return TrainingLoader(
+            pictures,
+            self.batch_size,
+            ranks=ranks,
+            rank=rank,
+            seed=self.seed,
+            epoch=self.epoch,
+            processed=self.processed_batches,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.persistent_workers,
+        )
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Add the views, made on the device that the batch arrived on."""
+        image: Tensor = batch["image"]
+        side, views = self.current_resolution(), self.views.to(image.device)
+        made = [
+            view
+            for maker in views
+            for view in maker(image, batch["aspect"], side if maker.image_size == self.image_size else None)
+        ]
+        return {**batch, "views": made}
+
+    def current_resolution(self) -> int:
+        """Side in pixels of the full-size views in this epoch."""
+        reached = [start for start in self.resolutions if start <= self.epoch()]
+        return self.resolutions[max(reached)] if reached else self.image_size
+
+    def utility_sets(self) -> UtilitySets:
+        """Whole public pictures to learn from; the validation pictures, else the held-out ones, to test on."""
+        validation = "validation" if self._indices["validation"] else "held_out"
+        if not self._indices[validation]:
+            raise ValueError("measuring utility needs pictures to test on: set data.validation_per_class")
+        return UtilitySets(
+            train=self._whole("public", self.preprocessing),
+            validation=self._whole(validation, self.preprocessing),
+            num_classes=len(self.source.class_names),
+            class_names=list(self.source.class_names),
+            trained_on=self.record,
+        )
+
+    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
+        """Background crops of the own, the other and no training split, and whole public pictures.
+
+        Args:
+            preprocessing: of an encoder that takes other pictures than those of training.
+        """
+        shown = preprocessing or self.preprocessing
+
+        def crops(split: str, per_class: int | None = None) -> ImageDataset:
+            return ImageDataset(self.source, *self._background(split, per_class), shown)
+
+        attack = crops(self.train_on, self.attack_per_class)
+        return MemorizationSets(
+            attack=attack,
+            public=self._whole("public", shown),
+            num_classes=len(self.source.class_names),
+            other_split=crops(self.other_split, self.attack_per_class),
+            neither_split=crops("held_out") if self._indices["held_out"] else None,
+            class_names=list(self.source.class_names),
+            trained_on=self.record,
+            excluded=len(self._first(self.train_on, self.attack_per_class)) - len(attack),
+        )
+
+    def _whole(self, split: str, shown: Preprocessing) -> ImageDataset:
+        return ImageDataset(self.source, self._indices[split], None, shown)
+
+    def _first(self, split: str, per_class: int | None) -> list[int]:
+        """The first so many of each class; a split lists the pictures of a class in the partition's order."""
+        indices = self._indices[split]
+        if per_class is None:
+            return indices
+        seen: Counter[int] = Counter()
+        first = []
+        for index, label in zip(indices, self.source.labels[indices].tolist(), strict=True):
+            seen[label] += 1
+            if seen[label] <= per_class:
+                first.append(index)
+        return first
+
+    def _background(self, split: str, per_class: int | None = None) -> tuple[list[int], NDArray[Any]]:
+        """The records of a split that leave something to attack, and where: (n,) and (n, 4) pixels."""
+        indices = self._first(split, per_class)
+        if self.corner is not None:
+            return indices, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
+        crops = background_crops(
+            [self.source.boxes[index] for index in indices],
+            self.source.sizes[indices],
+            self.min_crop_side,
+            names=[self.source.ids[index] for index in indices],
+        )
+        kept = ~np.isnan(crops[:, 0])
+        if not kept.any():
+            raise ValueError(
+                f"split {split!r}: none of its {len(indices)} records leaves a background crop wider and higher than "
+                f"min_crop_side={self.min_crop_side} pixels; lower it, or check that the boxes are in pixels"
+            )
+        return [index for index, keep in zip(indices, kept, strict=True) if keep], crops[kept]
+
+
+def _checked_resolutions(resolutions: Mapping[int, int]) -> dict[int, int]:
+    for epoch, side in resolutions.items():
+        if int(epoch) < 0 or side < 16:
+            raise ValueError(f"resolutions must map epochs >= 0 to sides >= 16 pixels, got {epoch}: {side}")
+    return {int(epoch): side for epoch, side in resolutions.items()}

@@ -1,0 +1,140 @@
+"""Datasets over a source: stored squares for training, model-ready pictures for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import normalize, resize
+
+from dejavu_lightning.core.preprocessing import Interpolation, Preprocessing
+from dejavu_lightning.core.samples import DisplaySample
+from dejavu_lightning.data.sources.image_source import Source
+from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
+
+Sample = dict[str, Any]
+
+
+class TrainingImageDataset(Dataset[Sample]):
+    """Pictures squeezed into a square, so that they batch; nothing of a picture, or of its crop, is cut off.
+
+    Items: ``image`` uint8 (3, storage_size, storage_size), ``aspect`` width / height of the original,
+    ``label``, ``id``.
+
+    Args:
+        crops: as in :class:`ImageDataset`.
+    """
+
+    def __init__(
+        self, source: Source, indices: Sequence[int], storage_size: int, crops: NDArray[Any] | None = None
+    ) -> None:
+        self.source, self.indices, self.storage_size = source, list(indices), storage_size
+        self.crops = _whole_pixels(crops)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Sample:
+        index = self.indices[position]
+        image = _cut(self.source.image(index), self.crops, position)
+        aspect = image.shape[2] / image.shape[1]
+        return {
+            "image": _square(image, self.storage_size),
+            "aspect": torch.tensor(aspect, dtype=torch.float32),
+            "label": self.source.labels[index],
+            "id": self.source.ids[index],
+        }
+
+
+class ImageDataset(Dataset[Sample]):
+    """Pictures as the tests show them to an encoder: whole, or only a crop of each.
+
+    Items: ``image`` float32 (3, image_size, image_size), normalised; ``label``; ``id``. A crop is cut out
+    before it is resized, so no pixel outside it reaches the encoder.
+
+    Args:
+        crops: (len(indices), 4) pixels as x0, y0, x1, y1; None shows whole pictures.
+        preprocessing: of the encoder; everything is squeezed into its square.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        indices: Sequence[int],
+        crops: NDArray[Any] | None,
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.source, self.indices, self.preprocessing = source, list(indices), preprocessing
+        self.crops = _whole_pixels(crops)
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+        return self.source.labels[self.indices]
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,)."""
+        return [self.source.ids[index] for index in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Sample:
+        index = self.indices[position]
+        shown = self.preprocessing
+        image = _square(self.shown(position).float() / 255, shown.image_size, shown.interpolation)
+        return {
+            "image": normalize(image, list(shown.mean), list(shown.std)),
+            "label": self.source.labels[index],
+            "id": self.source.ids[index],
+        }
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """See :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
+        indices = [self.indices[position] for position in positions]
+        # Whatever else the dataset has, also what a subclass adds, decides how a picture is shown.
+        settings = {name: value for name, value in vars(self).items() if name not in ("source", "indices", "crops")}
+        crops = None if self.crops is None else self.crops[list(positions)]
+        ids, labels = [self.source.ids[index] for index in indices], self.source.labels[indices]
+        shown = fingerprint_of(self.source, indices)
+        return fingerprint((type(self), settings, ids, labels, crops, shown))
+
+    def shown(self, position: int) -> Tensor:
+        """What sample ``position`` shows, in its own size: uint8 (3, h, w), the picture or its crop."""
+        return _cut(self.source.image(self.indices[position]), self.crops, position)
+
+    def display(self, position: int) -> DisplaySample:
+        """Sample ``position`` as people should see it."""
+        index = self.indices[position]
+        return DisplaySample(
+            image=self.source.image(index).permute(1, 2, 0).numpy(),
+            boxes=np.asarray(self.source.boxes[index]),
+            crop=None if self.crops is None else self.crops[position],
+            class_name=self.source.class_names[int(self.source.labels[index])],
+        )
+
+
+def _whole_pixels(crops: NDArray[Any] | None) -> NDArray[np.int64] | None:
+    return None if crops is None else np.round(crops).astype(np.int64)
+
+
+def _cut(image: Tensor, crops: NDArray[np.int64] | None, position: int) -> Tensor:
+    if crops is None:
+        return image
+    x0, y0, x1, y1 = crops[position]
+    return image[:, y0:y1, x0:x1]
+
+
+def _square(image: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
+    if tuple(image.shape[1:]) == (size, size):
+        return image
+    resized: Tensor = resize(image, [size, size], InterpolationMode(interpolation), antialias=True)
+    # Bicubic overshoots at edges; a picture has no such values.
+    return resized.clamp(0, 1) if interpolation == "bicubic" else resized

@@ -1,0 +1,1 @@
+"""Sources: where pictures, labels, boxes and captions are read from, one layout a file."""

@@ -1,0 +1,174 @@
+"""What a collection of captioned pictures offers, and what its captions are checked for."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dejavu_lightning.data.decode import decode
+
+LONG_CAPTION = 300  # characters; CLIP's text towers read some 77 tokens and drop the rest
+THREADS = 16  # more than cores: they wait for the disk
+
+
+@runtime_checkable
+class CaptionSource(Protocol):
+    """N pictures with captions and the objects in them, decoded one at a time.
+
+    Attributes:
+        ids: unique, and the same on every machine.
+        captions: (N,) one of each picture, never empty.
+        object_names: the vocabulary of C objects.
+        objects: (N,) arrays of positions in ``object_names``, ascending, each object once; empty where none
+            is known of a picture.
+        named: (N,) those of ``objects`` that the caption names.
+        labels: (N,) int64, the main object of each picture, for probes; None where there is none.
+
+    Sources over files also have ``counts``, a mapping from str to int, as in
+    :class:`~dejavu_lightning.data.sources.image_source.Source`.
+    """
+
+    ids: Sequence[str]
+    captions: Sequence[str]
+    object_names: Sequence[str]
+    objects: Sequence[NDArray[Any]]
+    named: Sequence[NDArray[Any]]
+    labels: Tensor | None
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Tensor:
+        """Decode picture ``index``: uint8 (3, H, W)."""
+        ...
+
+
+def image_problems(folder: Path, files: Sequence[str | None], verify: bool) -> list[str | None]:
+    """What is wrong with each image, of :attr:`CaptionScan.UNUSABLE`; None where nothing is.
+
+    Args:
+        files: paths, relative to the folder or absolute; None is a missing image.
+        verify: decode each, instead of only looking whether it is there.
+    """
+
+    def problem(file: str | None) -> str | None:
+        if not file or not (folder / file).is_file():
+            return "missing_images"
+        try:
+            if verify:
+                decode(folder / file)
+        except (OSError, ValueError):
+            return "undecodable_images"
+        return None
+
+    with ThreadPool(THREADS) as threads:
+        return threads.map(problem, files, chunksize=64)
+
+
+def named_objects(caption: str, objects: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+    """Those of a picture's objects that its caption names, as a whole word, in the singular or with -s or -es.
+
+    Other plurals ("knives"), synonyms and hyponyms ("puppy") are not recognised.
+    """
+    return np.array([o for o in objects.tolist() if _names(caption, names[o])], dtype=np.int64)
+
+
+def _names(caption: str, name: str) -> bool:
+    if not name.isascii():  # scripts such as Japanese put no space between words
+        return name.casefold() in caption.casefold()
+    return re.search(rf"\b{re.escape(name)}(?:e?s)?\b", caption, re.IGNORECASE) is not None
+
+
+class CaptionScan:
+    """Counts what is odd about captioned pictures, and stops where most of them are unusable.
+
+    Args:
+        origin: what errors call the collection, such as its file.
+        max_unusable: share of the pictures, in [0, 1], that may be unusable before :meth:`check` raises.
+
+    Attributes:
+        counts: how often each oddity was met: those in :attr:`UNUSABLE` make a picture unusable, the others
+            are ``duplicate_captions`` (seen before), ``long_captions`` (over 300 characters, of which a text
+            tower drops the end) and ``non_latin_captions`` (most letters).
+        examples: the first ids of each.
+    """
+
+    UNUSABLE = ("missing_captions", "empty_captions", "missing_images", "undecodable_images", "missing_ids")
+
+    def __init__(self, origin: str, max_unusable: float = 0.1) -> None:
+        if not 0 <= max_unusable <= 1:
+            raise ValueError(f"max_unusable must lie in [0, 1], got {max_unusable}")
+        self.origin, self.max_unusable = origin, max_unusable
+        self.counts: Counter[str] = Counter(pictures=0)
+        self.examples: dict[str, list[str]] = {}
+        self._seen: set[int] = set()
+
+    def note(self, oddity: str, identifier: str) -> None:
+        """Count one oddity."""
+        self.counts[oddity] += 1
+        examples = self.examples.setdefault(oddity, [])
+        if len(examples) < 3:
+            examples.append(identifier)
+
+    def usable(self, identifier: str, caption: str | None, problem: str | None = None) -> bool:
+        """Count one picture; whether it can be used.
+
+        Args:
+            identifier: its id.
+            caption: None where it is missing.
+            problem: what is wrong with its image, of :attr:`UNUSABLE`.
+        """
+        self.counts["pictures"] += 1
+        if problem is None and caption is None:
+            problem = "missing_captions"
+        elif problem is None and not (caption or "").strip():
+            problem = "empty_captions"
+        if problem is not None:
+            self.note(problem, identifier)
+            return False
+        assert caption is not None
+        text = " ".join(caption.split())
+        if hash(text) in self._seen:
+            self.note("duplicate_captions", identifier)
+        self._seen.add(hash(text))
+        if len(text) > LONG_CAPTION:
+            self.note("long_captions", identifier)
+        if not text.isascii() and _mostly_non_latin(text):
+            self.note("non_latin_captions", identifier)
+        return True
+
+    def check(self) -> None:
+        """Name what is unusable, and raise where that is too much.
+
+        Raises:
+            ValueError: the message has each reason with its count and first ids.
+        """
+        unusable = {name: self.counts[name] for name in self.UNUSABLE if self.counts[name]}
+        total = self.counts["pictures"]
+        if not total:
+            raise ValueError(f"{self.origin}: there are no captioned pictures")
+        listed = "; ".join(
+            f"{count} {name.replace('_', ' ')}, such as {', '.join(self.examples[name])}"
+            for name, count in unusable.items()
+        )
+        if sum(unusable.values()) > self.max_unusable * total:
+            raise ValueError(
+                f"{self.origin}: {sum(unusable.values())} of {total} samples are unusable ({listed}), more than "
+                f"max_unusable={self.max_unusable} allows"
+            )
+        if unusable:
+            rank_zero_warn(f"{self.origin}: left out {sum(unusable.values())} of {total} samples ({listed})")
+
+
+def _mostly_non_latin(text: str) -> bool:
+    letters = [letter for letter in text if letter.isalpha()]
+    return sum(not unicodedata.name(letter, "").startswith("LATIN") for letter in letters) * 2 > len(letters)

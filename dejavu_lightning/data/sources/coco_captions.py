@@ -1,0 +1,199 @@
+"""COCO captions: pictures in one folder, about five captions of each in one JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dejavu_lightning.data.sources.caption_source import CaptionScan, image_problems, named_objects
+from dejavu_lightning.data.sources.coco import REMEDY, numbered, parse_instances, read_coco, sizes_of, stems
+from dejavu_lightning.data.sources.file_stamps import file_stamps
+from dejavu_lightning.data.sources.image_index import IntArray, decode_sized
+from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
+from dejavu_lightning.embedding.fingerprint import fingerprint
+
+Choice = Literal["first", "shortest", "longest"]
+
+
+class CocoCaptions:
+    """The COCO data set's captions, one of each picture.
+
+    A training pair is a picture with one caption: the test asks whether that caption brings back objects that it
+    does not name, and another caption of the picture in the training set would name some of them. Captions
+    without text are passed over where the picture has another.
+
+    A picture's id is its file name without folder and ending. With ``instances``, the objects are the categories
+    with at least one instance, crowds included, and the label is the category that covers most, as in
+    :class:`~dejavu_lightning.data.sources.coco.CocoInstances`; pictures without instances besides crowds have no label
+    and are left out. Otherwise there are no labels. Pictures are given as they are stored, whatever their EXIF
+    orientation, unless only the upright size is the annotated one.
+
+    Attributes:
+        object_names: the categories in the order of their ids; the labels met in ``objects``, sorted.
+        counts: ``pictures``, what :class:`~dejavu_lightning.data.sources.caption_source.CaptionScan` counts,
+            ``without_instances`` that were left out, ``pictures_without_objects``.
+
+    Args:
+        root: folder of the pictures.
+        captions: the JSON file, such as ``annotations/captions_train2017.json``.
+        instances: the JSON file with the objects, such as ``annotations/instances_train2017.json``.
+        objects: instead, a JSON Lines file with the objects by id.
+        caption: which of a picture's captions: the "first" by annotation id, the "shortest", which tends to
+            name fewest of the objects, or the "longest"; the first of equally long ones.
+        max_unusable: share of the pictures, in [0, 1], that may lack a caption or their file.
+        verify: decode every picture now, so that undecodable ones are left out and counted too.
+
+    Raises:
+        FileNotFoundError: the folder or a JSON file is missing.
+        ValueError: a JSON file is not what it should be, the two are about different pictures, two pictures
+            would share an id, or too many are unusable.
+    """
+
+    labels: Tensor | None = None
+
+    def __init__(
+        self,
+        root: str,
+        captions: str,
+        instances: str | None = None,
+        objects: str | None = None,
+        caption: Choice = "first",
+        max_unusable: float = 0.1,
+        verify: bool = False,
+    ) -> None:
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"root={root!r} is not a folder")
+        if caption not in get_args(Choice):
+            raise ValueError(f"caption must be one of {list(get_args(Choice))}, got {caption!r}")
+        if instances is not None and objects is not None:
+            raise ValueError(f"instances={instances!r} and objects={objects!r} both give the objects: give one of them")
+        survey = CaptionScan(f"captions={captions!r} with root={root!r}", max_unusable)
+        listed = read_coco("captions", captions, "captions", partial(_parse, choice=caption))
+        problems = image_problems(Path(root), [picture.file for picture in listed], verify)
+        pictures = [
+            picture
+            for picture, problem in zip(listed, problems, strict=True)
+            if survey.usable(picture.id, picture.caption, problem)
+        ]
+        survey.check()
+        counts = dict(survey.counts)
+        if instances is not None:
+            known = _Instances(instances)
+            labels = known.labels(pictures, captions)
+            counts["without_instances"] = labels.count(None)
+            pictures = [picture for picture, label in zip(pictures, labels, strict=True) if label is not None]
+            self.labels = torch.tensor([label for label in labels if label is not None], dtype=torch.int64)
+            self.object_names: Sequence[str] = known.names
+            self.objects: Sequence[NDArray[Any]] = [known.objects(picture) for picture in pictures]
+        else:
+            ids = [picture.id for picture in pictures]
+            vocabulary = in_vocabulary(objects_of(ids, objects) if objects else [[]] * len(ids), None)
+            self.object_names, self.objects = vocabulary.names, vocabulary.positions
+            counts["pictures_without_objects"] = vocabulary.counts["pictures_without_objects"]
+        self.counts = {**counts, "pictures": len(pictures)}
+        self.folder, self.origin = Path(root), captions
+        self.ids: Sequence[str] = [picture.id for picture in pictures]
+        self.captions: Sequence[str] = [picture.caption or "" for picture in pictures]
+        self.named: Sequence[NDArray[Any]] = [
+            named_objects(text, shown, self.object_names)
+            for text, shown in zip(self.captions, self.objects, strict=True)
+        ]
+        self._files = [picture.file for picture in pictures]
+        self._sizes = [picture.size for picture in pictures]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def image(self, index: int) -> Tensor:
+        """Decode picture ``index`` to uint8 RGB (3, H, W).
+
+        Raises:
+            FileNotFoundError: the file is gone.
+            ValueError: the file cannot be decoded, or its size is not the annotated one.
+        """
+        path, size = self.folder / self._files[index], self._sizes[index]
+        return decode_sized(path, self.ids[index], size, upright=False, known_from=self.origin, remedy=REMEDY)
+
+    def fingerprint(self, positions: Sequence[int]) -> str:
+        """Of the files' stamps; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
+        files = file_stamps(self.folder / self._files[position] for position in positions)
+        return fingerprint((type(self), [self._sizes[position] for position in positions], files))
+
+
+class _Picture(NamedTuple):
+    id: str
+    number: Any  # its id in the JSON files
+    file: str
+    size: tuple[int, int]
+    caption: str | None
+
+
+def _parse(content: Any, choice: Choice) -> list[_Picture]:
+    pictures = content["images"]
+    position_of = numbered(pictures)
+    captions: list[list[str]] = [[] for _ in pictures]
+    for annotation in sorted(content["annotations"], key=lambda annotation: annotation["id"]):
+        number, caption = annotation["image_id"], annotation["caption"]
+        if number not in position_of:
+            raise ValueError(f"annotation {annotation['id']} is of picture {number}, which is not in the file")
+        if not isinstance(caption, str):
+            raise ValueError(f"annotation {annotation['id']} has a caption that is not text: {caption!r}")
+        captions[position_of[number]].append(caption.strip())
+    files = [str(picture["file_name"]) for picture in pictures]
+    return [
+        _Picture(identifier, picture["id"], file, (width, height), _chosen(found, choice))
+        for identifier, picture, file, (width, height), found in zip(
+            stems(files), pictures, files, sizes_of(pictures).tolist(), captions, strict=True
+        )
+    ]
+
+
+def _chosen(captions: list[str], choice: Choice) -> str | None:
+    worded = [caption for caption in captions if caption] or captions
+    if not worded:
+        return None
+    return {"first": worded[0], "shortest": min(worded, key=len), "longest": max(worded, key=len)}[choice]
+
+
+class _Instances:
+    """The objects of an instances file, by the pictures' numbers."""
+
+    def __init__(self, path: str) -> None:
+        found = read_coco("instances", path, "instances", parse_instances)
+        self.path, self.names = path, found.categories
+        self._row = numbered(found.pictures)
+        self._files = [str(picture["file_name"]) for picture in found.pictures]
+        # (K, 2) picture and category of what is there at least once, sorted
+        self._pairs = np.unique(np.stack([found.owner, found.label], axis=1), axis=0)
+        self._starts = np.searchsorted(self._pairs[:, 0], np.arange(len(self._files) + 1))
+        labelled, labels = found.labelled()
+        self._label = dict(zip(labelled.tolist(), labels.tolist(), strict=True))
+
+    def labels(self, pictures: Sequence[_Picture], captions: str) -> list[int | None]:
+        """What covers most of each picture; None where there is no instance besides crowds."""
+        rows = [self._row.get(picture.number) for picture in pictures]
+        for picture, row in zip(pictures, rows, strict=True):
+            if row is not None and Path(self._files[row]).name != Path(picture.file).name:
+                raise ValueError(
+                    f"instances={self.path!r} and captions={captions!r} are about different pictures: number "
+                    f"{picture.number} is {self._files[row]!r} and {picture.file!r}"
+                )
+        labels = [None if row is None else self._label.get(row) for row in rows]
+        if all(label is None for label in labels):
+            raise ValueError(
+                f"instances={self.path!r} has no instance in the {len(pictures)} pictures of captions={captions!r}; "
+                "both must be of the same part of COCO"
+            )
+        return labels
+
+    def objects(self, picture: _Picture) -> IntArray:
+        """Its categories."""
+        row = self._row[picture.number]
+        return self._pairs[self._starts[row] : self._starts[row + 1], 1]

@@ -1,0 +1,195 @@
+"""Pictures in ImageNet's layout: one folder a class, Pascal VOC boxes beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock
+
+from dejavu_lightning.data.sources.image_index import ImageFiles, Index
+from dejavu_lightning.data.sources.scan_images import Broken, scan_images
+
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
+REBUILD = "delete the file to have it made anew, or name another"
+
+
+class ImageFolder(ImageFiles):
+    """``<root>/<class>/<name>.JPEG``, and ``<annotations>/<class>/<name>.xml`` where there are boxes.
+
+    A picture's id is ``<class>/<name>``. Pictures without annotation are trained on or looked up, never
+    attacked with background crops. Hidden files and folders and files of other kinds are passed over.
+
+    Attributes:
+        counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`.
+
+    Args:
+        root: folder of class folders, which hold nothing but pictures themselves.
+        annotations: folder of class folders with the boxes; None for pictures without.
+        index: a parquet file that keeps what was found, so that the next start need not open every file. It
+            is made where there is none. One that disagrees with the folders is refused: names of files are
+            compared wherever a class folder was changed. A file edited in place goes unnoticed until its
+            size is found to differ.
+        verify: decode every picture when the index is made, which finds truncated ones.
+        broken: what to do about pictures, or annotations, that cannot be read: "error" or "skip".
+
+    Raises:
+        FileNotFoundError: a folder is missing or holds no pictures.
+        ValueError: two pictures would have one id, files cannot be read, or the index is another's.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        annotations: str | None = None,
+        index: str | None = None,
+        verify: bool = False,
+        broken: Broken = "error",
+    ) -> None:
+        for name, folder in (("root", root), ("annotations", annotations)):
+            if folder is not None and not Path(folder).is_dir():
+                raise FileNotFoundError(f"{name}={folder!r} is not a folder; it must hold one folder for each class")
+        layout = _Layout(root, annotations)
+        settings = {"annotations": layout.beside, "verify": verify, "broken": broken}
+        if index is None:
+            made, _ = layout.build(verify, broken)
+        else:
+            Path(index).parent.mkdir(parents=True, exist_ok=True)
+            # Of several processes one makes the index, the others wait for it.
+            with FileLock(f"{index}.lock"):
+                if Path(index).exists():
+                    made, about = Index.load(Path(index))
+                    for name, value in settings.items():
+                        if about[name] != value:
+                            raise ValueError(
+                                f"index={index!r} was made with {name}={about[name]!r}, not {value!r}; {REBUILD}"
+                            )
+                    layout.compare(made, about, index)
+                else:
+                    made, about = layout.build(verify, broken)
+                    made.save(Path(index), {**settings, **about})
+        super().__init__(Path(root), made)
+
+
+class _Layout:
+    """The class folders below ``root`` and ``annotations``, as they are on disk."""
+
+    def __init__(self, root: str, annotations: str | None) -> None:
+        self.root, self.annotations = root, annotations
+        # Data may be copied elsewhere as a whole, with an index made before.
+        self.beside = annotations and os.path.relpath(annotations, root)
+        with os.scandir(root) as entries:
+            self.class_names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+
+    def build(self, verify: bool, broken: Broken) -> tuple[Index, dict[str, Any]]:
+        """The index, and what :meth:`compare` needs to tell whether it still holds."""
+        changed = {name: self.changed(name) for name in self.class_names}  # before listing: later changes show
+        files: list[str] = []
+        labels: list[int] = []
+        annotated: list[bool] = []
+        for label, name in enumerate(self.class_names):
+            pictures = self.pictures(name)
+            stems = self.annotated(name)
+            files += [f"{name}/{picture}" for picture in pictures]
+            labels += [label] * len(pictures)
+            annotated += [_stem(picture) in stems for picture in pictures]
+        if not files:
+            raise FileNotFoundError(f"root={self.root!r} holds no pictures; expected <class>/<name>{list(EXTENSIONS)}")
+        if self.annotations is not None and not any(annotated):
+            raise FileNotFoundError(
+                f"annotations={self.annotations!r} holds nothing about the {len(files)} pictures of "
+                f"root={self.root!r}; expected {_stem(files[0])}.xml for {files[0]}"
+            )
+        root, beside = Path(self.root), Path(self.annotations or "")
+        found = scan_images(
+            len(files),
+            lambda i: (root / files[i], beside / f"{_stem(files[i])}.xml" if annotated[i] else None),
+            verify,
+            broken,
+        )
+        if not found.kept.any():
+            raise ValueError(f"root={self.root!r}: all {len(files)} pictures are broken")
+        kept = np.flatnonzero(found.kept).tolist()
+        made = Index(
+            ids=[_stem(files[position]) for position in kept],
+            files=pa.array([files[position] for position in kept], pa.string()),
+            labels=np.array(labels, dtype=np.int64)[found.kept],
+            class_names=self.class_names,
+            boxes=found.boxes,
+            sizes=found.sizes,
+            annotated=np.array(annotated)[found.kept],
+            counts=found.counts,
+        )
+        skipped = [files[position] for position in np.flatnonzero(~found.kept).tolist()]
+        return made, {"changed": changed, "skipped": skipped}
+
+    def compare(self, made: Index, about: Mapping[str, Any], path: str) -> None:
+        """Raise ValueError where an index is not about these folders."""
+        _compare(path, f"root={self.root!r}", "class folder", self.class_names, made.class_names)
+        for label, name in enumerate(self.class_names):
+            if self.changed(name) == about["changed"][name]:
+                continue
+            start, stop = np.searchsorted(made.labels, [label, label + 1]).tolist()
+            files = [file.rpartition("/")[2] for file in made.files[start:stop].to_pylist()]
+            skipped = [file.rpartition("/")[2] for file in about["skipped"] if file.startswith(f"{name}/")]
+            where = f"class folder {name!r} of root={self.root!r}"
+            _compare(path, where, "picture", self.pictures(name), files + skipped)
+            stems = {_stem(file) for file in files}
+            before = {_stem(file) for file, known in zip(files, made.annotated[start:stop], strict=True) if known}
+            where = f"class folder {name!r} of annotations={self.annotations!r}"
+            _compare(path, where, "annotation of", self.annotated(name) & stems, before)
+
+    def changed(self, name: str) -> list[int]:
+        """When files were last added to a class's folders or taken away, in nanoseconds."""
+        folders = [Path(root) / name for root in (self.root, self.annotations) if root is not None]
+        return [folder.stat().st_mtime_ns if folder.is_dir() else 0 for folder in folders]
+
+    def pictures(self, name: str) -> list[str]:
+        """File names of a class's pictures, sorted."""
+        with os.scandir(Path(self.root) / name) as entries:
+            visible = [entry for entry in entries if entry.name[0] != "."]
+        for entry in visible:
+            if entry.is_dir():
+                raise ValueError(
+                    f"class folder {name!r} of root={self.root!r} holds a folder {entry.name!r}; pictures must lie "
+                    "directly in the folder of their class"
+                )
+        files = sorted(entry.name for entry in visible if os.path.splitext(entry.name)[1].lower() in EXTENSIONS)
+        first: dict[str, str] = {}
+        for file in files:
+            other = first.setdefault(_stem(file), file)
+            if other != file:
+                raise ValueError(
+                    f"class folder {name!r} of root={self.root!r} holds {other!r} and {file!r}, which would share "
+                    f"the id {f'{name}/{_stem(file)}'!r}; rename or remove one"
+                )
+        if not files:
+            raise FileNotFoundError(
+                f"class folder {name!r} of root={self.root!r} holds no pictures, that is <name>{list(EXTENSIONS)}; "
+                "remove it, or hide it with a leading dot"
+            )
+        return files
+
+    def annotated(self, name: str) -> set[str]:
+        """Names, without ending, of a class's annotations."""
+        folder = Path(self.annotations or "") / name
+        if self.annotations is None or not folder.is_dir():
+            return set()
+        return {_stem(file) for file in os.listdir(folder) if file.endswith(".xml")}
+
+
+def _stem(file: str) -> str:
+    return os.path.splitext(file)[0]
+
+
+def _compare(path: str, where: str, what: str, now: Collection[str], before: Collection[str]) -> None:
+    for change, names in (("a new", set(now) - set(before)), ("lost the", set(before) - set(now))):
+        if names:
+            raise ValueError(
+                f"index={path!r} is not about {where}: there is {change} {what} {min(names)!r}, "
+                f"one of {len(names)}; {REBUILD}"
+            )

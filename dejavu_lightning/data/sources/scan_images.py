@@ -1,0 +1,230 @@
+"""What picture files and the Pascal VOC annotations beside them turn out to be, without decoding any."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from dejavu_lightning.data.decode import Header, decode, orient_boxes, read_header
+from dejavu_lightning.data.sources.image_index import Boxes, IntArray, clip_boxes
+
+Broken = Literal["error", "skip"]
+Locate = Callable[[int], tuple[Path, Path | None]]
+ASPECT_TOLERANCE = 1.02
+THREADS = 16  # more than cores: with cold files most of the time is spent waiting for them
+CHUNK = 256
+EXAMPLES = 3
+MODES = {"grayscale": ("1", "L", "LA", "I", "I;16"), "cmyk": ("CMYK",), "palette": ("P", "PA")}
+NO_BOXES = np.zeros((0, 4), dtype=np.int64)
+KEYS = (
+    "pictures",
+    "annotated",
+    "without_annotation",
+    "several_objects",
+    "boxes_clipped",
+    "boxes_dropped",
+    "size_missing",
+    "size_disagrees_rescaled",
+    "size_disagrees_dropped",
+    "oriented",
+    *MODES,
+    "broken",
+)
+
+
+class Annotation(NamedTuple):
+    """One annotation file.
+
+    Attributes:
+        names: (n,) the objects' classes.
+        boxes: (n, 4) int64 pixels as x0, y0, x1, y1 with exclusive ends.
+        size: width and height of the picture, None where the file does not say.
+    """
+
+    names: list[str]
+    boxes: IntArray
+    size: tuple[int, int] | None
+
+
+def read_voc(path: str | Path) -> Annotation:
+    """Read one annotation.
+
+    VOC counts pixels from 1 and includes the last one; ImageNet's files also write 0, which is taken for the
+    border. Fractions of a pixel are rounded outward. Sizes of 0 stand for unknown ones.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is not XML, or an object lacks its name or a corner; the message names the file.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+        names = [_text(thing, "name") for thing in root.findall("object")]
+        corners = [
+            [float(_text(thing, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+            for thing in root.findall("object")
+        ]
+        boxes = [
+            [max(math.floor(x0) - 1, 0), max(math.floor(y0) - 1, 0), math.ceil(x1), math.ceil(y1)]
+            for x0, y0, x1, y1 in corners
+        ]
+        width, height = (int(float(root.findtext(f"size/{key}") or 0)) for key in ("width", "height"))
+    except (ElementTree.ParseError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: not a Pascal VOC annotation with names and whole boxes ({error})") from error
+    size = (width, height) if width > 0 and height > 0 else None
+    return Annotation(names, np.array(boxes, dtype=np.int64).reshape(-1, 4), size)
+
+
+def fit_boxes(annotation: Annotation, header: Header) -> tuple[IntArray, NDArray[np.bool_], Counter[str]]:
+    """An annotation's boxes in the pixels of the upright picture.
+
+    Boxes are about the stored pixels and turn with them, unless the annotation gives the size that only the
+    upright picture has. Where its size is neither, they are rescaled if width / height is the same within
+    2 %, and all dropped otherwise. Without a size they are taken for stored pixels.
+
+    Returns:
+        (m, 4), (n,) and counts, as :func:`~dejavu_lightning.data.sources.image_index.clip_boxes` does.
+    """
+    counts: Counter[str] = Counter()
+    stored, boxes = (header.width, header.height), annotation.boxes.astype(np.float64)
+    size = annotation.size or stored
+    if annotation.size is None:
+        counts["size_missing"] += 1
+    if size not in (stored, header.upright):
+        alike = [frame for frame in (stored, header.upright) if _same_shape(size, frame)]
+        if not alike:
+            counts["size_disagrees_dropped"] += 1
+            return NO_BOXES, np.zeros(len(boxes), dtype=bool), counts
+        counts["size_disagrees_rescaled"] += 1
+        boxes = boxes * np.array(alike[0] * 2) / np.array(size * 2)
+        size = alike[0]
+    if size == stored:
+        boxes = orient_boxes(boxes, *stored, header.orientation)
+    fitted, kept, clipped = clip_boxes(boxes, header.upright)
+    return fitted, kept, counts + clipped
+
+
+@dataclass(frozen=True)
+class ImageScan:
+    """What files turned out to be.
+
+    Attributes:
+        kept: (N,) which of them can be read; what follows has a row for each of these.
+        sizes: (K, 2) int64, upright width and height.
+        boxes: for each picture (n, 4).
+        names: (K,) the class of the largest box, the first name of equally large ones; None without a box.
+        counts: how many pictures, or boxes, of each of :data:`KEYS`.
+    """
+
+    kept: NDArray[np.bool_]
+    sizes: IntArray
+    boxes: Boxes
+    names: Sequence[str | None]
+    counts: Mapping[str, int]
+
+
+def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken = "error") -> ImageScan:
+    """Read the headers and annotations of many pictures.
+
+    Args:
+        total: how many pictures.
+        locate: for each position, where the picture and its annotation lie.
+        verify: decode every picture too, which finds truncated ones.
+        broken: what to do about files that cannot be read: "error" or "skip".
+
+    Raises:
+        ValueError: some cannot be read and ``broken`` is "error"; the message names the first of them.
+    """
+    if broken not in ("error", "skip"):
+        raise ValueError(f"broken must be 'error' or 'skip', got {broken!r}")
+    chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
+    kept = np.ones(total, dtype=bool)
+    sizes, corners, offsets = [NO_BOXES[:, :2]], [NO_BOXES], [0]
+    names: list[str | None] = []
+    counts: Counter[str] = Counter()
+    reasons: list[str] = []
+    with (
+        ThreadPoolExecutor(THREADS) as threads,
+        tqdm(total=total, desc="reading headers", unit="picture", delay=2, disable=None) as bar,
+    ):
+        for found in threads.map(lambda chunk: _read(chunk, locate, verify), chunks):
+            sizes.append(np.array(found.sizes, dtype=np.int64).reshape(-1, 2))
+            corners.append(np.concatenate([NO_BOXES, *found.boxes]))
+            offsets += (offsets[-1] + np.cumsum([len(boxes) for boxes in found.boxes], dtype=np.int64)).tolist()
+            names += found.names
+            counts += found.counts
+            kept[list(found.failures)] = False
+            reasons += found.failures.values()
+            bar.update(len(found.sizes) + len(found.failures))
+    if reasons and broken == "error":
+        raise ValueError(
+            f"{len(reasons)} of {total} pictures cannot be read: {'; '.join(reasons[:EXAMPLES])}"
+            f"{'; ...' if len(reasons) > EXAMPLES else ''}. Repair them, or pass broken='skip' to leave them out"
+        )
+    boxes = Boxes(np.concatenate(corners), np.array(offsets))
+    objects = np.diff(boxes.offsets)
+    counts.update(
+        pictures=len(objects),
+        annotated=int((objects > 0).sum()),
+        without_annotation=int((objects == 0).sum()),
+        several_objects=int((objects > 1).sum()),
+        broken=len(reasons),
+    )
+    return ImageScan(kept, np.concatenate(sizes), boxes, names, {key: counts[key] for key in KEYS})
+
+
+class _Found(NamedTuple):
+    sizes: list[tuple[int, int]]
+    boxes: list[IntArray]
+    names: list[str | None]
+    counts: Counter[str]
+    failures: dict[int, str]
+
+
+def _read(chunk: range, locate: Locate, verify: bool) -> _Found:
+    found = _Found([], [], [], Counter(), {})
+    for index in chunk:
+        path, beside = locate(index)
+        try:
+            header = read_header(path)
+            if verify:
+                decode(path)
+            annotation = read_voc(beside) if beside else None
+        except (OSError, ValueError) as error:
+            found.failures[index] = str(error)
+            continue
+        boxes, name = NO_BOXES, None
+        if annotation and annotation.names:
+            boxes, kept, counts = fit_boxes(annotation, header)
+            found.counts.update(counts)
+            names = [name for name, keep in zip(annotation.names, kept, strict=True) if keep]
+            areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).tolist()
+            name = min(zip([-area for area in areas], names, strict=True), default=(0, None))[1]
+        found.sizes.append(header.upright)
+        found.boxes.append(boxes)
+        found.names.append(name)
+        found.counts["oriented"] += header.orientation != 1
+        for key, modes in MODES.items():
+            found.counts[key] += header.mode in modes
+    return found
+
+
+def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    ratio = size[0] * other[1] / (size[1] * other[0])
+    return max(ratio, 1 / ratio) <= ASPECT_TOLERANCE
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    text = element.findtext(path)
+    if not text or not text.strip():
+        raise ValueError(f"an object has no {path}")
+    return text.strip()

@@ -1,0 +1,88 @@
+"""The Pascal VOC data set in its own layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dejavu_lightning.data.sources.image_index import Boxes, ImageFiles, Index
+from dejavu_lightning.data.sources.scan_images import Broken, scan_images
+
+
+class VocFolder(ImageFiles):
+    """The Pascal VOC data set, as torchvision's ``VOCDetection`` lays it out: ``<root>/VOCdevkit/VOC<year>``.
+
+    A picture's id is its file name without ending. Its label is the class of its largest box, the first name
+    of equally large ones; its boxes are those of all its objects. Pictures without a usable box have no label
+    and are left out.
+
+    Attributes:
+        counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`, where ``without_instances``, the pictures left out
+            for lack of a label, stands in place of ``without_annotation``.
+
+    Args:
+        root: folder that holds ``VOCdevkit``.
+        year: of the challenge.
+        image_set: a list of ids, ``ImageSets/Main/<image_set>.txt``.
+        verify: decode every picture at the start, which finds truncated ones.
+        broken: what to do about pictures, or annotations, that cannot be read: "error" or "skip".
+
+    Raises:
+        FileNotFoundError: there is no such year or image set; the message lists those there are.
+        ValueError: files cannot be read, or no picture has a label.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        year: str = "2012",
+        image_set: str = "trainval",
+        verify: bool = False,
+        broken: Broken = "error",
+    ) -> None:
+        devkit = Path(root) / "VOCdevkit"
+        folder = devkit / f"VOC{year}"
+        if not folder.is_dir():
+            years = sorted(entry.name.removeprefix("VOC") for entry in devkit.glob("VOC*"))
+            raise FileNotFoundError(f"year={year!r}: {folder} is not a folder; years in root={root!r}: {years}")
+        listed = folder / "ImageSets" / "Main" / f"{image_set}.txt"
+        if not listed.is_file():
+            sets = sorted(entry.stem for entry in listed.parent.glob("*.txt"))
+            raise FileNotFoundError(f"image_set={image_set!r}: {listed} is missing; there are {sets}")
+        lines = [line.strip() for line in listed.read_text().splitlines()]
+        ids = list(dict.fromkeys(line for line in lines if line))
+        several = [line for line in ids if len(line.split()) > 1]
+        if several:
+            raise ValueError(
+                f"image_set={image_set!r}: {listed} must hold one id a line, it has {several[0]!r}; sets about one "
+                "class also list the pictures without it"
+            )
+        found = scan_images(
+            len(ids),
+            lambda index: (
+                folder / "JPEGImages" / f"{ids[index]}.jpg",
+                folder / "Annotations" / f"{ids[index]}.xml",
+            ),
+            verify,
+            broken,
+        )
+        readable = [identifier for identifier, kept in zip(ids, found.kept, strict=True) if kept]
+        labelled = {position: name for position, name in enumerate(found.names) if name is not None}
+        if not labelled:
+            raise ValueError(f"image_set={image_set!r}: none of the {len(ids)} pictures of {listed} has a box")
+        class_names = sorted(set(labelled.values()))
+        left_out = len(readable) - len(labelled)
+        counts = {key: count for key, count in found.counts.items() if key != "without_annotation"}
+        index = Index(
+            ids=[readable[position] for position in labelled],
+            files=pa.array([f"{readable[position]}.jpg" for position in labelled]),
+            labels=np.array([class_names.index(name) for name in labelled.values()], dtype=np.int64),
+            class_names=class_names,
+            boxes=Boxes.of(found.boxes[position] for position in labelled),
+            sizes=found.sizes[list(labelled)],
+            annotated=np.ones(len(labelled), dtype=bool),
+            counts={**counts, "pictures": len(labelled), "without_instances": left_out},
+        )
+        super().__init__(folder / "JPEGImages", index)

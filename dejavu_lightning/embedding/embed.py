@@ -1,0 +1,204 @@
+"""Datasets to embeddings: the batches do not depend on the number of processes, so neither do the numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from dejavu_lightning.core.distributed import gathered, world
+from dejavu_lightning.core.samples import Samples
+from dejavu_lightning.embedding.cache import Kept
+from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
+from dejavu_lightning.embedding.unidentified import UnidentifiedError
+
+
+class Embedded(NamedTuple):
+    """Samples of one dataset in its order.
+
+    ``rows`` (n,) positions in the dataset of the embeddings held by this process; ``embeddings`` (n, D)
+    float32; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each sample besides its input.
+    """
+
+    rows: Tensor
+    embeddings: Tensor
+    ids: list[str]
+    facts: list[Any]
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, where the facts are labels."""
+        return torch.tensor(self.facts, dtype=torch.int64)
+
+    def directions(self) -> Embedded:
+        """The same with embeddings of length 1, to compare by cosine."""
+        return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
+
+
+class Reading(NamedTuple):
+    """One sample: what the encoder takes of it (a tensor or a string), its facts, its id."""
+
+    input: Any
+    facts: Any
+    identifier: str
+
+
+Read = Callable[[Any, int, str], Reading]
+
+
+def labelled_image(sample: Any, row: int, role: str) -> Reading:
+    """Sample ``row`` of a set of labelled images; its facts are the label."""
+    if isinstance(sample, Mapping) and {"image", "label"} <= set(sample):
+        return Reading(sample["image"], int(sample["label"]), str(sample.get("id", f"{role}/{row}")))
+    if isinstance(sample, Sequence) and len(sample) == 2:
+        return Reading(sample[0], int(sample[1]), f"{role}/{row}")
+    what = f"a mapping with {sorted(sample)}" if isinstance(sample, Mapping) else f"a {type(sample).__name__}"
+    raise TypeError(
+        f"sample {row} of the {role} set is {what}; expected a mapping with 'image', 'label' and 'id', or a tuple "
+        "(image, label)"
+    )
+
+
+def embed(
+    encoder: Encoder,
+    dataset: Samples,
+    role: str,
+    batch_size: int,
+    num_workers: int,
+    read: Read = labelled_image,
+) -> Embedded:
+    """Embed every sample once; process r of W takes batches r, r + W, ...
+
+    The last batch is padded to full size, because kernels may round differently for other shapes. A single process
+    whose encoder has a cache takes what it holds of the same model and dataset instead.
+
+    Args:
+        role: what errors and made-up ids call the dataset.
+        read: takes a sample, its row and the role apart.
+
+    Raises:
+        ValueError: the dataset is empty, an id repeats, or an embedding is not finite or not (B, D).
+    """
+    if len(dataset) == 0:
+        raise ValueError(f"the {role} set is empty: nothing can be measured")
+    cache = encoder.cache if isinstance(encoder, ModuleEncoder) and world()[1] == 1 else None
+    if cache is None or not isinstance(encoder, ModuleEncoder):
+        return _embed(encoder, dataset, role, batch_size, num_workers, read)
+    try:
+        shown = fingerprint_of(dataset, range(len(dataset)))
+        key = fingerprint((encoder.fingerprint(), shown, role, batch_size, read, _embed))
+    except UnidentifiedError as reason:
+        cache.passed_over(reason)
+        return _embed(encoder, dataset, role, batch_size, num_workers, read)
+    kept = cache.load(key, len(dataset))
+    if kept is not None:
+        return Embedded(torch.arange(len(dataset)), kept.embeddings.to(encoder.device), kept.ids, kept.facts)
+    found = _embed(encoder, dataset, role, batch_size, num_workers, read)
+    if found.embeddings.device == encoder.device:
+        cache.save(key, Kept(found.embeddings, found.ids, found.facts))
+    else:
+        cache.tell(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
+    return found
+
+
+def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_workers: int, read: Read) -> Embedded:
+    count = len(dataset)
+    rank, processes = world()
+    batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
+    own = batches[rank::processes]
+    ids: list[str] = []
+    facts: list[Any] = []
+    parts: list[Tensor] = []
+    problem = ""
+    loader: DataLoader[Any] = DataLoader(
+        cast(Dataset[Any], dataset),
+        batch_sampler=own,
+        num_workers=num_workers,
+        collate_fn=list,
+        generator=torch.Generator(),
+    )
+    try:
+        for rows, samples in zip(own, loader, strict=True):
+            readings = [read(sample, row, role) for sample, row in zip(samples, rows, strict=True)]
+            ids += [reading.identifier for reading in readings]
+            facts += [reading.facts for reading in readings]
+            output = encoder(_padded([reading.input for reading in readings], batch_size))
+            problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
+            if problem:
+                break
+            parts.append(output[: len(rows)].float())
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        if processes == 1:
+            raise
+        problem = f"the {role} set cannot be read: {error}"
+    # A process that raised alone would leave the others waiting.
+    flaws = [flaw for flaw in gathered(problem) if flaw]
+    if flaws:
+        raise ValueError(flaws[0])
+    pieces = gathered((ids, facts))
+    all_ids, all_facts = [""] * count, [None] * count
+    for process, (its_ids, its_facts) in enumerate(pieces):
+        its_rows = [row for batch in batches[process::processes] for row in batch]
+        for row, identifier, fact in zip(its_rows, its_ids, its_facts, strict=True):
+            all_ids[row], all_facts[row] = identifier, fact
+    if len(set(all_ids)) != count:
+        twice = sorted(identifier for identifier, times in Counter(all_ids).items() if times > 1)[:3]
+        raise ValueError(f"the {role} set holds ids more than once, such as {twice}; the id is the only join key")
+    own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
+    embeddings = torch.cat(parts) if parts else torch.empty(0, 0)
+    return Embedded(own_rows, embeddings, all_ids, all_facts)
+
+
+def _padded(inputs: list[Any], size: int) -> Any:
+    """A tensor of ``size`` tensors, or a list of ``size`` others; the last is repeated."""
+    lacking = size - len(inputs)
+    if not isinstance(inputs[0], Tensor):
+        return inputs + inputs[-1:] * lacking
+    stacked = torch.stack(inputs)
+    return torch.cat([stacked, stacked[-1:].expand(lacking, *stacked.shape[1:])])
+
+
+def check_not_collapsed(found: Embedded, role: str) -> None:
+    """The embeddings of more than one sample must differ; one process holds a share of them.
+
+    Args:
+        role: what errors call the dataset.
+
+    Raises:
+        ValueError: they do not, to the precision of float32, so that all neighbours are as near as any other.
+    """
+    held = found.embeddings
+    shares = gathered((held.amin(dim=0).cpu(), held.amax(dim=0).cpu()) if len(held) else None)
+    low = torch.stack([share[0] for share in shares if share is not None]).amin(dim=0)
+    high = torch.stack([share[1] for share in shares if share is not None]).amax(dim=0)
+    largest = torch.maximum(low.abs(), high.abs()).max()
+    if len(found.ids) > 1 and (high - low).max() <= 4 * torch.finfo(torch.float32).eps * largest:
+        raise ValueError(
+            f"all {len(found.ids)} embeddings of the {role} set are the same (within {float((high - low).max()):.1e}): "
+            "the model has collapsed, or encode= names a part that does not see its input; nearest neighbours mean "
+            "nothing here"
+        )
+
+
+def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None) -> str:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        return f"the encoder must return embeddings of shape (B, D), it returned {shape}; choose another encode="
+    if width is not None and output.shape[1] != width:
+        return (
+            f"the encoder returned embeddings of width {output.shape[1]} from {ids[0]!r} on ({role} set), before it "
+            f"{width}: all samples need the same width"
+        )
+    bad = ~torch.isfinite(output[: len(ids)]).all(dim=1)
+    if bad.any():
+        first = ids[int(bad.nonzero()[0])]
+        return (
+            f"the embedding of {first!r} ({role} set) holds NaN or infinite values, {int(bad.sum())} of {len(ids)} in "
+            "its batch: the model has diverged, or its inputs are not normalised"
+        )
+    return ""

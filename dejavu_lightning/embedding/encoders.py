@@ -1,0 +1,188 @@
+"""What the tests need of a model: images or captions in, embeddings out, and the model left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dejavu_lightning.embedding.cache import EmbeddingCache
+from dejavu_lightning.embedding.fingerprint import computing_on, fingerprint
+from dejavu_lightning.embedding.unidentified import UnidentifiedError
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Maps a batch of B images (B, ...), or of B captions as a list, to embeddings (B, D). Any callable will do."""
+
+    def __call__(self, inputs: Any) -> Tensor: ...
+
+
+EncodeSpec = str | Callable[[nn.Module, Any], Tensor] | None
+
+
+class ModuleEncoder:
+    """The encoder within a module.
+
+    Args:
+        module: any ``nn.Module``, such as a LightningModule.
+        encode: None for the module's own ``encode`` method, or the module itself if it has none and is no
+            LightningModule, whose forward may mean anything; a dotted attribute path such as ``"backbone"`` or
+            ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
+        weights: other weights for the module, which itself keeps its own; see :meth:`with_weights`.
+        cache: keeps what one process embeds, and spares it the next time.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        encode: EncodeSpec = None,
+        weights: Mapping[str, Tensor] | None = None,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        self.module, self.encode, self.weights, self.cache = module, encode, weights, cache
+        floating = [p for p in module.parameters() if p.is_floating_point()]
+        self.dtype = floating[0].dtype if floating else torch.float32
+        self.device = floating[0].device if floating else torch.device("cpu")
+
+    def __call__(self, inputs: Any) -> Tensor:
+        if isinstance(inputs, Tensor):
+            inputs = inputs.to(self.device, self.dtype)
+        if self.weights is None:
+            return self.resolve()(inputs)
+        # Weights that are tied have an entry under each of their names.
+        found: Tensor = functional_call(_Encode(self), dict(self.weights), (inputs,), tie_weights=False)
+        return found
+
+    def using(self, encode: EncodeSpec) -> ModuleEncoder:
+        """The same module and weights, encoding in another way."""
+        return ModuleEncoder(self.module, encode, self.weights, self.cache)
+
+    def load(self, weights: Mapping[str, Tensor], origin: str) -> None:
+        """Give the module these weights; arguments and errors as in :meth:`with_weights`."""
+        self._check(weights, origin)
+        self.module.load_state_dict(weights)
+
+    def with_weights(self, weights: Mapping[str, Tensor], origin: str) -> ModuleEncoder:
+        """The same architecture with other weights; the module itself keeps its own.
+
+        Args:
+            weights: a state dict.
+            origin: what errors call the weights, such as their file.
+
+        Raises:
+            ValueError: the weights do not fit; the message lists the keys.
+        """
+        self._check(weights, origin)
+        own = self.module.state_dict()
+        placed = {f"module.{name}": value.to(own[name]) for name, value in weights.items() if isinstance(value, Tensor)}
+        return ModuleEncoder(self.module, self.encode, placed, self.cache)
+
+    def fingerprint(self) -> str:
+        """Equal only where the same inputs get bitwise the same embeddings, now and in later processes.
+
+        Raises:
+            UnidentifiedError: the module is in training mode, or some of it cannot be told from another.
+        """
+        if any(part.training for part in self.module.modules()):
+            raise UnidentifiedError(f"{type(self.module).__name__} is in training mode")
+        own = {
+            **dict(self.module.named_parameters(remove_duplicate=False)),
+            **dict(self.module.named_buffers(remove_duplicate=False)),
+        }
+        replaced = {name.removeprefix("module."): value for name, value in (self.weights or {}).items()}
+        facts = {**vars(self), "weights": None, "cache": None, "device": computing_on(self.device)}
+        # Apart, because replaced weights stand in for the module's own.
+        structure = fingerprint((type(self), facts), leave_out=own.values())
+        return fingerprint((structure, {**own, **replaced}))
+
+    def resolve(self) -> Callable[[Any], Tensor]:
+        """What ``encode`` stands for.
+
+        Raises:
+            ValueError: the module has no such attribute; the message names the three ways to say it.
+        """
+        if callable(self.encode):
+            function, module = self.encode, self.module
+            return lambda inputs: function(module, inputs)
+        if self.encode is None and not any(hasattr(self.module, name) for name in ("encode", "training_step")):
+            return self.module
+        path = self.encode or "encode"
+        try:
+            found: Callable[[Any], Tensor] = attrgetter(path)(self.module)
+        except AttributeError as error:
+            raise ValueError(
+                f"{type(self.module).__name__} has no {path!r} to encode with ({error}). Give it a method "
+                f"{path.rpartition('.')[2]}(inputs) -> embeddings, or say where it is: a dotted attribute path of it "
+                "such as 'backbone', or a function (module, inputs) -> embeddings"
+            ) from None
+        if not callable(found):
+            raise ValueError(
+                f"encode={path!r} of {type(self.module).__name__} is a {type(found).__name__}, not callable"
+            )
+        return found
+
+    def _check(self, weights: Mapping[str, Tensor], origin: str) -> None:
+        problems = mismatch(self.module.state_dict(), weights)
+        if problems:
+            raise ValueError(
+                f"{origin}: its weights do not fit {type(self.module).__name__} ({problems}). Build the model with the "
+                "backbone and projector settings that the checkpoint was trained with"
+            )
+
+
+def mismatch(own: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
+    """How weights differ from a module's own state, key by key; "" if they fit."""
+    problems = {
+        "missing": sorted(set(own) - set(weights)),
+        "unexpected": sorted(set(weights) - set(own)),
+        "of another shape": [
+            f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
+            for name in sorted(set(own) & set(weights))
+            if isinstance(own[name], Tensor) and weights[name].shape != own[name].shape
+        ],
+    }
+    return "; ".join(
+        f"{len(keys)} {what}: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
+        for what, keys in problems.items()
+        if keys
+    )
+
+
+class _Encode(nn.Module):
+    """Gives an encoder the form that ``functional_call`` takes."""
+
+    def __init__(self, encoder: ModuleEncoder) -> None:
+        super().__init__()
+        self.module, self.encoder = encoder.module, encoder
+
+    def forward(self, inputs: Any) -> Tensor:
+        return self.encoder.resolve()(inputs)
+
+
+@contextmanager
+def preserve_state(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, nothing compiled; afterwards modes, buffers and random streams are as they were.
+
+    Training that is interrupted by such a block continues bitwise as if it had not been.
+    """
+    training = {name: part.training for name, part in module.named_modules()}
+    buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+    try:
+        # Compiling for the measurement's shapes would take longer than the measurement.
+        with isolate_rng(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            module.eval()
+            yield
+    finally:
+        for name, part in module.named_modules():
+            part.training = training.get(name, part.training)
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                if name in buffers:
+                    buffer.copy_(buffers[name])

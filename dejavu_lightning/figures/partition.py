@@ -1,0 +1,63 @@
+"""What becomes of the records: memorized, correlated, misrepresented, unassociated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dejavu_lightning.figures import style
+
+MEANING = {
+    "memorized": "only the target is right",
+    "correlated": "both are right",
+    "misrepresented": "only the reference is right",
+    "unassociated": "neither is right",
+}
+
+
+def draw_partition(history: Sequence[Mapping[str, float]], path: str | Path, title: str = "Partition") -> Path:
+    """Shares of the four outcomes by epoch, stacked; the last measurement's shares written beside.
+
+    Args:
+        history: one row per measurement with ``epoch`` and the four shares.
+        path: where the PNG goes.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=12, color=style.INK)
+    epochs = [row["epoch"] for row in history]
+    wide = [epochs[0] - 0.5, epochs[0] + 0.5] if len(epochs) == 1 else epochs
+    shares = [[row[name] for row in history] * (2 if len(epochs) == 1 else 1) for name in style.OUTCOME_COLORS]
+    axes.stackplot(wide, shares, colors=list(style.OUTCOME_COLORS.values()), edgecolor="white", linewidth=0.6)
+    axes.set_xlim(wide[0], wide[-1])
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("epochs completed")
+    axes.set_ylabel("share of records")
+    style.plain(axes)
+    axes.grid(visible=False)
+    heights = _spread([sum(share[-1] for share in shares[:i]) + shares[i][-1] / 2 for i in range(len(shares))], 0.11)
+    for (name, color), share, height in zip(style.OUTCOME_COLORS.items(), shares, heights, strict=True):
+        axes.annotate(
+            f"{name} {share[-1]:.0%}\n{MEANING[name]}",
+            (1.02, height),
+            xycoords="axes fraction",
+            va="center",
+            fontsize=8.5,
+            color="#777777" if name == "unassociated" else color,
+            annotation_clip=False,
+        )
+    return style.save(figure, path)
+
+
+def _spread(heights: list[float], gap: float) -> list[float]:
+    """Push labels apart, upwards, so that none overlaps; then back down inside the axes."""
+    placed: list[float] = []
+    for height in heights:
+        placed.append(max(height, placed[-1] + gap) if placed else max(height, 0.04))
+    overflow = max(0.0, placed[-1] - 0.97)
+    for index in range(len(placed) - 1, -1, -1):
+        ceiling = placed[index + 1] - gap if index + 1 < len(placed) else placed[index] - overflow
+        placed[index] = min(placed[index], ceiling)
+    return placed

@@ -1,0 +1,126 @@
+"""The image test of Meehan et al. (2023, arXiv 2304.13850, section 4): does a background give the label away?
+
+Background crop -> embedding -> k nearest public images -> majority label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.core.samples import Samples
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.embedding.embed import check_not_collapsed, embed
+from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.embedding.search import search
+from dejavu_lightning.memorization.label_inference.records import label_records
+from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.metrics.functional import label_votes, rank_labels, vote_confidence
+
+SHOWN_NEIGHBORS = 5
+ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of votes
+
+
+class LabelInference:
+    """Infer the label of each background crop from its k nearest public images.
+
+    Args:
+        k: neighbours that vote, unweighted; at most the size of the public set.
+        batch_size: pictures the encoder sees at once; the numbers do not depend on how many processes
+            share the work, but may change in the last digit with this size.
+        num_workers: processes that decode pictures.
+    """
+
+    name = "label_inference"
+    headline = "score"
+    controls: ClassVar[Mapping[str, str]] = {"control": "score"}
+
+    def __init__(self, k: int = 100, batch_size: int = 250, num_workers: int = 0) -> None:
+        if k < 1 or batch_size < 1:
+            raise ValueError(f"k and batch_size must be at least 1, got k={k}, batch_size={batch_size}")
+        self.k, self.batch_size, self.num_workers = k, batch_size, num_workers
+
+    def check(self, encoder: Encoder) -> None:
+        """Raise now what encoding would raise later."""
+        if isinstance(encoder, ModuleEncoder):
+            encoder.resolve()
+
+    def prepare(self, encoder: Encoder, sets: MemorizationSets) -> Attack:
+        """Embed the public set once, ready to attack any number of datasets.
+
+        Raises:
+            ValueError: k exceeds the public set, or a label lies outside the class range.
+        """
+        return LabelAttack(self, encoder, sets)
+
+
+class LabelAttack:
+    """A :class:`LabelInference` bound to one encoder and its bank of public embeddings.
+
+    With several processes each holds the share of the bank that it embedded.
+    """
+
+    def __init__(self, test: LabelInference, encoder: Encoder, sets: MemorizationSets) -> None:
+        self.test, self.encoder, self.sets = test, encoder, sets
+        public = len(sets.public)
+        if test.k > public:
+            raise ValueError(f"k={test.k} exceeds the public set of {public} images; lower k or add public images")
+        self.bank = embed(encoder, sets.public, "public", test.batch_size, test.num_workers)
+        check_not_collapsed(self.bank, "public")
+        self._labels = self.bank.labels
+        self._check_labels(self._labels, self.bank.ids, "public")
+
+    def __call__(self, dataset: Samples, role: str) -> Records:
+        """Attack every record of a dataset; ``role`` is what errors call it."""
+        queries = embed(self.encoder, dataset, role, self.test.batch_size, self.test.num_workers)
+        check_not_collapsed(queries, role)
+        truth = queries.labels
+        self._check_labels(truth, queries.ids, role)
+        self._check_public(truth, role)
+        neighbors = search(queries, self.bank, self.test.k, role).indices
+        labels = self._labels[neighbors]
+        ranked, confidence = [], []
+        for start in range(0, len(labels), ROWS_AT_ONCE):
+            part = labels[start : start + ROWS_AT_ONCE]
+            votes = label_votes(part, self.sets.num_classes)
+            ranked.append(rank_labels(votes, part, top_k=min(5, self.sets.num_classes)))
+            confidence.append(vote_confidence(votes))
+        shown = neighbors[:, :SHOWN_NEIGHBORS].numpy().tolist()  # torch's own is slow on a view
+        return label_records(
+            queries.ids,
+            truth,
+            torch.cat(ranked),
+            confidence=torch.cat(confidence),
+            support=min(self.test.k, self.sets.num_classes),
+            neighbors=[[self.bank.ids[index] for index in row] for row in shown],
+            settings=self.settings,
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the records depend on besides the model."""
+        settings = {"test": self.test.name, "k": self.test.k, "public": len(self.sets.public)}
+        return {**settings, "classes": self.sets.num_classes}
+
+    def _check_public(self, truth: Tensor, role: str) -> None:
+        lacking = sorted(set(truth.tolist()) - set(self._labels.tolist()))
+        if lacking:
+            names = self.sets.class_names
+            listed = ", ".join(repr(names[label]) if names else str(label) for label in lacking[:5])
+            raise ValueError(
+                f"the public set has no picture of {len(lacking)} classes of the {role} set, such as {listed}: they "
+                "cannot be inferred from neighbours; add public pictures of them, or leave their records out"
+            )
+
+    def _check_labels(self, labels: Tensor, ids: list[str], role: str) -> None:
+        outside = (labels < 0) | (labels >= self.sets.num_classes)
+        if outside.any():
+            first = int(outside.nonzero()[0])
+            raise ValueError(
+                f"label {int(labels[first])} of {ids[first]!r} ({role} set) lies outside [0, {self.sets.num_classes}), "
+                "the classes of num_classes"
+            )

@@ -1,0 +1,242 @@
+"""The caption test of Jayaraman et al. (2024, arXiv 2402.02103, section 3): what does a caption bring back?
+
+Caption -> text embedding -> k nearest public images (t2i) or captions (t2t) -> their objects, compared
+with the objects of the caption's own training image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.core.samples import Samples
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.embedding.embed import Reading, check_not_collapsed, embed
+from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.embedding.search import search
+from dejavu_lightning.memorization.object_retrieval.records import object_scores
+from dejavu_lightning.memorization.protocols import Attack
+
+SHOWN_NEIGHBORS = 5
+
+
+class ObjectRetrieval:
+    """Retrieve the objects of a training image by its caption.
+
+    Args:
+        direction: "t2i" looks the caption up among public images, "t2t" among public captions.
+        k: neighbours of the numbers with plain names: ``ppg``, ``target_recall``, ...
+        ks: neighbours of further numbers: ``ppg@1``, ...; all come from one search.
+        top_n: instead of all objects of the neighbours, predict so many of the most frequent: ``ppg@10/top1``, ...
+        unnamed_only: leave out of the truth and the predictions the objects that the caption names.
+        image, text: how images, and captions as a list of strings, become embeddings: a dotted attribute path
+            of the module, or a function (module, inputs) -> embeddings. An encoder that is no module must have
+            methods ``encode_image`` and ``encode_text``.
+        batch_size: samples the encoder sees at once.
+        num_workers: processes that decode pictures.
+
+    Records whose image has no (unnamed) object cannot be scored; they are left out and counted.
+    """
+
+    name = "object_retrieval"
+    headline = "ppg"
+    controls: ClassVar[Mapping[str, str]] = {"control_ppg": "ppg", "control_prg": "prg"}
+
+    def __init__(
+        self,
+        direction: Literal["t2i", "t2t"] = "t2i",
+        k: int = 10,
+        ks: Sequence[int] = (1, 10, 100),
+        top_n: Sequence[int] = (1, 10),
+        unnamed_only: bool = False,
+        image: EncodeSpec = "encode_image",
+        text: EncodeSpec = "encode_text",
+        batch_size: int = 250,
+        num_workers: int = 0,
+    ) -> None:
+        if direction not in ("t2i", "t2t"):
+            raise ValueError(f"direction must be 't2i' or 't2t', got {direction!r}")
+        if min([k, batch_size, *ks, *top_n]) < 1:
+            raise ValueError(
+                f"k, ks, top_n and batch_size must be at least 1, got k={k}, ks={list(ks)}, top_n={list(top_n)}, "
+                f"batch_size={batch_size}"
+            )
+        self.direction, self.k, self.ks, self.top_n = direction, k, list(ks), list(top_n)
+        self.unnamed_only, self.image, self.text = unnamed_only, image, text
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def check(self, encoder: Encoder) -> None:
+        """Raise now what encoding would raise later."""
+        if isinstance(encoder, ModuleEncoder) and encoder.encode is not None:
+            raise ValueError(
+                f"encode={encoder.encode!r} is for tests of images alone; image= and text= of ObjectRetrieval say what "
+                "encodes pictures and captions"
+            )
+        for part in (self.encode_text(encoder), self.encode_bank(encoder)):
+            if isinstance(part, ModuleEncoder):
+                part.resolve()
+
+    def prepare(self, encoder: Encoder, sets: MemorizationSets) -> Attack:
+        """Embed the public set once, ready to attack any number of datasets.
+
+        Raises:
+            ValueError: k or one of ks exceeds the public set, or an object lies outside the vocabulary.
+        """
+        return RetrievalAttack(self, encoder, sets)
+
+    def encode_text(self, encoder: Encoder) -> Encoder:
+        """Captions to embeddings."""
+        return _part(encoder, self.text, "encode_text")
+
+    def encode_bank(self, encoder: Encoder) -> Encoder:
+        """What is public to embeddings."""
+        return self.encode_text(encoder) if self.direction == "t2t" else _part(encoder, self.image, "encode_image")
+
+    def variants(self) -> dict[str, tuple[int, int | None]]:
+        """Suffix of the numbers -> (neighbours, objects predicted; None for all)."""
+        found: dict[str, tuple[int, int | None]] = {"": (self.k, None)}
+        for k in sorted({self.k, *self.ks}):
+            if k != self.k:
+                found[f"@{k}"] = (k, None)
+            found |= {f"@{k}/top{n}": (k, n) for n in sorted(set(self.top_n))}
+        return found
+
+
+class RetrievalAttack:
+    """An :class:`ObjectRetrieval` bound to one encoder and its bank of public embeddings."""
+
+    def __init__(self, test: ObjectRetrieval, encoder: Encoder, sets: MemorizationSets) -> None:
+        self.test, self.encoder, self.sets = test, encoder, sets
+        largest, public = max(test.k, *test.ks), len(sets.public)
+        if largest > public:
+            raise ValueError(
+                f"k={largest} exceeds the public set of {public} samples; lower k and ks or add public samples"
+            )
+        images = test.direction == "t2i"
+        bank = embed(
+            test.encode_bank(encoder),
+            sets.public if images else _captions_only(sets.public),
+            "public",
+            test.batch_size,
+            test.num_workers,
+            captioned_image if images else caption,
+        )
+        check_not_collapsed(bank, "public")
+        self.bank = bank.directions()
+        self.objects = _padded(
+            [self._checked(fact, "objects", i, "public") for fact, i in zip(bank.facts, bank.ids, strict=True)]
+        )
+
+    def __call__(self, dataset: Samples, role: str) -> Records:
+        """Attack every record of a dataset; ``role`` is what errors call it."""
+        test = self.test
+        encode = test.encode_text(self.encoder)
+        queries = embed(encode, _captions_only(dataset), role, test.batch_size, test.num_workers, caption)
+        check_not_collapsed(queries, role)
+        neighbors = search(queries.directions(), self.bank, max(test.k, *test.ks), role)
+        truth = [self._checked(fact, "objects", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
+        named = [self._checked(fact, "named", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
+        left_out = named if test.unnamed_only else [[] for _ in named]
+        scored = [row for row, (own, out) in enumerate(zip(truth, left_out, strict=True)) if set(own) - set(out)]
+        if not scored:
+            raise ValueError(
+                f"none of the {len(truth)} records of the {role} set has an object"
+                + (" that its caption does not name; set unnamed_only=False" if test.unnamed_only else "")
+            )
+        indices = neighbors.indices[scored]
+        found = object_scores(
+            indices,
+            self.objects,
+            _padded([truth[row] for row in scored]),
+            _padded([left_out[row] for row in scored]),
+            self.sets.num_classes,
+            test.variants(),
+        )
+        shown = indices[:, :SHOWN_NEIGHBORS].numpy().tolist()
+        table = pa.table(
+            {
+                "id": [queries.ids[row] for row in scored],
+                "objects": pa.array([truth[row] for row in scored], pa.list_(pa.int64())),
+                "min_distance": neighbors.distances[scored, 0].sqrt().numpy(),
+                **found,
+                "neighbors": [[self.bank.ids[index] for index in row] for row in shown],
+            }
+        )
+        return Records(table, self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the records depend on besides the model."""
+        test = self.test
+        return {
+            "test": test.name,
+            "direction": test.direction,
+            "k": test.k,
+            "ks": sorted({test.k, *test.ks}),
+            "top_n": sorted(set(test.top_n)),
+            "unnamed_only": test.unnamed_only,
+            "public": len(self.bank.ids),
+            "objects": self.sets.num_classes,
+        }
+
+    def _checked(self, fact: Mapping[str, Sequence[int]], kind: str, identifier: str, role: str) -> list[int]:
+        objects = sorted(set(fact[kind]))
+        if objects and not (0 <= objects[0] and objects[-1] < self.sets.num_classes):
+            raise ValueError(
+                f"{kind} {objects} of {identifier!r} ({role} set) lie outside [0, {self.sets.num_classes}), the "
+                "vocabulary of num_classes"
+            )
+        return objects
+
+
+def captioned_image(sample: Any, row: int, role: str) -> Reading:
+    """The image of a captioned sample, and its objects."""
+    return _read(sample, row, role, "image")
+
+
+def caption(sample: Any, row: int, role: str) -> Reading:
+    """The caption of a captioned sample, and its objects."""
+    return _read(sample, row, role, "caption")
+
+
+def _read(sample: Any, row: int, role: str, what: str) -> Reading:
+    if not isinstance(sample, Mapping) or not {what, "id", "objects"} <= set(sample):
+        keys = sorted(sample) if isinstance(sample, Mapping) else type(sample).__name__
+        raise TypeError(
+            f"sample {row} of the {role} set is {keys}; object retrieval expects a mapping with {what!r}, 'id' and "
+            "'objects'"
+        )
+    facts = {key: [int(value) for value in sample.get(key, ())] for key in ("objects", "named")}
+    return Reading(sample[what], facts, str(sample["id"]))
+
+
+def _captions_only(dataset: Samples) -> Samples:
+    """The dataset without its images, where it can leave them out: no picture need be decoded."""
+    offer = getattr(dataset, "without_images", None)
+    return dataset if offer is None else offer()
+
+
+def _part(encoder: Encoder, spec: EncodeSpec, method: str) -> Encoder:
+    if isinstance(encoder, ModuleEncoder):
+        return encoder.using(spec)
+    if not hasattr(encoder, method):
+        raise TypeError(
+            f"object retrieval needs an encoder with methods encode_image and encode_text, {type(encoder).__name__} "
+            f"has no {method!r}; wrap a module in ModuleEncoder"
+        )
+    found: Encoder = getattr(encoder, method)
+    return found
+
+
+def _padded(objects: Sequence[Sequence[int]]) -> Tensor:
+    """Lists of objects as (N, O) int64, -1 in the places that are left."""
+    counts = torch.tensor([len(row) for row in objects])
+    padded = torch.full((len(objects), max(1, int(counts.max()))), -1)
+    flat = torch.tensor([o for row in objects for o in row], dtype=torch.int64)
+    padded[torch.arange(padded.shape[1]) < counts[:, None]] = flat
+    return padded

@@ -1,0 +1,1 @@
+"""References: what estimates how much correlation alone explains, one kind a file."""

@@ -1,0 +1,105 @@
+"""A reference without a second model of the target's kind: a classifier of background crops.
+
+Kokhlikyan et al. (2024, arXiv 2504.05651) train a classifier on crops of pictures that the target was not trained on;
+what it infers of the attacked crops is what correlation explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dejavu_lightning.core.distributed import gathered
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.core.samples import Samples
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.core.split_record import SplitRecord
+from dejavu_lightning.embedding.embed import embed
+from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
+from dejavu_lightning.memorization.label_inference.attack import LabelAttack
+from dejavu_lightning.memorization.label_inference.records import records_of_probabilities
+from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.memorization.references.fixed_reference import FixedReference
+from dejavu_lightning.memorization.references.second_model import ReferenceRecords, load_checkpoint, verify_disjoint
+
+ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of probabilities
+
+
+class CropClassifier(FixedReference):
+    """Infers the label of each crop with a classifier that was trained on crops of the other split.
+
+    Its ``confidence`` is the negative entropy of the softmax over all classes. Records have no neighbours.
+    ``configs/references/crop_classifier.yaml`` trains one.
+
+    Args:
+        path: its checkpoint, in Lightning's format; loaded with ``weights_only=True``.
+        classifier: the module that the weights belong to, such as ``methods.Supervised``.
+        logits: how crops become logits (B, num_classes): a dotted attribute path of the module, a function
+            (module, crops) -> logits, or None for a module that is itself the function, such as torchvision's.
+        batch_size: crops it sees at once.
+        num_workers: processes that decode pictures.
+        allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.second_model.Checkpoint`.
+    """
+
+    serves = "label_inference"
+
+    def __init__(
+        self,
+        path: str | Path,
+        classifier: nn.Module,
+        logits: str | Callable[[nn.Module, Tensor], Tensor] | None = "logits",
+        batch_size: int = 250,
+        num_workers: int = 0,
+        allow_unverified_split: bool = False,
+    ) -> None:
+        self.path, self.classifier, self.logits = Path(path), classifier, logits
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.allow_unverified_split = allow_unverified_split
+
+    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+        """The weights must fit and come from a disjoint split."""
+        super().check(sets, epochs)
+        self._load(sets)
+
+    def infer(self, attack: Attack) -> ReferenceRecords:
+        """What the classifier says.
+
+        Raises:
+            TypeError: the test does not infer labels.
+            ValueError: the checkpoint does not fit, or the logits are not of ``num_classes``.
+        """
+        if not isinstance(attack, LabelAttack):
+            raise TypeError(f"CropClassifier infers labels and cannot be the reference of {type(attack.test).__name__}")
+        self._load(attack.sets)
+        device = attack.encoder.device if isinstance(attack.encoder, ModuleEncoder) else "cpu"
+        encoder = ModuleEncoder(self.classifier.to(device), self.logits)
+        held_out = attack.sets.neither_split
+        with preserve_state(self.classifier):
+            return ReferenceRecords(
+                self._records(encoder, attack.sets.attack, "attack", attack),
+                self._records(encoder, held_out, "held-out", attack) if held_out else None,
+            )
+
+    def _load(self, sets: MemorizationSets) -> None:
+        if not self.path.is_file():
+            raise FileNotFoundError(f"CropClassifier: path={str(self.path)!r} is no file")
+        checkpoint = load_checkpoint(self.path)
+        if not self.allow_unverified_split:
+            verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(self.path))
+        ModuleEncoder(self.classifier, self.logits).load(checkpoint["state_dict"], str(self.path))
+
+    def _records(self, encoder: ModuleEncoder, dataset: Samples, role: str, attack: LabelAttack) -> Records:
+        found = embed(encoder, dataset, role, self.batch_size, self.num_workers)
+        shares = gathered((found.rows, found.embeddings.cpu()))
+        logits = torch.cat([share[1] for share in shares if len(share[0])])
+        if logits.shape[1] != attack.sets.num_classes:
+            raise ValueError(
+                f"CropClassifier: {self.path} tells {logits.shape[1]} classes apart, the data have "
+                f"{attack.sets.num_classes}"
+            )
+        ordered = logits[torch.cat([share[0] for share in shares]).argsort()]
+        parts = (part.double().softmax(dim=1) for part in torch.split(ordered, ROWS_AT_ONCE))
+        return records_of_probabilities(found.ids, found.labels, parts, attack.settings)

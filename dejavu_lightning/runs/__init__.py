@@ -1,0 +1,1 @@
+"""What a run folder holds: every file name, read and written in one place."""

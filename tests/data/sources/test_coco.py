@@ -1,0 +1,156 @@
+import json
+
+import pytest
+from PIL import Image
+
+from dejavu_lightning.data import CocoInstances
+from tests.data.test_decode import oriented
+
+CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 17, "name": "cat"}]
+
+
+def instance(picture, category, bbox, **more):
+    return {"id": 7, "image_id": picture, "category_id": category, "bbox": bbox, "segmentation": [[1, 2]], **more}
+
+
+def write_coco(root, instances, pictures=("a.jpg", "b.jpg"), **change):
+    """Pictures of 60 x 40 pixels, numbered from 1."""
+    (root / "pictures").mkdir(exist_ok=True)
+    for name in pictures:
+        (root / "pictures" / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (60, 40)).save(root / "pictures" / name)
+    images = [{"id": 1 + i, "file_name": name, "width": 60, "height": 40} for i, name in enumerate(pictures)]
+    content = {"images": images, "annotations": instances, "categories": CATEGORIES, **change}
+    (root / "instances.json").write_text(json.dumps(content))
+    return str(root / "pictures"), str(root / "instances.json")
+
+
+def test_the_category_that_covers_most_labels_the_picture(tmp_path):
+    instances = [
+        instance(2, 17, [0, 0, 10, 10]),
+        instance(1, 18, [0, 0, 8, 8]),
+        instance(1, 18, [20, 20, 8, 8]),
+        instance(1, 17, [30, 0, 10, 10]),
+        instance(2, 1, [0, 0, 60, 40], iscrowd=1),
+        instance(2, 18, [0, 20, 10, 10], iscrowd=0),
+    ]
+    source = CocoInstances(*write_coco(tmp_path, instances))
+    assert source.class_names == ["person", "cat", "dog"]
+    # a: two dogs of 64 against a cat of 100. b: the crowd does not vote, and of equal areas the cat's id is smaller.
+    assert source.ids == ["a", "b"]
+    assert source.labels.tolist() == [2, 1]
+    assert source.boxes[0].tolist() == [[0, 0, 8, 8], [20, 20, 28, 28], [30, 0, 40, 10]]
+    assert source.boxes[1].tolist() == [[0, 0, 10, 10], [0, 0, 60, 40], [0, 20, 10, 30]]
+    assert source.sizes.tolist() == [[60, 40], [60, 40]]
+    assert source.image(0).shape == (3, 40, 60)
+    assert source.counts == {
+        "pictures": 2,
+        "annotated": 2,
+        "several_objects": 2,
+        "boxes_clipped": 0,
+        "boxes_dropped": 0,
+        "boxes_crowd": 1,
+        "of_rare_categories": 0,
+        "without_instances": 0,
+    }
+
+
+def test_boxes_become_whole_pixels_inside_the_picture(tmp_path):
+    instances = [
+        instance(1, 17, [10.6, 5.2, 4.5, 3.1]),  # to 15.1 and 8.3
+        instance(1, 17, [50, 30, 20, 5]),
+        instance(1, 17, [5, 5, 0, 9]),
+        instance(2, 17, [70, 0, 9, 9]),
+        instance(3, 1, [0, 0, 9, 9], iscrowd=1),
+    ]
+    source = CocoInstances(*write_coco(tmp_path, instances, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]))
+    assert source.ids == ["a"]
+    assert source.boxes[0].tolist() == [[10, 5, 16, 9], [50, 30, 60, 35]]
+    assert source.counts["boxes_clipped"] == 1
+    assert source.counts["boxes_dropped"] == 2
+    assert source.counts["without_instances"] == 3
+    assert source.counts["pictures"] == 1
+
+
+def test_files_are_checked_when_they_are_decoded(tmp_path):
+    instances = [instance(1, 17, [0, 0, 5, 5]), instance(2, 17, [0, 0, 5, 5])]
+    source = CocoInstances(*write_coco(tmp_path, instances, ["train/a.jpg", "b.jpg"]))
+    assert source.image(0).shape == (3, 40, 60)
+    (tmp_path / "pictures" / "train" / "a.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"train/a.jpg \(id 'a'\) does not exist"):
+        source.image(0)
+    Image.new("RGB", (61, 40)).save(tmp_path / "pictures" / "b.jpg")
+    with pytest.raises(ValueError, match=r"b.jpg \(id 'b'\) is 61 x 40 pixels, .*instances.json says 60 x 40"):
+        source.image(1)
+
+
+def test_boxes_are_about_stored_pixels_unless_only_the_upright_size_fits(tmp_path):
+    arguments = write_coco(tmp_path, [instance(1, 17, [0, 0, 60, 5])])
+    stored = Image.new("RGB", (60, 40))
+    stored.paste((255, 255, 255), (0, 0, 60, 5))
+    stored.save(tmp_path / "pictures" / "a.jpg", exif=oriented(6))
+    image = CocoInstances(*arguments).image(0)
+    assert image.shape == (3, 40, 60)
+    assert image[:, 2].min() > 200
+    assert image[:, 20].max() < 50
+    stored.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "pictures" / "a.jpg", exif=oriented(6))
+    image = CocoInstances(*arguments).image(0)
+    assert image.shape == (3, 40, 60)
+    assert image[:, 2].min() > 200
+    assert image[:, 20].max() < 50
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"annotations": [instance(9, 17, [0, 0, 5, 5])]}, "annotation 7 is of picture 9 and category 17"),
+        ({"annotations": [instance(1, 5, [0, 0, 5, 5])]}, "annotation 7 is of picture 1 and category 5"),
+        ({"annotations": [instance(1, 17, [0, 0, float("nan"), 5])]}, "annotation 7 has a box that is not finite"),
+        ({"annotations": []}, "none of its 2 pictures has an instance"),
+        ({"annotations": [instance(1, 17, [0, 0, 5])]}, "cannot reshape"),
+        ({"annotations": [{"image_id": 1}]}, "'category_id' is missing"),
+        ({"images": [{"id": 1}, {"id": 1}]}, "1 pictures share their id with another"),
+        ({"categories": 3}, "'int' object is not iterable"),
+    ],
+)
+def test_errors_of_the_file_are_named(tmp_path, change, message):
+    with pytest.raises(
+        ValueError, match=rf"annotations='.*instances.json' does not hold usable COCO instances: {message}"
+    ):
+        CocoInstances(*write_coco(tmp_path, [], **change))
+
+
+def test_ids_must_differ(tmp_path):
+    instances = [instance(number, 17, [0, 0, 5, 5]) for number in (1, 2)]
+    with pytest.raises(ValueError, match=r"instances: 'x/a.jpg' and 'y/a.png' would share the id 'a'"):
+        CocoInstances(*write_coco(tmp_path, instances, ["x/a.jpg", "y/a.png"]))
+    with pytest.raises(ValueError, match=r"'a.jpg' and 'a.jpg' would share the id 'a'"):
+        CocoInstances(*write_coco(tmp_path, instances, ["a.jpg", "a.jpg"]))
+
+
+def test_missing_or_foreign_files_are_named(tmp_path):
+    root, annotations = write_coco(tmp_path, [instance(1, 17, [0, 0, 5, 5])])
+    with pytest.raises(FileNotFoundError, match=r"root='nowhere' is not a folder"):
+        CocoInstances("nowhere", annotations)
+    with pytest.raises(FileNotFoundError, match=r"annotations='none.json' is not a file"):
+        CocoInstances(root, "none.json")
+    for text in ("{", "[1, 2]", '{"images": []}'):
+        (tmp_path / "instances.json").write_text(text)
+        with pytest.raises(ValueError, match=r"annotations='.*instances.json' does not hold usable COCO instances"):
+            CocoInstances(root, annotations)
+
+
+def test_rare_categories_are_left_out_with_their_pictures(tmp_path):
+    instances = [
+        instance(1, 17, [0, 0, 10, 10]),
+        instance(2, 17, [0, 0, 10, 10]),
+        instance(3, 18, [0, 0, 8, 8]),
+    ]
+    names = ("a.jpg", "b.jpg", "c.jpg")
+    source = CocoInstances(*write_coco(tmp_path, instances, names), min_pictures=2)
+    assert source.class_names == ["cat"]
+    assert source.labels.tolist() == [0, 0]
+    assert source.counts["of_rare_categories"] == 1
+    assert [len(boxes) for boxes in source.boxes] == [1, 1]
+    with pytest.raises(ValueError, match="no category labels min_pictures=3 pictures"):
+        CocoInstances(*write_coco(tmp_path, instances, names), min_pictures=3)

@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from dejavu_lightning.embedding import neighbors
+from dejavu_lightning.memorization import nearest_neighbors
+
+
+def slow_reference(queries, bank, k):
+    distances = (queries[:, None].double() - bank[None].double()).square().sum(dim=2)
+    ordered, index = torch.sort(distances, dim=1, stable=True)
+    return ordered[:, :k], index[:, :k]
+
+
+@pytest.fixture(params=["whole", "blocked"])
+def blocking(request, monkeypatch):
+    if request.param == "blocked":
+        for name, value in (("QUERY_BLOCK", 7), ("BANK_BLOCK", 13), ("EXACT_ELEMENTS", 100), ("MARGIN", 1)):
+            monkeypatch.setattr(neighbors, name, value)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+@pytest.mark.usefixtures("blocking")
+def test_equals_slow_reference_to_the_bit(offset):
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(40, 16, generator=generator) + offset
+    bank = torch.randn(300, 16, generator=generator) + offset
+    distances, indices = nearest_neighbors(queries, bank, 9)
+    expected_distances, expected_indices = slow_reference(queries, bank, 9)
+    assert torch.equal(indices, expected_indices)
+    assert torch.equal(distances, expected_distances)
+
+
+@pytest.mark.usefixtures("blocking")
+def test_ties_go_to_the_lower_index():
+    bank = torch.tensor([[3.0, 0], [1, 0], [0, 1], [-1, 0], [0, -1], [1, 0]])
+    distances, indices = nearest_neighbors(torch.zeros(2, 2), bank, 5)
+    assert indices.tolist() == [[1, 2, 3, 4, 5]] * 2
+    assert distances.tolist() == [[1.0] * 5] * 2
+
+
+@pytest.mark.usefixtures("blocking")
+def test_collapsed_embeddings_are_ties_too():
+    indices = nearest_neighbors(torch.ones(3, 4), torch.ones(200, 4), 6)[1]
+    assert indices.tolist() == [[0, 1, 2, 3, 4, 5]] * 3
+
+
+@pytest.mark.usefixtures("blocking")
+def test_differences_below_float32_are_seen():
+    """Far from the origin a float32 product cannot tell these rows apart; the exact recomputation can."""
+    bank = torch.full((100, 8), 1000.0)
+    bank[:, 0] += torch.linspace(0.1, 0.0, 100)
+    indices = nearest_neighbors(torch.full((1, 8), 1000.0), bank, 5)[1]
+    assert indices.tolist() == slow_reference(torch.full((1, 8), 1000.0), bank, 5)[1].tolist()
+
+
+def test_memory_is_bounded_by_a_block(monkeypatch):
+    """No tensor of N x M values, nor of N x k x D, is ever made."""
+    for name, value in (("QUERY_BLOCK", 50), ("BANK_BLOCK", 60), ("EXACT_ELEMENTS", 4000)):
+        monkeypatch.setattr(neighbors, name, value)
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                largest = max(largest, out.untyped_storage().nbytes())
+            return out
+
+    queries, bank = torch.randn(400, 8), torch.randn(600, 8)
+    with Watch():
+        nearest_neighbors(queries, bank, 5)
+    assert largest < 400 * 600 * 4 / 10
+
+
+def test_mixed_half_precision_and_single():
+    queries, bank = torch.randn(5, 8).half(), torch.randn(50, 8).half()
+    assert torch.equal(nearest_neighbors(queries, bank, 3)[1], slow_reference(queries, bank, 3)[1])
+
+
+@pytest.mark.parametrize(
+    ("queries", "bank", "k", "message"),
+    [
+        (torch.zeros(2, 3), torch.zeros(4, 3), 5, r"k=5 neighbours cannot be taken from a bank of 4"),
+        (torch.zeros(2, 3), torch.zeros(4, 2), 1, "must share D"),
+        (torch.full((2, 3), torch.nan), torch.zeros(4, 3), 1, "queries: row 0 holds NaN"),
+        (torch.zeros(2, 3), torch.tensor([[0.0] * 3, [torch.inf] * 3]), 1, "bank: row 1 holds NaN or infinite"),
+    ],
+)
+def test_bad_input(queries, bank, k, message):
+    with pytest.raises(ValueError, match=message):
+        nearest_neighbors(queries, bank, k)

@@ -1,0 +1,174 @@
+import pytest
+import torch
+from torch import nn
+
+from dejavu_lightning.memorization import (
+    Checkpoint,
+    HeldOut,
+    LabelInference,
+    MemorizationSets,
+    ModuleEncoder,
+    SplitRecord,
+    measure,
+)
+from tests.models import HostModule, Pairs, tiny_data
+
+
+def sets(split="A", fingerprint="f00d"):
+    return MemorizationSets(
+        attack=Pairs(30, 1),
+        public=Pairs(60, 2),
+        num_classes=10,
+        other_split=Pairs(40, 3),
+        neither_split=Pairs(20, 4),
+        trained_on=SplitRecord(split, fingerprint),
+    )
+
+
+def save(path, module, record=None, **more):
+    checkpoint = {"state_dict": module.state_dict(), **more}
+    if record:
+        checkpoint["AnyDataModule"] = record.state()
+    torch.save(checkpoint, path)
+    return path
+
+
+def run(target, reference):
+    return measure(ModuleEncoder(target, "backbone"), LabelInference(k=5, batch_size=16), reference, sets())
+
+
+def host(seed):
+    torch.manual_seed(seed)
+    return HostModule()
+
+
+def test_a_checkpoint_answers_as_the_model_it_was_saved_from(tmp_path):
+    """Independent path: encode with the second model itself, search and vote by hand."""
+    target, other = host(0), host(1)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    target.train()
+    found = run(target, Checkpoint(save(tmp_path / "b.ckpt", other, SplitRecord("B", "f00d"))))
+    assert target.training
+    assert all(torch.equal(value, target.state_dict()[name]) for name, value in before.items())
+
+    other.eval()
+    attack, public = Pairs(30, 1), Pairs(60, 2)
+    with torch.no_grad():
+        queries, bank = other.backbone(attack.images).double(), other.backbone(public.images).double()
+    for row in found.reference.table.to_pylist():
+        index = int(row["id"].split("/")[1])
+        nearest = (bank - queries[index]).square().sum(dim=1).argsort()[:5].tolist()
+        labels = [int(public.labels[n]) for n in nearest]
+        best = max(labels, key=lambda label: (labels.count(label), -labels.index(label)))
+        assert row["predicted"] == best
+        assert row["neighbors"] == [f"public/{n}" for n in nearest]
+        assert row["correct"] == (best == int(attack.labels[index]))
+        assert row["correct_top5"] == (int(attack.labels[index]) in labels)
+
+
+def test_the_same_weights_leave_nothing(tmp_path):
+    target = host(0)
+    found = run(target, Checkpoint(save(tmp_path / "b.ckpt", target, SplitRecord("B", "f00d")))).metrics
+    assert found["score"] == found["memorized"] == found["misrepresented"] == found["control"] == 0
+
+
+def test_a_checkpoint_that_is_rewritten_is_read_again(tmp_path):
+    file, same = tmp_path / "b.ckpt", sets()
+    reference = Checkpoint(save(file, host(0), SplitRecord("B", "f00d")))
+    encoder, test = ModuleEncoder(host(0), "backbone"), LabelInference(k=5, batch_size=16)
+    assert measure(encoder, test, reference, same).metrics["memorized"] == 0
+    save(file, host(1), SplitRecord("B", "f00d"))
+    changed = measure(encoder, test, reference, same)
+    assert changed.reference.table["neighbors"] != changed.target.table["neighbors"]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (SplitRecord("A", "f00d"), "trained on split 'A', like the target"),
+        (SplitRecord("B", "beef"), r"another partition \(fingerprint beef, the target's is f00d\)"),
+        (None, "does not say which split is trained on"),
+    ],
+)
+def test_overlap_is_refused_unless_overridden_by_name(tmp_path, record, message):
+    file = save(tmp_path / "b.ckpt", host(1), record)
+    with pytest.raises(ValueError, match=message):
+        run(host(0), Checkpoint(file))
+    assert run(host(0), Checkpoint(file, allow_unverified_split=True)).metrics["records"] == 30
+
+
+def test_weights_that_do_not_fit_are_listed(tmp_path):
+    other = host(1)
+    other.head = nn.Sequential(nn.Dropout(), nn.Linear(32, 7), nn.Linear(7, 2))
+    file = save(tmp_path / "b.ckpt", other, SplitRecord("B", "f00d"))
+    with pytest.raises(ValueError, match=r"b.ckpt: its weights do not fit HostModule") as caught:
+        run(host(0), Checkpoint(file))
+    for part in ("2 unexpected: head.2.bias, head.2.weight", "of another shape: head.1.bias (7,) for (10,)"):
+        assert part in str(caught.value)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    torch.save({"state_dict": {}, "evil": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(ValueError, match=r"would run code when loaded, which is refused: \S*open"):
+        run(host(0), Checkpoint(tmp_path / "evil.ckpt"))
+    assert not (tmp_path / "owned").exists()
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    with pytest.raises(ValueError, match="not a Lightning checkpoint"):
+        run(host(0), Checkpoint(tmp_path / "list.ckpt"))
+
+
+def test_a_directory_needs_an_epoch(tmp_path):
+    with pytest.raises(ValueError, match="the target's epoch is unknown; name one file"):
+        run(host(0), Checkpoint(tmp_path))
+
+
+def test_held_out_attacks_the_same_model_on_other_records():
+    found = run(host(0), HeldOut())
+    assert len(found.reference) == 40
+    assert "control" not in found.metrics
+    assert len(run(host(0), HeldOut(split="neither_split")).reference) == 20
+    with pytest.raises(ValueError, match="split must be 'other_split' or 'neither_split', got 'train'"):
+        HeldOut(split="train")
+
+
+def test_a_record_in_the_public_set_is_refused():
+    class Named(Pairs):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return {"image": image, "label": label, "id": f"picture{index}"}
+
+    overlapping = MemorizationSets(attack=Named(5, 1), public=Named(20, 1), num_classes=10, other_split=Named(5, 2))
+    with pytest.raises(ValueError, match="5 ids are both in the attack set and in the public set, such as 'picture0'"):
+        measure(ModuleEncoder(host(0), "backbone"), LabelInference(k=3), HeldOut(), overlapping)
+
+
+def test_a_datamodule_refuses_to_resume_on_other_data():
+    data = tiny_data()
+    data.load_state_dict(tiny_data().state_dict())
+    with pytest.raises(ValueError, match=r"the checkpoint was trained on .*'B'.* this run trains on .*'A'"):
+        data.load_state_dict(tiny_data("B").state_dict())
+
+
+def test_attack_sets_are_disjoint_from_training_and_public():
+    data = tiny_data()
+    found = data.memorization_sets()
+    groups = [set(group.ids) for group in (found.attack, found.other_split, found.neither_split, found.public)]
+    assert len(set.union(*groups)) == sum(map(len, groups))
+    assert {sample["id"] for sample in data.train_dataloader().dataset} == groups[0]
+
+
+def test_a_bare_module_is_measured_as_it_stands():
+    """Its forward gives the embeddings, in evaluation mode; a LightningModule has to say what encodes."""
+    whole = host(0)
+    whole.train()
+    test = LabelInference(k=5, batch_size=16)
+    expected = measure(ModuleEncoder(whole, "backbone"), test, HeldOut(), sets())
+    found = measure(whole.backbone, test, HeldOut(), sets())
+    assert found.metrics == expected.metrics
+    assert whole.backbone.training
+    with pytest.raises(ValueError, match="HostModule has no 'encode' to encode with"):
+        measure(whole, test, HeldOut(), sets())
