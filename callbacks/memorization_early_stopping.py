@@ -15,8 +15,8 @@ from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from dejavu_lightning.memorization.references.second_model import load_checkpoint
 from dejavu_lightning.memorization.statistics import Floats, Interval, interval
+from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.utility import probe_metrics
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from dejavu_lightning.callbacks.curve import Monitor
 from dejavu_lightning.callbacks.publish import (
-    publish_exhibits,
     publish_figures,
+    publish_gallery,
     publish_metrics,
     publish_records,
     publish_summary,
@@ -18,12 +18,17 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
-from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
-from dejavu_lightning.figures.exhibits import exhibits
-from dejavu_lightning.memorization.label_inference.attack import LabelInference
+from dejavu_lightning.figures.artifacts import (
+    draw_curves,
+    draw_most_memorized,
+    gallery_rows,
+    save_ranking,
+    save_records,
+)
+from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
-from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.memorization.references.second_model import HeldOut, Reference
+from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
+from dejavu_lightning.memorization.references.held_out import HeldOut
 
 
 class MemorizationMonitor(Monitor):
@@ -35,8 +40,8 @@ class MemorizationMonitor(Monitor):
     Args:
         test: how records are attacked.
         reference: what estimates the dataset-level correlation; ``HeldOut`` needs no second model.
-        also: further references by name; their metrics are logged as ``<name>/<metric>``, and how far they agree
-            about which records are memorized as ``agreement/<one>/<other>``.
+        extra_references: further references by name; their metrics are logged as ``<name>/<metric>``, and how far
+            they agree about which records are memorized as ``agreement/<one>/<other>``.
         every_n_epochs: measure whenever this many more epochs are complete. A measurement costs about as much
             as an epoch; shorter trainings deserve a finer curve.
         encode: how images become embeddings: None for the module's ``encode(images)``, a dotted attribute
@@ -60,7 +65,7 @@ class MemorizationMonitor(Monitor):
         self,
         test: MemorizationTest | None = None,
         reference: Reference | None = None,
-        also: dict[str, Reference] | None = None,
+        extra_references: dict[str, Reference] | None = None,
         every_n_epochs: int = 50,
         encode: EncodeSpec = None,
         sets: MemorizationSets | None = None,
@@ -79,8 +84,8 @@ class MemorizationMonitor(Monitor):
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{argument} must be at least 1, got {value}")
-        self.test: MemorizationTest = test or LabelInference()
-        self.reference, self.also = reference or HeldOut(), also
+        self.test: MemorizationTest = test or DEFAULT_TEST()
+        self.reference, self.extra_references = reference or HeldOut(), extra_references
         self.encode, self.sets = encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
         self.figures = figures
@@ -96,7 +101,7 @@ class MemorizationMonitor(Monitor):
         """Find the sets, and fail now if a later measurement would."""
         self._active = self._find_sets(trainer).subsample(self.max_records, self.max_public, self.seed)
         self.test.check(ModuleEncoder(pl_module, self.encode))
-        check_references(self.reference, self.also, self.test, self._active, self._schedule(trainer))
+        check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         if self._active.trained_on is not None:
             for logger in trainer.loggers:
                 logger.log_hyperparams(self._active.trained_on.state())
@@ -123,10 +128,10 @@ class MemorizationMonitor(Monitor):
             self._measure(trainer, pl_module, trainer.current_epoch)
         if trainer.is_global_zero:
             if self.figures:
-                draw_curves(self.history, self.output(trainer))
+                draw_curves(self.history, self.output(trainer), self.test.display)
             if self.figures and self._latest is not None and self._active is not None:
-                draw_most_memorized(self._latest, self._active, self.output(trainer))
-                save_ranking(self._latest, self._active, self.output(trainer))
+                draw_most_memorized(self._latest, self._active, self.output(trainer), self.test.display)
+                save_ranking(self._latest, self._active, self.output(trainer), self.test.display)
             publish_summary(trainer.loggers, self.name, [self.test.headline], self.history)
             epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)
             publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
@@ -138,7 +143,7 @@ class MemorizationMonitor(Monitor):
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Measurement:
         assert self._active is not None
         encoder = ModuleEncoder(pl_module, self.encode)
-        found = measure(encoder, self.test, self.reference, self._active, epoch, self.also)
+        found = measure(encoder, self.test, self.reference, self._active, epoch, self.extra_references)
         self.history.append({"epoch": float(epoch), **found.metrics})
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
@@ -146,10 +151,12 @@ class MemorizationMonitor(Monitor):
             save_records(found, folder / f"epoch={epoch:04d}")
             self.save_history(folder)
             if self.figures and shows_images(trainer.loggers):
-                figures = draw_curves(self.history, folder) | draw_most_memorized(found, self._active, folder)
+                display = self.test.display
+                figures = draw_curves(self.history, folder, display)
+                figures |= draw_most_memorized(found, self._active, folder, display)
                 publish_figures(trainer.loggers, self.name, figures, trainer.global_step)
-                shown = exhibits(found, self._active)
-                publish_exhibits(trainer.loggers, self.name, shown, trainer.global_step)
+                rows = gallery_rows(found, self._active, display)
+                publish_gallery(trainer.loggers, self.name, rows, trainer.global_step)
         self._latest, self.replicates = found, found.comparison.replicates
         self.tell_followers(trainer)
         return found

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dejavu_lightning.figures.exhibits import Cell, Exhibits, ShownCell
+from dejavu_lightning.core.samples import DisplaySample
+from dejavu_lightning.figures.gallery import seen
+from dejavu_lightning.memorization.display import GALLERY_NEIGHBORS, GalleryRow
 
 
 def publish_metrics(loggers: Iterable[Any], name: str, row: Mapping[str, float], step: int) -> None:
@@ -39,17 +41,32 @@ def publish_figures(loggers: Iterable[Any], name: str, figures: Mapping[str, Pat
                 logger.experiment.add_image(f"{name}/{figure}", pixels, step, dataformats="HWC")
 
 
-def publish_exhibits(loggers: Iterable[Any], name: str, exhibits: Exhibits, step: int) -> None:
-    """Log the most memorized records as a table with pictures, to W&B."""
+def publish_gallery(loggers: Iterable[Any], name: str, rows: Sequence[GalleryRow], step: int) -> None:
+    """Log the most memorized records as a table with pictures, to W&B; None where a model has no such neighbour."""
+    if not rows:
+        return
+    captioned = any(row.record.caption for row in rows)
+    cropped = any(row.record.crop is not None for row in rows)
+    near = [f"{role} neighbor {n + 1}" for role in ("target", "reference") for n in range(GALLERY_NEIGHBORS)]
+    columns = ["id", *(["caption"] if captioned else []), "correct", "record"]
+    columns += [*(["what the test saw"] if cropped else []), *near]
     for logger in filter(is_wandb, loggers):
         import wandb
 
-        def shown(cell: Cell) -> Any:
-            return wandb.Image(cell.image, caption=cell.caption) if isinstance(cell, ShownCell) else cell
+        def shown(sample: DisplaySample | None) -> Any:
+            return None if sample is None else wandb.Image(sample.image, caption=", ".join(sample.objects))
 
-        data = [[shown(cell) for cell in row] for row in exhibits.rows]
-        if data:
-            logger.log_table(f"{name}/most_memorized", columns=list(exhibits.columns), data=data, step=step)
+        data = []
+        for row in rows:
+            cells: list[Any] = [row.identifier, *([row.record.caption] if captioned else [])]
+            cells += [", ".join(sorted(row.correct)), shown(row.record)]
+            if cropped:
+                crop = seen(row.record)
+                cells.append(None if crop is None else wandb.Image(crop))
+            for side in (row.target, row.reference):
+                cells += [shown(sample) for sample in (*side, *[None] * (GALLERY_NEIGHBORS - len(side)))]
+            data.append(cells)
+        logger.log_table(f"{name}/most_memorized", columns=columns, data=data, step=step)
 
 
 def publish_summary(

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from dejavu_lightning.memorization.references.second_model import completed_epochs, load_checkpoint
+from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
 
 
 def cadences(trainer: Trainer) -> dict[str, int]:

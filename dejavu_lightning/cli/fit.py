@@ -26,7 +26,7 @@ from dejavu_lightning.callbacks import (
     wandb_run_id,
 )
 from dejavu_lightning.cli.configs import with_found_configs
-from dejavu_lightning.memorization.references.second_model import load_checkpoint
+from dejavu_lightning.runs.checkpoints import load_checkpoint
 
 
 class LogConfig(SaveConfigCallback):

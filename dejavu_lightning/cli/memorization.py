@@ -23,9 +23,12 @@ from jsonargparse import ArgumentParser
 import dejavu_lightning.memorization
 from dejavu_lightning import __version__, pretrained
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
+from dejavu_lightning.core.estimate import flatten
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.embedding.cache import EmbeddingCache
 from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
 from dejavu_lightning.figures.tables import print_agreement, print_references, print_sample_gaps, print_table
-from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
+from dejavu_lightning.memorization import MemorizationTest, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
 
@@ -61,39 +64,46 @@ def memorization(arguments: list[str]) -> None:
     built = parser.instantiate_classes(options)
     _check_options(built)
     target = (
-        load_model(built.target, built.config, built.device)
+        load_model(built.target, built.config, built.device, built.test, built.k)
         if isinstance(built.target, str)
-        else load_published(built.target, built.config, built.device)
+        else load_published(built.target, built.config, built.device, test=built.test, k=built.k)
     )
     named = _find_reference(built.reference, built.reference_config, built, target)
-    also = {name: _find_reference(given, None, built, target) for name, given in read_references(built.also).items()}
-    second = {"reference": named.model} | {name: one.model for name, one in also.items()}
+    given = read_references(built.extra_references)
+    extra = {name: _find_reference(one, None, built, target) for name, one in given.items()}
+    second = {"reference": named.model} | {name: one.model for name, one in extra.items()}
     models = {"target": target} | {role: model for role, model in second.items() if model is not None}
     cache = EmbeddingCache(built.cache) if built.cache else None
     for role, model in models.items():
         model.encoder.cache = cache
         print(f"{role} {model.name}: {_shown(model)}")
-    further = {name: one.reference for name, one in also.items()}
-    found, sets = _measure(target, named.reference, built.k, further)
-    metrics = dict(found.metrics)
+    further = {name: one.reference for name, one in extra.items()}
+    found, sets = _measure(target, named.reference, further)
+    test, estimates = target.settings.test, dict(found.estimates)
     if built.symmetric:
         assert named.model is not None
         exchanged = _second_model(target, named.model, built.allow_unverified_split)
-        average = symmetric_average(found.comparison, _measure(named.model, exchanged, built.k)[0].comparison)
-        for metric in target.monitor.test.controls.values():
-            metrics |= {f"symmetric_{metric}{end}": average[f"{metric}{end}"] for end in ("", "_low", "_high")}
+        average = symmetric_average(found.comparison, _measure(named.model, exchanged)[0].comparison)
+        estimates |= {f"symmetric_{metric}": average[metric] for metric in test.controls.values()}
     if cache is not None:
         print(cache)
-    print_table(metrics, f"{target.name} against {named.name}")
-    if found.also:
-        print_references(found.also, target.monitor.test.headline)
+    print_table(estimates, test.display, f"{target.name} against {named.name}")
+    if found.extra_references:
+        print_references(found.extra_references, test)
     if found.agreement:
         print_agreement(found.agreement)
     if found.comparison.sample_gaps is not None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())
     if output is not None:
         shown = {role: _shown(model) for role, model in models.items()}
-        facts = {"metrics": metrics, "epoch": target.epoch, "preprocessing": shown, "options": options.as_dict()}
+        facts = {
+            "metrics": flatten(estimates),
+            "headline": test.headline,
+            "controls": dict(test.controls),
+            "epoch": target.epoch,
+            "preprocessing": shown,
+            "options": options.as_dict(),
+        }
         _write(output, facts, found, sets, target)
 
 
@@ -119,13 +129,18 @@ def _parser() -> ArgumentParser:
         "a config of fit whose sections data and memorization say what is measured and how",
     )
     parser.add_argument(
-        "--also",
+        "--extra_references",
         type=str | None,
         help="YAML file of further references by name, each what --reference takes: the path of a checkpoint, or "
         "class_path and init_args",
     )
     parser.add_argument("--reference_config", type=str | None, help="likewise for a reference that is a checkpoint")
-    parser.add_argument("--k", type=int | None, help="neighbours that vote; the run's own number if not given")
+    parser.add_argument(
+        "--test",
+        type=MemorizationTest | None,
+        help="another memorization test than the config's, such as LabelInference, its arguments as --test.k 50",
+    )
+    parser.add_argument("--k", type=int | None, help="neighbours, in place of those of the config's test")
     parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
     parser.add_argument(
         "--allow_unverified_split",
@@ -146,11 +161,15 @@ def _check_class_names(arguments: list[str]) -> None:
     Raises:
         ValueError: there is no such class.
     """
-    models, references = (
+    models, references, tests = (
         [name for name in home.__all__ if hasattr(getattr(home, name), method)]
-        for home, method in ((pretrained, "load"), (dejavu_lightning.memorization, "records"))
+        for home, method in (
+            (pretrained, "load"),
+            (dejavu_lightning.memorization, "records"),
+            (dejavu_lightning.memorization, "prepare"),
+        )
     )
-    choices = {"--target": models, "--reference": [*models, *references]}
+    choices = {"--target": models, "--reference": [*models, *references], "--test": tests}
     for option, word in pairwise(arguments):
         known = choices.get(option, [])
         if not known or not word.isidentifier() or not any(one.startswith(f"{option}.") for one in arguments):
@@ -162,11 +181,11 @@ def _check_class_names(arguments: list[str]) -> None:
 
 
 def _full_name(before: str, word: str) -> str:
-    return _full_reference(word) if before == "--reference" else word
+    return _full_class(word) if before in ("--reference", "--test") else word
 
 
-def _full_reference(name: str) -> str:
-    """References go by their short names too; jsonargparse finds only subclasses by theirs."""
+def _full_class(name: str) -> str:
+    """Tests and references go by their short names too; jsonargparse finds only subclasses by theirs."""
     known = isinstance(getattr(dejavu_lightning.memorization, name, None), type)
     return f"dejavu_lightning.memorization.{name}" if known else name
 
@@ -180,30 +199,34 @@ def read_references(file: str | None) -> dict[str, PretrainedModel | Reference |
     if file is None:
         return {}
     if not Path(file).is_file():
-        raise FileNotFoundError(f"--also {file} is not a file")
+        raise FileNotFoundError(f"--extra_references {file} is not a file")
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--also", type=dict[str, PretrainedModel | Reference | str])
+    parser.add_argument("--extra_references", type=dict[str, PretrainedModel | Reference | str])
     try:
         given = yaml.safe_load(Path(file).read_text())
         for one in given.values() if isinstance(given, dict) else ():
             if isinstance(one, dict) and isinstance(one.get("class_path"), str):
-                one["class_path"] = _full_reference(one["class_path"])
-        also = parser.parse_object({"also": given})
+                one["class_path"] = _full_class(one["class_path"])
+        also = parser.parse_object({"extra_references": given})
     except (yaml.YAMLError, ArgumentError) as error:
-        raise ValueError(f"--also {file}: {error}") from error
-    found: dict[str, PretrainedModel | Reference | str] = parser.instantiate_classes(also).also
+        raise ValueError(f"--extra_references {file}: {error}") from error
+    found: dict[str, PretrainedModel | Reference | str] = parser.instantiate_classes(also).extra_references
     return found
 
 
 def _check_options(built: Any) -> None:
     if built.k is not None and built.k < 1:
         raise SystemExit(f"error: --k must be at least 1, got {built.k}")
+    if built.k is not None and built.test is not None:
+        raise SystemExit("error: --k is of the config's test; of another one give --test.k")
     if built.symmetric and not (isinstance(built.target, str) and isinstance(built.reference, str)):
         raise SystemExit("error: --symmetric needs checkpoints of fit or pair as --target and --reference")
     if built.reference_config and not isinstance(built.reference, str):
         raise SystemExit("error: --reference_config needs a checkpoint as --reference")
-    if built.allow_unverified_split and not (built.also or isinstance(built.reference, PretrainedModel | str)):
-        raise SystemExit("error: --allow_unverified_split needs a second model as --reference, or --also")
+    if built.allow_unverified_split and not (
+        built.extra_references or isinstance(built.reference, PretrainedModel | str)
+    ):
+        raise SystemExit("error: --allow_unverified_split needs a second model as --reference, or --extra_references")
 
 
 def _find_reference(
@@ -226,14 +249,12 @@ def _second_model(model: MeasuredModel, target: MeasuredModel, allow_unverified_
 
 
 def _measure(
-    target: MeasuredModel, reference: Reference, k: int | None, also: Mapping[str, Reference] | None = None
+    target: MeasuredModel, reference: Reference, extra: Mapping[str, Reference] | None = None
 ) -> tuple[Measurement, MemorizationSets]:
-    test = target.monitor.test
-    if k is not None:
-        test.k = k
-    sets = target.sets()
-    check_references(reference, also, test, sets, [] if target.epoch is None else [target.epoch])
-    return measure(target.encoder, test, reference, sets, target.epoch, also), sets
+    test, sets = target.settings.test, target.sets()
+    test.check(target.encoder)
+    check_references(reference, extra, test, sets, [] if target.epoch is None else [target.epoch])
+    return measure(target.encoder, test, reference, sets, target.epoch, extra), sets
 
 
 def _versions() -> dict[str, str]:
@@ -260,13 +281,14 @@ def _write(
     if output.exists():
         shutil.rmtree(output)
     save_records(found, output)
-    figures = draw_most_memorized(found, sets, output) | save_ranking(found, sets, output)
+    display = target.settings.test.display
+    figures = draw_most_memorized(found, sets, output, display) | save_ranking(found, sets, output, display)
     if target.epoch is not None:
         row = {"epoch": float(target.epoch), **found.metrics}
         history = target.history()
         # The run's curve ends in this very measurement, unless it had another reference or k.
         same = bool(history) and history[-1] == row
-        figures = draw_curves(history if same else [row], output) | figures
+        figures = draw_curves(history if same else [row], output, display) | figures
     facts |= {
         "sample_gaps": found.comparison.sample_gaps.to_pylist() if found.comparison.sample_gaps is not None else [],
         "agreement": [_finite(pair._asdict()) for pair in found.agreement],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.report.html import write_report
@@ -11,6 +13,8 @@ def report(arguments: list[str]) -> None:
     """Write the file; ``arguments`` begin with "report"."""
     parser = _parser()
     options = parser.parse_args(arguments[1:])
+    for module in options.modules or ():
+        import_module(module)
     try:
         written = write_report(
             options.run,
@@ -40,6 +44,14 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--default", type=str | None, help="variant that is marked; a study's own, else the first")
     parser.add_argument("--metric", type=str | None, help="of memorization, such as score@20 or prg")
     parser.add_argument("--utility", type=str | None, help="drawn against it, such as linear_top1")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        nargs="+",
+        type=str,
+        metavar="MODULE",
+        help="Python modules that register memorization tests of your own",
+    )
     parser.add_argument("--title", type=str | None, help="of the page")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace the file")
     return parser

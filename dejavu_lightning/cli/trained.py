@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,9 +13,13 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dejavu_lightning import pretrained
-from dejavu_lightning.callbacks import MemorizationMonitor
-from dejavu_lightning.memorization import MemorizationSets, ModuleEncoder, Preprocessing, SplitRecord
-from dejavu_lightning.memorization.references.second_model import completed_epochs, load_checkpoint
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.core.split_record import SplitRecord
+from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.memorization.catalog import DEFAULT_TEST
+from dejavu_lightning.memorization.protocols import MemorizationTest
+from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
 from dejavu_lightning.utility import UtilitySets
 
 
@@ -24,6 +29,17 @@ class MeasuredData(Protocol):
     def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets: ...
 
     def utility_sets(self) -> UtilitySets: ...
+
+
+@dataclass(frozen=True)
+class MeasurementSettings:
+    """What a config's section ``memorization`` says of one measurement; arguments as in ``MemorizationMonitor``."""
+
+    test: MemorizationTest = field(default_factory=DEFAULT_TEST)
+    encode: EncodeSpec = None
+    max_records: int | None = None
+    max_public: int | None = None
+    seed: int = 0
 
 
 class MeasuredModel(NamedTuple):
@@ -38,7 +54,7 @@ class MeasuredModel(NamedTuple):
     name: str
     encoder: ModuleEncoder
     data: MeasuredData
-    monitor: MemorizationMonitor
+    settings: MeasurementSettings
     preprocessing: Preprocessing | None
     checkpoint: dict[str, Any] | None = None
 
@@ -62,8 +78,7 @@ class MeasuredModel(NamedTuple):
         # A datamodule of a user's own need not offer another than its own.
         sets = self.data.memorization_sets() if shown is None else self.data.memorization_sets(shown)
         self._check(sets.trained_on)
-        monitor = self.monitor
-        return sets.subsample(monitor.max_records, monitor.max_public, monitor.seed)
+        return sets.subsample(self.settings.max_records, self.settings.max_public, self.settings.seed)
 
     def utility_sets(self) -> UtilitySets:
         """The pictures that probes learn from and are tested on."""
@@ -82,13 +97,21 @@ class MeasuredModel(NamedTuple):
         return list(found[0]["history"]) if found else []
 
 
-def load_model(file: str, config: str | None = None, device: str = "auto") -> MeasuredModel:
+def load_model(
+    file: str,
+    config: str | None = None,
+    device: str = "auto",
+    test: MemorizationTest | None = None,
+    k: int | None = None,
+) -> MeasuredModel:
     """Rebuild a trained model from its checkpoint and its run's resolved config.
 
     Args:
         file: a checkpoint.
         config: the config; if not given, the nearest ``config.yaml`` in the folders above the checkpoint.
         device: where the model is put, as torch names it; "auto" is a GPU where there is one.
+        test: instead of the config's.
+        k: neighbours, instead of those of the config's test.
     """
     path = Path(file)
     if not path.is_file():
@@ -102,11 +125,12 @@ def load_model(file: str, config: str | None = None, device: str = "auto") -> Me
     source = Path(config) if config else next((candidate for candidate in nearby if candidate.is_file()), None)
     if source is None or not source.is_file():
         raise FileNotFoundError(f"no config for {file}: {config or 'config.yaml in a folder above it'} does not exist")
-    built = build_sections(source, ("model", "data", "memorization"))
+    built = build_sections(source, ("model", "data", "memorization"), k)
+    settings = replace(built.memorization, test=test or built.memorization.test)
     checkpoint = load_checkpoint(path)
-    encoder = ModuleEncoder(built.model.to(chosen_device(device)), built.memorization.encode)
+    encoder = ModuleEncoder(built.model.to(chosen_device(device)), settings.encode)
     encoder.load(checkpoint["state_dict"], file)
-    return MeasuredModel(file, encoder, built.data, built.memorization, _own(built.data), checkpoint)
+    return MeasuredModel(file, encoder, built.data, settings, _own(built.data), checkpoint)
 
 
 def load_published(
@@ -114,6 +138,8 @@ def load_published(
     config: str | None = None,
     device: str = "auto",
     like: MeasuredModel | None = None,
+    test: MemorizationTest | None = None,
+    k: int | None = None,
 ) -> MeasuredModel:
     """A model that others trained.
 
@@ -121,26 +147,30 @@ def load_published(
         config: of ``fit``, for the sections ``data`` and ``memorization``.
         device: where the model is put, as in :func:`load_model`.
         like: take its data and measurement instead of a config's.
+        test, k: as in :func:`load_model`.
     """
     if like is not None:
-        data, monitor = like.data, like.monitor
+        data, settings = like.data, like.settings
     elif config is None or not Path(config).is_file():
         raise FileNotFoundError(
             f"{type(model).__name__} does not say on which pictures it is measured: name by --config a config of fit, "
             f"whose sections data and memorization are used; got {config}"
         )
     else:
-        built = build_sections(Path(config), ("data", "memorization"))
-        data, monitor = built.data, built.memorization
+        built = build_sections(Path(config), ("data", "memorization"), k)
+        data, settings = built.data, replace(built.memorization, test=test or built.memorization.test)
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
     return MeasuredModel(
-        loaded.name, ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode), data, monitor, shown
+        loaded.name, ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode), data, settings, shown
     )
 
 
-def build_sections(config: Path, sections: tuple[str, ...]) -> Any:
-    """Instances of some sections of a config of ``fit``, as attributes.
+def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None) -> Any:
+    """Build some sections of a config of ``fit``, as attributes; ``memorization`` as :class:`MeasurementSettings`.
+
+    Args:
+        k: replaces that of the config's test.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it lacks a section.
@@ -154,12 +184,24 @@ def build_sections(config: Path, sections: tuple[str, ...]) -> Any:
     lacking = [section for section in sections if section not in saved]
     if lacking:
         raise ValueError(f"{config} has no section {', '.join(lacking)}; it has {', '.join(saved)}")
+    given = {section: saved[section] for section in sections}
+    if "memorization" in given:
+        known = {setting.name for setting in fields(MeasurementSettings)}
+        given["memorization"] = {key: value for key, value in (given["memorization"] or {}).items() if key in known}
+        if k is not None:
+            _replace_k(given["memorization"], k)
     parser = LightningArgumentParser(exit_on_error=True)
     if "model" in sections:
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
-    parser.add_lightning_class_args(MemorizationMonitor, "memorization")
-    return parser.instantiate_classes(parser.parse_object({section: saved[section] for section in sections}))
+    parser.add_class_arguments(MeasurementSettings, "memorization")
+    return parser.instantiate_classes(parser.parse_object(given))
+
+
+def _replace_k(memorization: dict[str, Any], k: int) -> None:
+    default = f"{DEFAULT_TEST.__module__}.{DEFAULT_TEST.__name__}"
+    test = memorization.get("test") or {"class_path": default}
+    memorization["test"] = {**test, "init_args": {**(test.get("init_args") or {}), "k": k}}
 
 
 def _own(data: MeasuredData) -> Preprocessing | None:

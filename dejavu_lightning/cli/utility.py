@@ -10,6 +10,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.cli.trained import load_model
+from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.figures.tables import print_values
 from dejavu_lightning.memorization import ModuleEncoder
 from dejavu_lightning.utility import (
@@ -71,7 +72,7 @@ def utility(arguments: list[str]) -> None:
         num_workers=options.num_workers,
     )
     counts = f"{len(sets.train)} pictures to learn from, {len(sets.validation)} to test on"
-    print_values(metrics, options.checkpoint, counts)
+    print_values(estimates_in(metrics), options.checkpoint, counts)
     if options.output:
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)
         Path(options.output).write_text(json.dumps({"metrics": metrics, "options": options.as_dict()}, indent=2))

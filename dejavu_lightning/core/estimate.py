@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import stdev
 from typing import NamedTuple
 
@@ -12,12 +12,35 @@ SEEDS_FOR_SPREAD = 3
 
 
 class Estimate(NamedTuple):
-    """A value, the ends of its 95% interval where there is one, and how many runs it is of."""
+    """A value with the ends of its 95% interval where it has one.
+
+    ``runs`` how many runs it is the mean of; ``kind`` what the interval is over, such as "bootstrap over records".
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
     runs: int = 1
+    kind: str = ""
+
+
+def flatten(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """Name every number as logs do: each value ``<name>``, its interval ``<name>_low`` and ``<name>_high``."""
+    values = {name: estimate.value for name, estimate in estimates.items()}
+    for name, (_, low, high, *_) in estimates.items():
+        if low is not None and high is not None:
+            values |= {f"{name}_low": low, f"{name}_high": high}
+    return values
+
+
+def estimates_in(row: Mapping[str, float]) -> dict[str, Estimate]:
+    """Read what :func:`flatten` wrote, such as a row of ``history.csv``."""
+    ends = {f"{name}{end}" for name in row for end in ("_low", "_high")} & set(row)
+    return {
+        name: Estimate(value, row.get(f"{name}_low"), row.get(f"{name}_high"))
+        for name, value in row.items()
+        if name not in ends
+    }
 
 
 def over_runs(estimates: Sequence[Estimate]) -> Estimate:
@@ -32,9 +55,9 @@ def over_runs(estimates: Sequence[Estimate]) -> Estimate:
     count, mean = len(values), math.fsum(values) / len(values)
     if count >= SEEDS_FOR_SPREAD:
         half = student_t(count - 1) * stdev(values) / math.sqrt(count)
-        return Estimate(mean, mean - half, mean + half, count)
-    below = [value - low for value, low, _, _ in estimates if low is not None]
-    above = [high - value for value, _, high, _ in estimates if high is not None]
+        return Estimate(mean, mean - half, mean + half, count, "Student's t over seeds")
+    below = [value - low for value, low, *_ in estimates if low is not None]
+    above = [high - value for value, _, high, *_ in estimates if high is not None]
     if len(below) < count:
         return Estimate(mean, runs=count)
     return Estimate(mean, mean - math.hypot(*below) / count, mean + math.hypot(*above) / count, count)

@@ -17,8 +17,8 @@ class Preprocessing:
         image_size: side of the square in pixels.
         mean, std: per channel, of pixel values in [0, 1]; ImageNet's if not given.
         interpolation: of resizing: "bilinear" or "bicubic".
-        resize_mode: how whole captioned pictures become square, see ``ImageTextDataModule``; the data's own if not given.
-            Labelled pictures and background crops are always squeezed, so that all of them is seen.
+        resize_mode: how whole captioned pictures become square, see ``ImageTextDataModule``; the data's own if not
+            given. Labelled pictures and background crops are always squeezed, so that all of them is seen.
     """
 
     image_size: int

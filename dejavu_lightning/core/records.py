@@ -52,10 +52,6 @@ class Records:
         """A numeric or boolean column as an (N,) tensor."""
         return torch.from_numpy(np.array(self.table[name].to_numpy(zero_copy_only=False)))
 
-    def with_settings(self, settings: dict[str, Any]) -> Records:
-        """The same records, to be compared with others of these settings."""
-        return Records(self.table, settings)
-
     def save(self, path: str | Path) -> None:
         """Write parquet; the settings travel in its metadata."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)

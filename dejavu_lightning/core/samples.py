@@ -8,23 +8,23 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dejavu_lightning.embedding.fingerprint import fingerprint_of
 
 
 class DisplaySample(NamedTuple):
-    """One sample as people should see it in a gallery.
+    """One sample as people see it in a gallery.
 
-    ``image`` uint8 (H, W, 3); ``boxes`` (n, 4) and ``crop`` (4,) pixels as x0, y0, x1, y1; ``objects`` the
-    names of what is in the picture, ``named`` those that the caption names.
+    ``image`` uint8 (H, W, 3); ``objects`` the names of what is in the picture, its class or its objects; ``boxes``
+    (n, 4) and ``crop`` (4,), what the test saw, pixels as x0, y0, x1, y1; ``named`` the objects that the caption names.
     """
 
     image: NDArray[Any]
-    boxes: NDArray[Any]
-    crop: NDArray[Any] | None
-    class_name: str
+    objects: tuple[str, ...]
+    boxes: NDArray[Any] | None = None
+    crop: NDArray[Any] | None = None
     caption: str = ""
-    objects: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
 
 
@@ -66,6 +66,38 @@ class LabelledSamples(Samples, Protocol):
         ...
 
 
+@runtime_checkable
+class ViewableSamples(Samples, Protocol):
+    """Samples of which training views can be drawn."""
+
+    def views(self, position: int, count: int) -> Tensor:
+        """Draw (count, ...) training views of sample ``position`` from torch's random stream."""
+        ...
+
+
+def draws_views(dataset: Samples) -> bool:
+    """Whether training views of the samples can be drawn."""
+    while isinstance(dataset, Subsample):
+        dataset = dataset.dataset
+    return isinstance(dataset, ViewableSamples)
+
+
+def whole(dataset: Samples) -> Samples:
+    """The dataset with whole pictures in place of crops, where it shows crops."""
+    if isinstance(dataset, Subsample):
+        return type(dataset)(whole(dataset.dataset), dataset.positions)
+    offer = getattr(dataset, "whole", None)
+    return dataset if offer is None else offer()
+
+
+def without_images(dataset: Samples) -> Samples:
+    """The dataset without its images, where it can leave them out: no picture need be decoded."""
+    if isinstance(dataset, Subsample):
+        return type(dataset)(without_images(dataset.dataset), dataset.positions)
+    offer = getattr(dataset, "without_images", None)
+    return dataset if offer is None else offer()
+
+
 class Subsample:
     """Some samples of a dataset, in their order."""
 
@@ -81,6 +113,12 @@ class Subsample:
     def fingerprint(self, positions: Sequence[int]) -> str:
         """That of the chosen samples; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
         return fingerprint_of(self.dataset, [int(self.positions[position]) for position in positions])
+
+    def views(self, position: int, count: int) -> Tensor:
+        """Draw (count, ...) training views of chosen sample ``position``."""
+        dataset: Any = self.dataset
+        drawn: Tensor = dataset.views(int(self.positions[position]), count)
+        return drawn
 
 
 class DisplayableSubsample(Subsample):

@@ -25,3 +25,30 @@ class SplitRecord:
             if isinstance(state, dict) and {"split", "split_fingerprint"} <= state.keys():
                 return cls(str(state["split"]), str(state["split_fingerprint"]))
         return None
+
+
+def verify_disjoint(target: SplitRecord | None, reference: SplitRecord | None, name: str) -> None:
+    """Refuse a reference that has, or may have, been trained on the attacked records.
+
+    Args:
+        target, reference: what each was trained on, if it is known.
+        name: what errors call the reference.
+
+    Raises:
+        ValueError: they share a split, come from different partitions, or one does not say.
+    """
+    remedy = "set allow_unverified_split to compare all the same"
+    if target is None or reference is None:
+        who = "the target's data do" if target is None else f"{name} does"
+        raise ValueError(f"{who} not say which split is trained on, so an overlap cannot be ruled out; {remedy}")
+    if target.split_fingerprint != reference.split_fingerprint:
+        raise ValueError(
+            f"{name} was trained on split {reference.split!r} of another partition (fingerprint "
+            f"{reference.split_fingerprint}, the target's is {target.split_fingerprint}), so its training set may hold "
+            f"attacked records; use one split seed for both, or {remedy}"
+        )
+    if target.split == reference.split:
+        raise ValueError(
+            f"{name} was trained on split {reference.split!r}, like the target: it has seen every attacked record "
+            f"and cannot be the reference; train it on the other split, or {remedy}"
+        )

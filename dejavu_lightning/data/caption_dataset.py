@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import random
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.data.sources.caption_source import CaptionSource
 from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
 
 Sample = dict[str, Any]
 Transform = Callable[[Tensor], Tensor]
+Augment = Callable[[Tensor, int], Tensor]
 Tokenizer = Callable[[list[str]], Tensor]
 
 
@@ -60,21 +58,6 @@ def collate(samples: Sequence[Sample], tokenizer: Tokenizer | None = None) -> Sa
     return batch if tokenizer is None else {**batch, "tokens": tokenizer(batch["caption"])}
 
 
-@contextmanager
-def random_stream(*seed: int) -> Iterator[None]:
-    """Within it, torch and ``random`` draw from a stream of its own; afterwards they go on where they were."""
-    ours = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
-    before, torch_before = random.getstate(), torch.get_rng_state()
-    # torch.manual_seed would seed CUDA too, and queues that where it has not begun.
-    torch.default_generator.manual_seed(ours)
-    random.seed(ours)
-    try:
-        yield
-    finally:
-        random.setstate(before)
-        torch.set_rng_state(torch_before)
-
-
 class CaptionDataset(Dataset[Sample]):
     """Captioned pictures as the tests show them to an encoder.
 
@@ -83,10 +66,17 @@ class CaptionDataset(Dataset[Sample]):
 
     Args:
         transform: uint8 (3, H, W) to what the encoder takes; None leaves the images out, so that none is decoded.
+        augment: (picture, count) -> views of training, for :meth:`views`.
     """
 
-    def __init__(self, source: CaptionSource, indices: Sequence[int], transform: Transform | None) -> None:
-        self.source, self.indices, self.transform = source, list(indices), transform
+    def __init__(
+        self,
+        source: CaptionSource,
+        indices: Sequence[int],
+        transform: Transform | None,
+        augment: Augment | None = None,
+    ) -> None:
+        self.source, self.indices, self.transform, self.augment = source, list(indices), transform, augment
 
     @property
     def ids(self) -> list[str]:
@@ -101,6 +91,12 @@ class CaptionDataset(Dataset[Sample]):
     def without_images(self) -> CaptionDataset:
         """The same samples without images."""
         return CaptionDataset(self.source, self.indices, None)
+
+    def views(self, position: int, count: int) -> Tensor:
+        """Draw training views of sample ``position``: (count, 3, image_size, image_size) normalised."""
+        if self.augment is None:
+            raise ValueError("these pictures have no training views: the datamodule gave no augmentation")
+        return self.augment(self.source.image(self.indices[position]), count)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -132,12 +128,8 @@ class CaptionDataset(Dataset[Sample]):
         """Sample ``position`` as people should see it."""
         index = self.indices[position]
         names = self.source.object_names
-        no_boxes: NDArray[Any] = np.zeros((0, 4), dtype=np.int64)
         return DisplaySample(
             image=self.source.image(index).permute(1, 2, 0).numpy(),
-            boxes=no_boxes,
-            crop=None,
-            class_name="",
             caption=self.source.captions[index],
             objects=tuple(names[o] for o in self.source.objects[index].tolist()),
             named=tuple(names[o] for o in self.source.named[index].tolist()),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -223,8 +225,11 @@ class ImageDataModule(SplitDataModule):
         """
         shown = preprocessing or self.preprocessing
 
+        maker: Any = deepcopy(self.views[0]).cpu()  # pictures are decoded there, wherever training makes its views
+        augment = partial(maker.of_one, storage_size=self.storage_size, shown=shown)
+
         def crops(split: str, per_class: int | None = None) -> ImageDataset:
-            return ImageDataset(self.source, *self._background(split, per_class), shown)
+            return ImageDataset(self.source, *self._background(split, per_class), shown, augment)
 
         attack = crops(self.train_on, self.attack_per_class)
         return MemorizationSets(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
 
 Sample = dict[str, Any]
+Augment = Callable[[Tensor, int], Tensor]
 
 
 class TrainingImageDataset(Dataset[Sample]):
@@ -61,6 +62,7 @@ class ImageDataset(Dataset[Sample]):
     Args:
         crops: (len(indices), 4) pixels as x0, y0, x1, y1; None shows whole pictures.
         preprocessing: of the encoder; everything is squeezed into its square.
+        augment: (picture, count) -> views of training, for :meth:`views`.
     """
 
     def __init__(
@@ -69,9 +71,10 @@ class ImageDataset(Dataset[Sample]):
         indices: Sequence[int],
         crops: NDArray[Any] | None,
         preprocessing: Preprocessing,
+        augment: Augment | None = None,
     ) -> None:
         self.source, self.indices, self.preprocessing = source, list(indices), preprocessing
-        self.crops = _whole_pixels(crops)
+        self.crops, self.augment = _whole_pixels(crops), augment
 
     @property
     def labels(self) -> Tensor:
@@ -106,6 +109,16 @@ class ImageDataset(Dataset[Sample]):
         shown = fingerprint_of(self.source, indices)
         return fingerprint((type(self), settings, ids, labels, crops, shown))
 
+    def whole(self) -> ImageDataset:
+        """The same pictures without crops."""
+        return ImageDataset(self.source, self.indices, None, self.preprocessing, self.augment)
+
+    def views(self, position: int, count: int) -> Tensor:
+        """Draw training views of sample ``position``, whole: (count, 3, image_size, image_size) normalised."""
+        if self.augment is None:
+            raise ValueError("these pictures have no training views: the datamodule gave no augmentation")
+        return self.augment(self.source.image(self.indices[position]), count)
+
     def shown(self, position: int) -> Tensor:
         """What sample ``position`` shows, in its own size: uint8 (3, h, w), the picture or its crop."""
         return _cut(self.source.image(self.indices[position]), self.crops, position)
@@ -117,7 +130,7 @@ class ImageDataset(Dataset[Sample]):
             image=self.source.image(index).permute(1, 2, 0).numpy(),
             boxes=np.asarray(self.source.boxes[index]),
             crop=None if self.crops is None else self.crops[position],
-            class_name=self.source.class_names[int(self.source.labels[index])],
+            objects=(self.source.class_names[int(self.source.labels[index])],),
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from open_clip.transform import AugmentationCfg, PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize, resize, to_pil_image
@@ -67,12 +69,12 @@ class ImageTextDataModule(SplitDataModule):
                 f"views must make 1 view of image_size={image_size} pixels, got {views.num_views} of {views.image_size}"
             )
         self.image_size, self.views = image_size, views
-        storage = storage_size or image_size
+        self.storage_size, self.augmentation = storage_size or image_size, _checked(augmentation or {})
         self.preprocessing = Preprocessing(image_size, mean, std, interpolation, resize_mode)
         self.training_transform: Transform = (
-            partial(_squeezed, size=storage)
+            partial(_squeezed, size=self.storage_size)
             if views is not None
-            else _OpenClip(self.preprocessing, aug_cfg=_checked(augmentation or {}))
+            else _OpenClip(self.preprocessing, aug_cfg=self.augmentation)
         )
         self.loading = {
             "num_workers": num_workers,
@@ -103,10 +105,16 @@ class ImageTextDataModule(SplitDataModule):
         Args:
             preprocessing: of an encoder that takes other pictures than those of training.
         """
-        transform = self._transform(preprocessing or self.preprocessing)
+        shown = preprocessing or self.preprocessing
+        transform = self._transform(shown)
+        augment = (
+            partial(deepcopy(self.views).cpu().of_one, storage_size=self.storage_size, shown=shown)
+            if self.views is not None
+            else partial(_repeated, transform=_OpenClip(self._square(shown), aug_cfg=self.augmentation))
+        )
 
         def pictures(split: str) -> CaptionDataset:
-            return CaptionDataset(source, members[split], transform)
+            return CaptionDataset(source, members[split], transform, augment)
 
         return MemorizationSets(
             attack=pictures(self.train_on),
@@ -119,7 +127,10 @@ class ImageTextDataModule(SplitDataModule):
         )
 
     def _transform(self, shown: Preprocessing) -> Transform:
-        return _OpenClip(replace(shown, resize_mode=shown.resize_mode or self.preprocessing.resize_mode))
+        return _OpenClip(self._square(shown))
+
+    def _square(self, shown: Preprocessing) -> Preprocessing:
+        return replace(shown, resize_mode=shown.resize_mode or self.preprocessing.resize_mode)
 
     def utility_sets_of(self, source: CaptionSource, members: Mapping[str, Sequence[int]]) -> UtilitySets:
         """Public captioned pictures to learn from; the validation ones, else the held-out ones, to test on."""
@@ -162,6 +173,10 @@ class _OpenClip(nn.Module):
             return normalized
         transformed: Tensor = self.transform(to_pil_image(image))
         return transformed
+
+
+def _repeated(image: Tensor, count: int, transform: Transform) -> Tensor:
+    return torch.stack([transform(image) for _ in range(count)])
 
 
 def _squeezed(image: Tensor, size: int) -> Tensor:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import kornia.augmentation as augment
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import normalize, resize
+
+from dejavu_lightning.core.preprocessing import Preprocessing
 
 
 def resize_weights(start: Tensor, length: Tensor, size_in: int, size_out: int) -> Tensor:
@@ -121,7 +124,28 @@ class RandomViews(nn.Module):
         pixels = images.float() / 255
         return [self._view(pixels, aspect, image_size or self.image_size) for _ in range(self.num_views)]
 
+    @torch.no_grad()
+    def of_one(self, image: Tensor, count: int, storage_size: int, shown: Preprocessing) -> Tensor:
+        """Draw ``count`` views of one picture, as training does, for an encoder.
+
+        Args:
+            image: uint8 (3, H, W).
+            count: how many.
+            storage_size: side of the square that it is squeezed into first.
+            shown: side and normalisation of the encoder's pictures.
+
+        Returns:
+            (count, 3, shown.image_size, shown.image_size) normalised.
+        """
+        aspect = torch.tensor(image.shape[2] / image.shape[1]).expand(count)
+        square = image if tuple(image.shape[1:]) == (storage_size,) * 2 else resize(image, [storage_size] * 2)
+        pixels = (square.float() / 255).expand(count, -1, -1, -1)
+        return normalize(self._pixels(pixels, aspect, shown.image_size), list(shown.mean), list(shown.std))
+
     def _view(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
+        return (self._pixels(pixels, aspect, size) - self.get_buffer("mean")) / self.get_buffer("std")
+
+    def _pixels(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
         boxes = random_boxes(aspect, pixels.shape[-1], self.scale, self.ratio)
         view: Tensor = self.photometric(crop_and_resize(pixels, boxes, size).clamp(0, 1))
-        return (view - self.get_buffer("mean")) / self.get_buffer("std")
+        return view

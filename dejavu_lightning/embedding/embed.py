@@ -35,6 +35,11 @@ class Embedded(NamedTuple):
         """(N,) int64, where the facts are labels."""
         return torch.tensor(self.facts, dtype=torch.int64)
 
+    def gather(self) -> Tensor:
+        """All processes' embeddings in the dataset's order: (N, D), on the CPU."""
+        shares = [share for share in gathered((self.rows, self.embeddings.cpu())) if len(share[0])]
+        return torch.cat([share[1] for share in shares])[torch.cat([share[0] for share in shares]).argsort()]
+
     def directions(self) -> Embedded:
         """The same with embeddings of length 1, to compare by cosine."""
         return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))

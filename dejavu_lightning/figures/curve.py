@@ -4,47 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.figures import style
+from dejavu_lightning.memorization.display import Display
 
 
-class Drawn(NamedTuple):
-    """What is drawn of a test: its answers above, its gaps below."""
-
-    answers: str
-    answers_label: str
-    gaps: dict[str, str]
-
-
-DRAWN = {
-    "score": Drawn("accuracy", "label inference accuracy", {"score": "déjà vu score"}),
-    "ppg": Drawn("recall", "mean recall of objects", {"ppg": "PPG (precision)", "prg": "PRG (recall)"}),
-}
-
-
-def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, title: str = "Memorization") -> Path:
-    """What target and reference find, and below it the gap between them, each with its 95% interval shaded.
+def draw_curve(
+    history: Sequence[Mapping[str, float]], path: str | Path, display: Display, title: str = "Memorization"
+) -> Path:
+    """Draw what target and reference find, and below it the gap between them, each with its 95% interval shaded.
 
     Args:
-        history: one row per measurement with ``epoch`` and, with their ``_low`` and ``_high``,
-            ``target_accuracy``, ``reference_accuracy`` and ``score``, or ``target_recall``,
-            ``reference_recall``, ``ppg`` and ``prg``.
+        history: one row per measurement with ``epoch`` and what ``display`` names, as logged.
         path: where the PNG goes.
+        display: of the test.
     """
-    drawn = next(drawn for headline, drawn in DRAWN.items() if headline in history[-1])
     figure = Figure(figsize=(7, 5.6), layout="constrained")
     answers, gaps = figure.subplots(2, 1, sharex=True)
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=style.INK)
-    _line(answers, history, f"target_{drawn.answers}", style.TARGET, "target")
-    _line(answers, history, f"reference_{drawn.answers}", style.REFERENCE, "reference")
-    answers.set_ylabel(drawn.answers_label)
+    _line(answers, history, f"target_{display.answers.metric}", style.TARGET, "target")
+    _line(answers, history, f"reference_{display.answers.metric}", style.REFERENCE, "reference")
+    answers.set_ylabel(display.answers.words)
     answers.legend(frameon=False, loc="upper left")
     last = history[-1]
-    for (name, label), color in zip(drawn.gaps.items(), style.GAPS, strict=False):
+    for (name, label), color in zip(display.gaps.items(), style.GAPS, strict=False):
         _line(gaps, history, name, color, label)
         gaps.annotate(
             f"{last[name]:+.3f}",
@@ -56,8 +43,8 @@ def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, title: 
             annotation_clip=False,
         )
     gaps.axhline(0, color=style.INK, linewidth=0.8)
-    gaps.set_ylabel("target minus reference" if len(drawn.gaps) > 1 else next(iter(drawn.gaps.values())))
-    if len(drawn.gaps) > 1:
+    gaps.set_ylabel("target minus reference" if len(display.gaps) > 1 else next(iter(display.gaps.values())))
+    if len(display.gaps) > 1:
         gaps.legend(frameon=False, loc="upper left")
     gaps.set_xlabel("epochs completed")
     answers.set_ylim(bottom=0)
@@ -67,7 +54,9 @@ def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, title: 
 
 
 def _line(axes: Axes, history: Sequence[Mapping[str, float]], name: str, color: str, label: str) -> None:
-    epochs = [row["epoch"] for row in history]
-    axes.plot(epochs, [row[name] for row in history], color=color, label=label, marker="o", markersize=3.5)
-    low, high = ([row[f"{name}_{end}"] for row in history] for end in ("low", "high"))
-    axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
+    epochs, points = [row["epoch"] for row in history], [estimates_in(row)[name] for row in history]
+    axes.plot(epochs, [point.value for point in points], color=color, label=label, marker="o", markersize=3.5)
+    low = [point.low for point in points if point.low is not None]
+    high = [point.high for point in points if point.high is not None]
+    if len(low) == len(high) == len(points):
+        axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)

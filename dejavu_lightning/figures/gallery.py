@@ -1,9 +1,9 @@
-"""The most memorized records, and what the two models answer to their backgrounds."""
+"""The most memorized records: what they show, what the test saw, and the nearest public samples of both models."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,74 +12,86 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.figures import style
+from dejavu_lightning.memorization.display import GalleryRow
 
-RIGHT, WRONG = "#009E73", "#BBBBBB"
-CELL, ROW = 0.92, 1.12  # inches
-
-Box = Sequence[float] | NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture (H, W, 3) uint8 and the name of its class."""
-
-    image: NDArray[Any]
-    class_name: str
-
-
-@dataclass(frozen=True)
-class GalleryRow:
-    """One record.
-
-    Args:
-        identifier: its id.
-        record: the whole picture.
-        boxes: (n, 4) of its objects, and ``crop`` (4,) what the test saw, pixels as x0, y0, x1, y1.
-        target, reference: nearest public images of the two models, nearest first; ``reference`` may be empty.
-    """
-
-    identifier: str
-    record: Shown
-    boxes: NDArray[Any]
-    crop: NDArray[Any] | None
-    target: Sequence[Shown]
-    reference: Sequence[Shown]
+RIGHT, WRONG, FAINT = "#009E73", "#BBBBBB", "#888888"
+CELL, TOP = 0.92, 0.75  # inches: side of a picture, and where the first line begins
+LINE = 0.105  # inches of one line of small print
+LINES = 6
 
 
 def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Path:
-    """One line a record: the picture with its box, the crop the test saw, both models' neighbours.
+    """Draw one line a record: caption, picture with its boxes, the crop the test saw, both models' neighbours.
 
-    Neighbours of the record's own class are framed in green.
+    What counts as right is green, and so is the frame of a neighbour that shows it. Captions, crops and neighbours have
+    columns only where records have them.
     """
+    captioned = any(row.record.caption for row in rows)
+    cropped = any(row.record.crop is not None for row in rows)
+    picture = 1.9 if captioned else 0.0
+    columns = {0.0: "caption", picture: "training image"} if captioned else {0.0: "record"}
+    if cropped:
+        columns[picture + 1.1] = "what the test saw"
     neighbors = max(len(row.target) for row in rows)
-    sides = 2 if any(row.reference for row in rows) else 1
-    columns = {0.0: "record", 1.1: "what the test saw"}
-    figure, axes, starts = canvas(title, columns, 2.4, neighbors, sides, ROW * len(rows))
+    sides = (2 if any(row.reference for row in rows) else 1) if neighbors else 0
+    first = picture + (2.4 if cropped else 1.4)
+    shown = [sample for row in rows for sample in (row.record, *row.target, *row.reference)]
+    tall = 1.1 + LINE * (1 + min(LINES, max(len(sample.objects) for sample in shown)))
+    figure, axes, starts = _canvas(title, columns, first, neighbors, sides, tall * len(rows))
     for line, row in enumerate(rows):
-        top = 0.75 + ROW * line
-        scale = place(axes, row.record.image, 0, top)
-        for box in row.boxes:
-            frame(axes, 0, top, scale, box, "#D55E00", "-")
-        seen = row.record.image
-        if row.crop is not None:
-            frame(axes, 0, top, scale, row.crop, "white", ":")
-            x0, y0, x1, y1 = row.crop
-            seen = seen[y0:y1, x0:x1]
-        place(axes, seen, 1.1, top)
-        _name(axes, f"{row.record.class_name} · {row.identifier}", 0, top, style.INK)
-        for start, shown in zip(starts, (row.target, row.reference), strict=False):
-            for column, neighbor in enumerate(shown):
-                left = start + column
-                own = neighbor.class_name == row.record.class_name
-                scale = place(axes, neighbor.image, left, top)
-                down, across = neighbor.image.shape[:2]
-                frame(axes, left, top, scale, (0, 0, across, down), RIGHT if own else WRONG, "-", 2.5)
-                _name(axes, neighbor.class_name, left, top, RIGHT if own else "#888888")
+        top = TOP + tall * line
+        if captioned:
+            wrapped = textwrap.shorten(row.record.caption, 150, placeholder=" ...")
+            axes.text(0, top, textwrap.fill(wrapped, 26), fontsize=7.5, color=style.INK, va="top")
+        _record(axes, row, picture, top)
+        for start, found in zip(starts, (row.target, row.reference), strict=False):
+            for column, sample in enumerate(found):
+                _neighbor(axes, sample, row.correct, start + column, top)
     return style.save(figure, path)
 
 
-def canvas(
+def seen(record: DisplaySample) -> NDArray[Any] | None:
+    """The crop of a record that the test saw, (h, w, 3) uint8; None where it saw all of it."""
+    if record.crop is None:
+        return None
+    x0, y0, x1, y1 = (round(float(edge)) for edge in record.crop)
+    return record.image[y0:y1, x0:x1]
+
+
+def _record(axes: Axes, row: GalleryRow, left: float, top: float) -> None:
+    scale = _place(axes, row.record.image, left, top)
+    for box in row.record.boxes if row.record.boxes is not None else ():
+        _frame(axes, left, top, scale, box, "#D55E00", "-")
+    crop = seen(row.record)
+    if row.record.crop is not None and crop is not None:
+        _frame(axes, left, top, scale, row.record.crop, "white", ":")
+        _place(axes, crop, left + 1.1, top)
+    lines = _names(axes, row.record.objects, row.correct, left, top)
+    told = " · ".join(text for text in (row.identifier[-34:], row.note) if text)
+    axes.text(left, top + CELL + 0.11 + LINE * lines, told, fontsize=5.5, color=FAINT)
+
+
+def _neighbor(axes: Axes, sample: DisplaySample, correct: frozenset[str], left: float, top: float) -> None:
+    scale = _place(axes, sample.image, left, top)
+    down, across = sample.image.shape[:2]
+    color = RIGHT if set(sample.objects) & correct else WRONG
+    _frame(axes, left, top, scale, (0, 0, across, down), color, "-", 2)
+    _names(axes, sample.objects, correct, left, top)
+
+
+def _names(axes: Axes, objects: Sequence[str], correct: frozenset[str], left: float, top: float) -> int:
+    """Write names below a picture, the right ones first; returns how many lines that took."""
+    ordered = sorted(objects, key=lambda name: (name not in correct, name))
+    cut = ordered[:LINES] if len(ordered) <= LINES else [*ordered[: LINES - 1], f"and {len(ordered) - LINES + 1} more"]
+    for line, name in enumerate(cut):
+        color = RIGHT if name in correct else FAINT
+        axes.text(left, top + CELL + 0.11 + LINE * line, name[:20], fontsize=6, color=color)
+    return len(cut)
+
+
+def _canvas(
     title: str, columns: Mapping[float, str], first: float, neighbors: int, sides: int, rows: float
 ) -> tuple[Figure, Axes, list[float]]:
     """A figure with title and headings, its axes in inches from the upper left, and where each side's neighbours begin.
@@ -88,11 +100,12 @@ def canvas(
         columns: left edge -> heading, of what stands before the neighbours.
         first: where the target's neighbours begin.
         neighbors: of each side, an inch each.
-        sides: 1 without a reference, else 2.
-        rows: height of all lines; the first begins at 0.75.
+        sides: 0 without neighbours, 1 without a reference, else 2.
+        rows: height of all lines.
     """
     starts = [first + side * (neighbors + 0.4) for side in range(sides)]
-    width, height = starts[-1] + neighbors, rows + 0.75
+    width = starts[-1] + neighbors if starts else max(first + 0.2, 0.075 * len(title))
+    height = rows + TOP
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     axes.set_axis_off()
@@ -105,7 +118,7 @@ def canvas(
     return figure, axes, starts
 
 
-def place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
+def _place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
     """Show an image in a square cell, its shape kept; returns cell units per pixel."""
     down, across = image.shape[:2]
     scale = CELL / max(down, across)
@@ -114,7 +127,7 @@ def place(axes: Axes, image: NDArray[Any], left: float, top: float) -> float:
     return float(scale)
 
 
-def frame(
+def _frame(
     axes: Axes,
     left: float,
     top: float,
@@ -132,7 +145,3 @@ def frame(
             corner, (x1 - x0) * scale, (y1 - y0) * scale, fill=False, color=color, linestyle=line, linewidth=width
         )
     )
-
-
-def _name(axes: Axes, text: str, left: float, top: float, color: str) -> None:
-    axes.text(left, top + CELL + 0.11, text, fontsize=6, color=color)

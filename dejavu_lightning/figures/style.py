@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,16 +15,18 @@ from matplotlib.figure import Figure
 # Okabe and Ito's palette, told apart by colour-blind readers.
 TARGET, REFERENCE = "#0072B2", "#E69F00"
 GAPS = ("#D55E00", "#CC79A7")
-OUTCOME_COLORS = {
-    "memorized": "#D55E00",
-    "correlated": "#E69F00",
-    "misrepresented": "#56B4E9",
-    "unassociated": "#D9D9D9",
-}
+NEUTRAL = "#D9D9D9"
+ABOVE, BELOW = "#D55E00", "#56B4E9"  # where the target, or the reference, knows more
+OUTCOMES = (ABOVE, "#E69F00", BELOW, NEUTRAL)
 INK = "#333333"
 # Of the palette what is dark enough for lines on white. Seven colours and five markers repeat after 35 variants.
 VARIANT_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v")
+
+
+def outcome_colors(outcomes: Iterable[str]) -> dict[str, str]:
+    """A colour for each outcome of a test, in their order."""
+    return dict(zip(outcomes, OUTCOMES, strict=False))
 
 
 class Mark(NamedTuple):

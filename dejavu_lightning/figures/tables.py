@@ -8,60 +8,35 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.memorization.agreement import Agreement
+from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.measure import Measurement
-
-ROWS = (
-    ("target accuracy", "target_accuracy"),
-    ("reference accuracy", "reference_accuracy"),
-    ("déjà vu score", "score"),
-    ("déjà vu score @ 20% most confident", "score@20"),
-    ("déjà vu score @ 5% most confident", "score@5"),
-    ("symmetric average of the score", "symmetric_score"),
-    ("control: score on held-out records", "control"),
-    ("memorized", "memorized"),
-    ("correlated", "correlated"),
-    ("misrepresented", "misrepresented"),
-    ("unassociated", "unassociated"),
-    ("target precision", "target_precision"),
-    ("reference precision", "reference_precision"),
-    ("target recall", "target_recall"),
-    ("reference recall", "reference_recall"),
-    ("PPG, population precision gap", "ppg"),
-    ("PRG, population recall gap", "prg"),
-    ("AUCG, area between the recall curves", "aucg"),
-    ("symmetric average of the PPG", "symmetric_ppg"),
-    ("symmetric average of the PRG", "symmetric_prg"),
-    ("control: PPG on held-out records", "control_ppg"),
-    ("control: PRG on held-out records", "control_prg"),
-)
-SIGNED = ("score", "score@20", "score@5", "control", "ppg", "prg", "aucg")
+from dejavu_lightning.memorization.protocols import MemorizationTest
 
 
-def print_table(metrics: Mapping[str, float], title: str) -> None:
-    """Print what ``metrics`` holds of the rows above, with 95% intervals."""
+def print_table(estimates: Mapping[str, Estimate], display: Display, title: str) -> None:
+    """Print what there is of the rows of a test, with 95% intervals."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_column("95% interval", justify="center")
-    for label, name in ROWS:
-        if name not in metrics:
-            continue
-        signed = "+" if name.endswith(SIGNED) else ""
-        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        ends = "" if low is None or high is None else f"[{low:{signed}.3f}, {high:{signed}.3f}]"
-        table.add_row(label, f"{metrics[name]:{signed}.3f}", ends.replace("[", r"\["))
-    counts = f"{metrics.get('records', 0):.0f} records, {metrics.get('public', 0):.0f} public images"
-    if metrics.get("excluded"):
-        what = (
-            "pictures without an object to score"
-            if "ppg" in metrics
-            else "annotated pictures without usable background"
-        )
-        counts += f", {metrics['excluded']:.0f} {what} left out"
-    table.caption = counts
+    for row in display.rows:
+        if row.metric in estimates:
+            table.add_row(row.words, *_cells(estimates[row.metric], row.signed))
+    counts = {name: estimates[name].value for name in ("records", "public", "excluded") if name in estimates}
+    caption = f"{counts.get('records', 0):.0f} records, {counts.get('public', 0):.0f} public images"
+    if counts.get("excluded"):
+        caption += f", {counts['excluded']:.0f} {display.left_out} left out"
+    table.caption = caption
     table.caption_justify = "left"
     Console().print(table)
+
+
+def _cells(estimate: Estimate, signed: bool) -> tuple[str, str]:
+    sign = "+" if signed else ""
+    value, low, high, *_ = estimate
+    return f"{value:{sign}.3f}", "" if low is None or high is None else f"\\[{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
@@ -76,18 +51,15 @@ def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
     Console().print(table)
 
 
-def print_references(also: Mapping[str, Measurement], headline: str) -> None:
-    """Print the headline metric and its control with each further reference."""
-    table = Table("reference", headline, "95% interval", "control", title="Further references", title_justify="left")
-    for name, found in also.items():
-        low, high = found.metrics[f"{headline}_low"], found.metrics[f"{headline}_high"]
-        control = next((value for key, value in found.metrics.items() if key.startswith("control")), None)
-        table.add_row(
-            name,
-            f"{found.metrics[headline]:+.3f}",
-            f"\\[{low:+.3f}, {high:+.3f}]",
-            "" if control is None else f"{control:+.3f}",
-        )
+def print_references(extra_references: Mapping[str, Measurement], test: MemorizationTest) -> None:
+    """Print the headline metric and its control with each extra reference."""
+    headings = ("reference", test.headline, "95% interval", "control")
+    table = Table(*headings, title="Extra references", title_justify="left")
+    control = next((name for name, metric in test.controls.items() if metric == test.headline), None)
+    for name, found in extra_references.items():
+        known = found.estimates.get(control) if control else None
+        beside = "" if known is None else f"{known.value:+.3f}"
+        table.add_row(name, *_cells(found.estimates[test.headline], True), beside)
     Console().print(table)
 
 
@@ -104,12 +76,10 @@ def print_agreement(pairs: Sequence[Agreement]) -> None:
     Console().print(table)
 
 
-def print_values(metrics: Mapping[str, float], title: str, caption: str) -> None:
+def print_values(estimates: Mapping[str, Estimate], title: str, caption: str) -> None:
     """Print named values as they come, each beside its 95% interval."""
     headings = ("", "value", "95% interval")
     table = Table(*headings, title=title, title_justify="left", caption=caption, caption_justify="left")
-    for name, value in metrics.items():
-        if not name.endswith(("_low", "_high")):
-            ends = f"\\[{metrics[f'{name}_low']:.3f}, {metrics[f'{name}_high']:.3f}]"
-            table.add_row(name, f"{value:.3f}", ends)
+    for name, estimate in estimates.items():
+        table.add_row(name, *_cells(estimate, False))
     Console().print(table)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_lightning.memorization.compare import Comparison
+from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.protocols import Comparison
 
 
 class Agreement(NamedTuple):
@@ -32,11 +33,12 @@ class Agreement(NamedTuple):
     only_second: int
 
 
-def agreement(comparisons: Mapping[str, Comparison]) -> list[Agreement]:
-    """Each pair of references, in their order; those without outcomes per record (``HeldOut``) are left out.
+def agreement(comparisons: Mapping[str, Comparison], display: Display) -> list[Agreement]:
+    """Compare each pair of references, in their order; those without outcomes per record (``HeldOut``) are left out.
 
     Args:
         comparisons: of one target with each reference, by the reference's name.
+        display: of their test, which tells the memorized records.
 
     Raises:
         ValueError: two of them are about different records.
@@ -47,15 +49,8 @@ def agreement(comparisons: Mapping[str, Comparison]) -> list[Agreement]:
     for first, second in combinations(paired, 2):
         if ids[first] != ids[second]:
             raise ValueError(f"the references {first!r} and {second!r} answered for different records")
-        found.append(_agreement(first, second, memorized(paired[first]), memorized(paired[second])))
+        found.append(_agreement(first, second, display.memorized(paired[first]), display.memorized(paired[second])))
     return found
-
-
-def memorized(table: Any) -> NDArray[np.bool_]:
-    """(N,) of a comparison's records: only the target infers the label, or it finds more objects."""
-    if "outcome" in table.column_names:
-        return np.array([outcome == "memorized" for outcome in table["outcome"].to_pylist()], dtype=bool)
-    return np.array([gap > 0 for gap in table["correct_gap"].to_pylist()], dtype=bool)
 
 
 def _agreement(first: str, second: str, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Agreement:

@@ -9,32 +9,40 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.agreement import Agreement, agreement
-from dejavu_lightning.memorization.compare import Comparison, compare
-from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.memorization.references.second_model import Reference, ReferenceRecords
+from dejavu_lightning.memorization.compare import compare, net
+from dejavu_lightning.memorization.protocols import Comparison, MemorizationTest, Reference, ReferenceRecords
 
 
 @dataclass(frozen=True)
 class Measurement:
     """What one measurement found.
 
-    ``metrics`` are those of the comparison, with the test's controls and their intervals where there are
-    held-out records, and ``public`` and ``excluded`` counts; those of further references as ``<name>/<metric>``,
-    and the share of records of which two references say the same as ``agreement/<one>/<other>``.
-    ``also`` has the measurement with each further reference by its name, ``agreement`` what the references
-    say of the same records, pair by pair.
+    Args:
+        estimates: those of the comparison, with the test's controls and net estimates where there are held-out
+            records, and the counts ``public`` and ``excluded``; those of extra references as ``<name>/<metric>``, and
+            the share of records of which two references say the same as ``agreement/<one>/<other>``.
+        comparison: target against reference.
+        target, reference: their records.
+        extra_references: the measurement with each extra reference by its name.
+        agreement: what the references say of the same records, pair by pair.
     """
 
-    metrics: dict[str, float]
+    estimates: dict[str, Estimate]
     comparison: Comparison
     target: Records
     reference: Records
-    also: Mapping[str, Measurement] = field(default_factory=dict)
+    extra_references: Mapping[str, Measurement] = field(default_factory=dict)
     agreement: Sequence[Agreement] = ()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The estimates as they are logged, see :func:`~dejavu_lightning.core.estimate.flatten`."""
+        return flatten(self.estimates)
 
 
 def measure(
@@ -43,7 +51,7 @@ def measure(
     reference: Reference,
     sets: MemorizationSets,
     epoch: int | None = None,
-    also: Mapping[str, Reference] | None = None,
+    extra_references: Mapping[str, Reference] | None = None,
 ) -> Measurement:
     """Attack the target, attack or ask the reference, and compare.
 
@@ -56,59 +64,57 @@ def measure(
         reference: what estimates the dataset-level correlation.
         sets: the attacked records and the public set.
         epoch: epochs the target has completed, for a reference that is a directory of checkpoints.
-        also: further references by name, each compared with the same attack of the target.
+        extra_references: further references by name, each compared with the same attack of the target.
     """
     if isinstance(encoder, nn.Module):
         encoder = ModuleEncoder(encoder)
-    references = named_references(reference, also)
+    references = named_references(reference, extra_references)
     with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
         answers = {name: asked.records(attack, epoch) for name, asked in references.items()}
-        controlled = sets.neither_split if any(answer.held_out is not None for answer in answers.values()) else None
-        unseen = None if controlled is None else attack(controlled, "held-out")
-        first, *further = (
-            _against(answers[name], target, unseen, asked.paired, test.controls) for name, asked in references.items()
+        controlled = any(answer.neither_split is not None for answer in answers.values())
+        held_out = attack(sets.neither_split, "held-out") if controlled and sets.neither_split is not None else None
+        first, *others = (
+            _against(answers[name], target, held_out, asked.paired, test) for name, asked in references.items()
         )
     _, *names = references
+    further = dict(zip(names, others, strict=True))
     excluded = sets.excluded + len(sets.attack) - len(target)
-    counts = {"public": float(target.settings["public"]), "excluded": float(excluded)}
+    counts = {"public": Estimate(float(len(sets.public))), "excluded": Estimate(float(excluded))}
     named = {
-        f"{name}/{metric}": value
-        for name, found in zip(names, further, strict=True)
-        for metric, value in found.metrics.items()
+        f"{name}/{metric}": estimate
+        for name, found in further.items()
+        for metric, estimate in found.estimates.items()
         if metric != "records" and not metric.startswith("target_")
     }
-    comparisons = {name: found.comparison for name, found in zip(references, (first, *further), strict=True)}
-    agreed = agreement(comparisons)
-    agreeing = {f"agreement/{pair.first}/{pair.second}": pair.agreement for pair in agreed}
-    return replace(
-        first,
-        metrics={**first.metrics, **counts, **named, **agreeing},
-        also=dict(zip(names, further, strict=True)),
-        agreement=agreed,
+    agreed = agreement(
+        {name: found.comparison for name, found in zip(references, (first, *others), strict=True)}, test.display
     )
+    agreeing = {f"agreement/{pair.first}/{pair.second}": Estimate(pair.agreement) for pair in agreed}
+    estimates = {**first.estimates, **counts, **named, **agreeing}
+    return replace(first, estimates=estimates, extra_references=further, agreement=agreed)
 
 
-def named_references(reference: Reference, also: Mapping[str, Reference] | None) -> dict[str, Reference]:
+def named_references(reference: Reference, extra_references: Mapping[str, Reference] | None) -> dict[str, Reference]:
     """All references by name, the first by that of its class.
 
     Raises:
         ValueError: a name is taken, or does not serve as part of a metric's name and as that of a folder.
     """
     first = type(reference).__name__
-    for name in also or {}:
+    for name in extra_references or {}:
         if name == first or not re.fullmatch(r"\w[\w ,()-]*", name):
             raise ValueError(
-                f"also: {name!r} must be a name of letters, digits, spaces and - _ , ( ), other than {first!r}, the "
-                "first's"
+                f"extra_references: {name!r} must be a name of letters, digits, spaces and - _ , ( ), other than "
+                f"{first!r}, the first's"
             )
-    return {first: reference, **(also or {})}
+    return {first: reference, **(extra_references or {})}
 
 
 def check_references(
     reference: Reference,
-    also: Mapping[str, Reference] | None,
+    extra_references: Mapping[str, Reference] | None,
     test: MemorizationTest,
     sets: MemorizationSets,
     epochs: list[int],
@@ -119,24 +125,22 @@ def check_references(
         TypeError: a reference cannot serve this test.
         ValueError, FileNotFoundError: what a reference needs is not there, or names are taken.
     """
-    for asked in named_references(reference, also).values():
-        serves = getattr(asked, "serves", test.name)
-        if serves != test.name:
-            raise TypeError(
-                f"{type(asked).__name__} cannot be the reference of {type(test).__name__}: it is made for tests of "
-                f"{serves.replace('_', ' ')}"
-            )
-        asked.check(sets, epochs)
+    for asked in named_references(reference, extra_references).values():
+        asked.check(test, sets, epochs)
 
 
 def _against(
-    answer: ReferenceRecords, target: Records, unseen: Records | None, paired: bool, controls: Mapping[str, str]
+    answer: ReferenceRecords, target: Records, held_out: Records | None, paired: bool, test: MemorizationTest
 ) -> Measurement:
-    """Compare, and compare on held-out records, ``unseen`` the target's, what only a control may find."""
+    """Compare, and compare on held-out records, whose target records are ``held_out``: what only a control may find."""
     comparison = compare(target, answer.attack, paired=paired)
-    metrics = dict(comparison.metrics)
-    if answer.held_out is not None and unseen is not None:
-        control = compare(unseen, answer.held_out).metrics
-        for name, metric in controls.items():
-            metrics |= {f"{name}{end}": control[f"{metric}{end}"] for end in ("", "_low", "_high")}
-    return Measurement(metrics, comparison, target, answer.attack)
+    estimates = dict(comparison.estimates)
+    if answer.neither_split is not None and held_out is not None:
+        control = compare(held_out, answer.neither_split)
+        estimates |= {name: control.estimates[metric] for name, metric in test.controls.items()}
+        if test.nets:
+            resampled = compare(
+                held_out, answer.neither_split, seed=1
+            )  # independent of the attacked records' resamples
+            estimates |= {name: net(comparison, resampled, metric) for name, metric in test.nets.items()}
+    return Measurement(estimates, comparison, target, answer.attack)

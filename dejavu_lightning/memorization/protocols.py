@@ -1,18 +1,50 @@
-"""What every memorization test is to the rest: it binds an encoder, and turns datasets into records."""
+"""What a memorization test, an attack and a reference are to the rest of the package."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder
+from dejavu_lightning.memorization.display import Display
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the records of a target and of a reference say together.
+
+    Args:
+        estimates: each name of the table in docs/metrics.md with its value and 95% interval.
+        table: one row per record with both models' answers; None where they were attacked on different records.
+        replicates: bootstrap values (R,) behind the intervals.
+        settings: of the target's records.
+        sample_gaps: gaps of the top records beside their null, where the test has them.
+    """
+
+    estimates: dict[str, Estimate]
+    table: pa.Table | None
+    replicates: dict[str, NDArray[np.float64]]
+    settings: Mapping[str, Any]
+    sample_gaps: pa.Table | None = None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The estimates as they are logged, see :func:`~dejavu_lightning.core.estimate.flatten`."""
+        return flatten(self.estimates)
 
 
 class Attack(Protocol):
-    """A test bound to one encoder and its bank of public embeddings."""
+    """A test bound to one encoder and the sets it is run on."""
 
     @property
     def test(self) -> MemorizationTest: ...
@@ -25,7 +57,11 @@ class Attack(Protocol):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the records depend on besides the model."""
+        """What the records depend on besides the model; ``test`` is the test's name."""
+        ...
+
+    def on(self, encoder: Encoder, sets: MemorizationSets) -> Attack:
+        """Prepare the same attack on another model."""
         ...
 
     def __call__(self, dataset: Samples, role: str) -> Records:
@@ -35,24 +71,76 @@ class Attack(Protocol):
 
 @runtime_checkable
 class MemorizationTest(Protocol):
-    """How records are attacked.
+    """A way to attack records, and all that its records mean.
 
     Attributes:
-        name: stands in the records' settings, and chooses how they are compared.
-        k: neighbours.
-        headline: the metric that sums the comparison up.
+        name: stands in the settings of its records and finds the test of saved ones, see ``TESTS``.
+        headline: the metric that sums a comparison up.
         controls: logged name -> the metric that is taken on held-out records under this name.
+        nets: logged name -> the metric whose value on held-out records is subtracted under this name.
+        display: labels, tables, order and pictures of its records.
     """
 
-    name: str
-    k: int
-    headline: str
+    name: ClassVar[str]
+    headline: ClassVar[str]
     controls: ClassVar[Mapping[str, str]]
+    nets: ClassVar[Mapping[str, str]]
+    display: ClassVar[Display]
 
     def check(self, encoder: Encoder) -> None:
         """Raise now what encoding would raise later."""
         ...
 
     def prepare(self, encoder: Encoder, sets: MemorizationSets) -> Attack:
-        """Embed the public set once, ready to attack any number of datasets."""
+        """Embed what is public once, ready to attack any number of datasets."""
+        ...
+
+    @staticmethod
+    def compare(target: Records, reference: Records, paired: bool, seed: int) -> Comparison:
+        """Compute what two tables of its records say; of the same ids in the same order if ``paired``."""
+        ...
+
+
+@runtime_checkable
+class InfersLabels(Protocol):
+    """A test whose records any inference of labels can fill."""
+
+    def records_of_probabilities(
+        self, ids: list[str], labels: Tensor, probabilities: Iterable[Tensor], reference: str
+    ) -> Records:
+        """Make records of (N, C) probabilities, given in parts; ``reference`` says who inferred them."""
+        ...
+
+
+@runtime_checkable
+class RetrievesByCaption(Protocol):
+    """A test of captions that can be matched to public captions, too."""
+
+    def by_captions(self, batch_size: int) -> MemorizationTest:
+        """Make the same test with captions looked up among public captions."""
+        ...
+
+
+class ReferenceRecords(NamedTuple):
+    """What a reference infers: of the attacked records, and of those of neither split where it can."""
+
+    attack: Records
+    neither_split: Records | None
+
+
+@runtime_checkable
+class Reference(Protocol):
+    """Turns the attacked records into comparable records without having seen them.
+
+    ``paired`` tells whether its records have the target's ids.
+    """
+
+    paired: bool
+
+    def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
+        """Raise now what would otherwise be raised in one of these epochs."""
+        ...
+
+    def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
+        """Infer; ``attack`` is the target's, ``epoch`` the number of epochs it has completed."""
         ...

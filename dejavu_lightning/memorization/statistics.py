@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dejavu_lightning.core.estimate import Estimate
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 RESAMPLES = 1000
 LEVEL = 0.95
+KIND = "bootstrap over records"
 CELLS_AT_ONCE = 1 << 23
 
 
@@ -27,6 +30,14 @@ def interval(replicates: Floats) -> Interval:
     """Percentile interval of bootstrap replicates (R,)."""
     low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
+
+
+def with_intervals(values: Mapping[str, float], replicates: Mapping[str, Floats]) -> dict[str, Estimate]:
+    """Give each value the percentile interval of its bootstrap replicates, where it has some."""
+    return {
+        name: Estimate(value, *interval(replicates[name]), kind=KIND) if name in replicates else Estimate(value)
+        for name, value in values.items()
+    }
 
 
 def bootstrap(

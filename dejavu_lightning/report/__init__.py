@@ -1,8 +1,5 @@
-"""Figures and tables, made from numbers and pictures alone."""
+"""One HTML page about any set of runs."""
 
-from dejavu_lightning.figures.curve import draw_curve
-from dejavu_lightning.figures.gallery import GalleryRow, Shown, draw_gallery
-from dejavu_lightning.figures.partition import draw_partition
-from dejavu_lightning.figures.tables import print_table
+from dejavu_lightning.report.html import write_report
 
-__all__ = ["GalleryRow", "Shown", "draw_curve", "draw_gallery", "draw_partition", "print_table"]
+__all__ = ["write_report"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 from matplotlib.figure import Figure
 
 from dejavu_lightning.core.estimate import Estimate, share
@@ -30,23 +29,11 @@ class Tally(NamedTuple):
         return share(self.memorized, self.records)
 
 
-def verdicts(table: pa.Table) -> Iterator[tuple[int, bool]]:
-    """Label of each record, or each of its objects, and whether only the target infers it."""
-    if "outcome" in table.column_names:
-        for row in table.select(["label", "outcome"]).to_pylist():
-            yield row["label"], row["outcome"] == "memorized"
-        return
-    for row in table.select(["objects", "target_predicted", "reference_predicted"]).to_pylist():
-        only = set(row["target_predicted"]) - set(row["reference_predicted"])
-        for one in row["objects"]:
-            yield one, one in only
-
-
 def tally(runs: Sequence[Run]) -> dict[int, Tally]:
     """By label or object, over all runs that compared record by record."""
     found: dict[int, Tally] = {}
     for run in runs:
-        for label, hit in verdicts(run.comparison) if run.comparison is not None else ():
+        for label, hit in run.display.groups(run.comparison) if run.comparison is not None else ():
             memorized, records = found.get(label, Tally())
             found[label] = Tally(memorized + hit, records + 1)
     return found
@@ -62,8 +49,7 @@ def classes(collection: Collection) -> Panel | None:
     first = collection.default if collection.default in found else next(iter(found))
     order = sorted(found[first], key=lambda label: (-found[first][label].share.value, label))
     shown = order[:SHOWN]
-    objects = "objects" in named.target.table.column_names
-    what, plural = ("object", "objects") if objects else ("class", "classes")
+    what, plural = named.display.truth_words
     top = max(counts[label].share.high or 0 for counts in found.values() for label in shown if label in counts)
     pictures = []
     for variant, counts in found.items():
@@ -71,22 +57,18 @@ def classes(collection: Collection) -> Panel | None:
         name = called(collection, variant)
         source = data_uri("image/svg+xml", _draw(lines, top, what))
         pictures.append(Picture(source, f"Memorized records by {what}: {name}", name))
-    judged = (
-        "Of the records that show the object, those where only the target retrieves it"
-        if objects
-        else "Of the records of each class, those that are memorized"
-    )
     many = f", the {SHOWN} highest of {len(order)} {plural}" if len(order) > SHOWN else ""
     caption = (
-        f"{judged}, over all seeds{many}, in the order of {called(collection, first)}. Lines: Wilson's 95% interval of "
-        "each share by itself; the first of many is high by chance too."
+        f"Of the records of each {what}, those where only the target knows it, over all seeds{many}, in the order of "
+        f"{called(collection, first)}. Lines: Wilson's 95% interval of each share by itself; the first of many is high "
+        "by chance too."
     )
     rows = [_row(variant, label, named, counts[label]) for variant, counts in found.items() for label in sorted(counts)]
     return Panel(f"memorized_by_{what}", f"Which {plural} are memorized most", caption, rows, pictures)
 
 
 def _row(variant: str, label: int, named: Run, counted: Tally) -> Mapping[str, Any]:
-    value, low, high, _ = counted.share
+    value, low, high, *_ = counted.share
     shares = {"share": value, "share_low": low, "share_high": high}
     return {"variant": variant, "label": label, "name": named.named(label), **counted._asdict(), **shares}
 
@@ -97,8 +79,8 @@ def _draw(lines: Sequence[tuple[str, Tally]], top: float, what: str) -> bytes:
     for height, (_, counted) in enumerate(lines):
         style.beside(axes, height, f"{counted.memorized}/{counted.records}")
         if counted.records:
-            value, low, high, _ = counted.share
-            axes.barh(height, value, color=style.OUTCOME_COLORS["memorized"], height=0.65)
+            value, low, high, *_ = counted.share
+            axes.barh(height, value, color=style.ABOVE, height=0.65)
             axes.plot([low or 0, high or 0], [height, height], color=style.INK, linewidth=1)
     axes.set_yticks(range(len(lines)), [name if len(name) < 24 else f"{name[:22]}…" for name, _ in lines])
     axes.set_xlim(0, top * 1.03)

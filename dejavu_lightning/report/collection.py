@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
+from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.report.comparable import Candidate, check_comparable
 from dejavu_lightning.report.runs import Run, read_run
 
@@ -52,6 +53,11 @@ class Collection:
     marked: bool = True
 
     @property
+    def display(self) -> Display | None:
+        """How the test of all the runs is shown; None where all failed."""
+        return next((run.display for _, run in self.measured()), None)
+
+    @property
     def variants(self) -> list[str]:
         """Names, in the order of the page."""
         return list(dict.fromkeys(entry.variant for entry in self.entries))
@@ -74,11 +80,11 @@ class Collection:
 
     def final(self, variant: str, name: str) -> Estimate | None:
         """A memorization metric of the final models; None where no run of the variant has it."""
-        return _estimate([run.metrics for run in self.runs(variant)], name)
+        return _over_runs([run.estimates for run in self.runs(variant)], name)
 
     def useful(self, variant: str, name: str) -> Estimate | None:
         """A utility metric of the final models; None where no run of the variant has it."""
-        return _estimate([run.final_utility for run in self.runs(variant)], name)
+        return _over_runs([run.final_utility for run in self.runs(variant)], name)
 
     def intervals(self) -> str:
         """What kind of interval values of a variant have."""
@@ -92,14 +98,9 @@ class Collection:
         )
 
 
-def _estimate(rows: Sequence[Mapping[str, float]], name: str) -> Estimate | None:
-    found = [estimate_of(row, name) for row in rows if name in row]
-    return over_runs(found) if found else None
-
-
-def estimate_of(row: Mapping[str, float], name: str) -> Estimate:
-    """A metric of one measurement with its own interval, where it has one."""
-    return Estimate(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
+def _over_runs(found: Sequence[Mapping[str, Estimate]], name: str) -> Estimate | None:
+    known = [estimates[name] for estimates in found if name in estimates]
+    return over_runs(known) if known else None
 
 
 def read_collection(
@@ -130,9 +131,9 @@ def read_collection(
     named = default or facts.get("default")
     base = _one_of("default", named or variants[0], variants)
     runs = [entry.run for entry in entries if entry.run is not None]
-    offered = _metrics(run.metrics for run in runs)
+    offered = _metrics(run.estimates for run in runs)
     useful = _metrics(run.final_utility for run in runs)
-    metric = metric or facts.get("headline") or (runs[0].headline if runs else "score")
+    metric = metric or facts.get("headline") or (runs[0].test.headline if runs else "")
     utility = utility or facts.get("utility") or next((name for name in (*UTILITIES, *useful) if name in useful), None)
     if runs:
         _one_of("metric", metric, offered)
@@ -142,9 +143,8 @@ def read_collection(
     return Collection(title, entries, base, metric, utility if useful else None, named is not None)
 
 
-def _metrics(rows: Iterator[Mapping[str, float]]) -> list[str]:
-    ends = ("_low", "_high")
-    return list(dict.fromkeys(name for row in rows for name in row if name != "epoch" and not name.endswith(ends)))
+def _metrics(found: Iterator[Mapping[str, Estimate]]) -> list[str]:
+    return list(dict.fromkeys(name for estimates in found for name in estimates if name != "epoch"))
 
 
 def _one_of(argument: str, value: str, choices: Sequence[str]) -> str:

@@ -62,5 +62,5 @@ def _same_records(known: Candidate, other: Candidate) -> None:
 
 def _truth(run: Run) -> dict[str, Any]:
     table = run.target.table
-    column = "label" if "label" in table.column_names else "objects"
-    return dict(zip(table["id"].to_pylist(), table[column].to_pylist(), strict=True))
+    truth = table[run.display.truth].to_pylist() if run.display.truth else [None] * table.num_rows
+    return dict(zip(table["id"].to_pylist(), truth, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.report.collection import Collection, Entry
 from dejavu_lightning.report.panel import Cell, Panel
@@ -31,8 +33,8 @@ def differences(collection: Collection) -> Panel | None:
         table.append([Cell(text) for text in (*cells, str(len(pairs)))])
     if not rows:
         return None
-    headings = ["variant", label(collection.metric)]
-    headings += [label(collection.utility)] if collection.utility is not None else []
+    headings = ["variant", label(collection, collection.metric)]
+    headings += [label(collection, collection.utility)] if collection.utility is not None else []
     caption = f"Of the final models, each minus {collection.default} of the same seed. In brackets: 95% Student t over "
     caption += f"seeds of these differences, where there are {SEEDS_FOR_SPREAD}."
     return Panel("differences", "Against the default", caption, rows, (), [*headings, "seeds"], table)
@@ -45,13 +47,17 @@ def _by_seed(collection: Collection, variant: str) -> dict[int, Entry]:
 
 
 def _memorization(entry: Entry, collection: Collection) -> float | None:
-    return entry.run.metrics.get(collection.metric) if entry.run is not None else None
+    return _value(entry.run.estimates, collection.metric) if entry.run is not None else None
 
 
 def _utility(entry: Entry, collection: Collection) -> float | None:
     if entry.run is None or collection.utility is None:
         return None
-    return entry.run.final_utility.get(collection.utility)
+    return _value(entry.run.final_utility, collection.utility)
+
+
+def _value(estimates: Mapping[str, Estimate], name: str) -> float | None:
+    return estimates[name].value if name in estimates else None
 
 
 def _difference(pairs: list[tuple[float | None, float | None]]) -> Estimate | None:

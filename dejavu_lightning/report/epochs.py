@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dejavu_lightning.core.estimate import Estimate, over_runs
+from dejavu_lightning.core.estimate import Estimate, estimates_in, over_runs
 from dejavu_lightning.figures import style
-from dejavu_lightning.report.collection import Collection, estimate_of
+from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.runs import Run
 from dejavu_lightning.report.words import called, columns, label
@@ -34,7 +34,7 @@ def utility_curves(collection: Collection) -> Panel | None:
 
 def curve(histories: Sequence[History], name: str) -> Curve:
     """A metric by epoch, over the epochs that each of the runs has measured."""
-    by_epoch = [{row["epoch"]: estimate_of(row, name) for row in history if name in row} for history in histories]
+    by_epoch = [{row["epoch"]: estimates_in(row)[name] for row in history if name in row} for history in histories]
     common = sorted(set.intersection(*(set(found) for found in by_epoch))) if by_epoch else []
     return [(epoch, over_runs([found[epoch] for found in by_epoch])) for epoch in common]
 
@@ -70,7 +70,7 @@ def _curves(collection: Collection, kind: str, name: str, history: Callable[[Run
     if crowded:
         others = [variant for variant in found if variant != collection.default]
         found |= {variant: [_bare(points) for points in found[variant]] for variant in others}
-    picture = Picture(data_uri("image/svg+xml", _draw(collection, found, name)), f"{label(name)} by epoch")
+    picture = Picture(data_uri("image/svg+xml", _draw(collection, found, name)), f"{label(collection, name)} by epoch")
     return Panel(f"{kind}_by_epoch", f"{kind.capitalize()} by epoch", caption, rows, [picture])
 
 
@@ -88,7 +88,7 @@ def _draw(collection: Collection, found: dict[str, list[Curve]], name: str) -> b
             shaded_line(axes, points, mark, "" if number else called(collection, variant))
     axes.axhline(0, color=style.INK, linewidth=0.8)
     axes.set_xlabel("epochs completed")
-    axes.set_ylabel(label(name))
+    axes.set_ylabel(label(collection, name))
     style.plain(axes)
     style.legend_below(figure, axes)
     return style.svg(figure)

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from dejavu_lightning.report.classes import classes
 from dejavu_lightning.report.collection import Collection, read_collection
 from dejavu_lightning.report.differences import differences
-from dejavu_lightning.report.distributions import confidences, object_gaps
+from dejavu_lightning.report.distributions import spreads
 from dejavu_lightning.report.epochs import memorization_curves, utility_curves
 from dejavu_lightning.report.fractions import fractions
 from dejavu_lightning.report.panel import Panel
@@ -34,8 +34,7 @@ PANELS: tuple[Callable[[Collection], Panel | None], ...] = (
     partitions_by_epoch,
     fractions,
     top_gaps,
-    confidences,
-    object_gaps,
+    spreads,
     classes,
     galleries,
     forgetting,
@@ -60,7 +59,7 @@ def write_report(
         output: the file.
         names: of the variants; those of the folders if not given.
         default: the variant that is marked and compared with; a study's own, else the first.
-        metric: of memorization, drawn against utility and by epoch; "score" or "ppg" if not given.
+        metric: of memorization, drawn against utility and by epoch; the headline of the runs' test if not given.
         utility: what is drawn against it; the first that runs have of linear probe, zero-shot, nearest neighbours.
         title: of the page.
         overwrite: replace ``output``.

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from matplotlib.figure import Figure
 
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.figures import style
-from dejavu_lightning.figures.partition import MEANING
-from dejavu_lightning.memorization.label_inference.metrics import OUTCOMES
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.epochs import curve
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.words import called, columns
 
-EXPLAINED = ", ".join(f"{name}: {meaning}" for name, meaning in MEANING.items())
-
 
 def partitions(collection: Collection) -> Panel | None:
-    """Final shares of label inference with a reference per record."""
+    """Draw the final shares, where the test has outcomes and the reference answers per record."""
+    outcomes = collection.display.outcomes if collection.display else {}
     found: dict[str, list[Estimate]] = {}
     for variant, _ in collection.shown():
-        shares = [collection.final(variant, name) for name in OUTCOMES]
+        shares = [collection.final(variant, name) for name in outcomes]
         if known := [share for share in shares if share is not None]:
             found[variant] = known
     if not found:
@@ -30,28 +29,34 @@ def partitions(collection: Collection) -> Panel | None:
             "variant": variant,
             **{
                 key: value
-                for name, share in zip(OUTCOMES, shares, strict=True)
+                for name, share in zip(outcomes, shares, strict=True)
                 for key, value in columns(name, share).items()
             },
         }
         for variant, shares in found.items()
     ]
-    caption = f"{EXPLAINED[0].upper()}{EXPLAINED[1:]}. Means over seeds where there are several. Intervals, "
+    explained = ", ".join(f"{name}: {meaning}" for name, meaning in outcomes.items())
+    caption = f"{explained[0].upper()}{explained[1:]}. Means over seeds where there are several. Intervals, "
     caption += f"{collection.intervals()}, are in the CSV."
-    picture = Picture(data_uri("image/svg+xml", _bars(collection, found)), "Outcomes of the records by variant")
+    picture = Picture(
+        data_uri("image/svg+xml", _bars(collection, found, outcomes)), "Outcomes of the records by variant"
+    )
     return Panel("partition", "What becomes of the records", caption, rows, [picture])
 
 
 def partitions_by_epoch(collection: Collection) -> Panel | None:
-    """The same shares by epoch, a picture a variant."""
+    """Draw the same shares by epoch, a picture a variant."""
+    outcomes = collection.display.outcomes if collection.display else {}
+    if not outcomes:
+        return None
     rows, pictures = [], []
     for variant, runs in collection.shown():
         histories = [run.history for run in runs if run.history]
-        curves = [curve(histories, name) for name in OUTCOMES]
+        curves = [curve(histories, name) for name in outcomes]
         if len(curves[0]) < 2:
             continue
         epochs = [epoch for epoch, _ in curves[0]]
-        shares = {name: [share.value for _, share in points] for name, points in zip(OUTCOMES, curves, strict=True)}
+        shares = {name: [share.value for _, share in points] for name, points in zip(outcomes, curves, strict=True)}
         rows += [
             {"variant": variant, "epoch": epoch, **{name: values[at] for name, values in shares.items()}}
             for at, epoch in enumerate(epochs)
@@ -64,17 +69,17 @@ def partitions_by_epoch(collection: Collection) -> Panel | None:
     return Panel("partition_by_epoch", "What becomes of the records, by epoch", caption, rows, pictures)
 
 
-def _bars(collection: Collection, found: dict[str, list[Estimate]]) -> bytes:
+def _bars(collection: Collection, found: dict[str, list[Estimate]], outcomes: Iterable[str]) -> bytes:
     figure = Figure(figsize=(5.4, 1.3 + 0.42 * len(found)), layout="constrained")
     axes = figure.subplots()
     names = [called(collection, variant) for variant in found]
     left = [0.0] * len(found)
-    for at, (outcome, color) in enumerate(style.OUTCOME_COLORS.items()):
+    for at, (outcome, color) in enumerate(style.outcome_colors(outcomes).items()):
         widths = [shares[at].value for shares in found.values()]
         axes.barh(names, widths, left=left, color=color, edgecolor="white", linewidth=0.8, label=outcome, height=0.7)
         for line, (start, width) in enumerate(zip(left, widths, strict=True)):
             if width >= 0.055:
-                ink = "white" if outcome == "memorized" else style.INK
+                ink = "white" if color == style.ABOVE else style.INK
                 axes.text(start + width / 2, line, f"{width:.0%}", ha="center", va="center", fontsize=8, color=ink)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
@@ -89,7 +94,7 @@ def _bars(collection: Collection, found: dict[str, list[Estimate]]) -> bytes:
 def _stack(epochs: list[float], shares: dict[str, list[float]]) -> bytes:
     figure = Figure(figsize=(3.4, 2.4), layout="constrained")
     axes = figure.subplots()
-    colors = list(style.OUTCOME_COLORS.values())
+    colors = list(style.outcome_colors(shares).values())
     axes.stackplot(epochs, list(shares.values()), colors=colors, edgecolor="white", linewidth=0.6)
     axes.set_xlim(epochs[0], epochs[-1])
     axes.set_ylim(0, 1)

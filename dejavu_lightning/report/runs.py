@@ -10,10 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dejavu_lightning.core.estimate import Estimate, estimates_in
 from dejavu_lightning.core.records import Records
+from dejavu_lightning.memorization.catalog import find_test
+from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.runs.history import History, read_history, row_after
-
-HEADLINES = {"label_inference": "score", "object_retrieval": "ppg"}
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,24 @@ class Run:
     epochs: float | None
 
     @property
-    def headline(self) -> str:
-        """The metric that its test is about."""
-        return HEADLINES[self.target.settings.get("test", "label_inference")]
+    def test(self) -> type[MemorizationTest]:
+        """The test that its records are of."""
+        return find_test(self.target.settings)
 
     @property
-    def final_utility(self) -> Mapping[str, float]:
+    def display(self) -> Display:
+        """How its test is shown."""
+        return self.test.display
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Of the final measurement, with intervals."""
+        return estimates_in(self.metrics)
+
+    @property
+    def final_utility(self) -> dict[str, Estimate]:
         """That of the measured model; empty where it was not measured."""
-        return row_after(self.utility, self.epochs)
+        return estimates_in(row_after(self.utility, self.epochs))
 
     def named(self, label: int) -> str:
         """What a label or object is called; its number where the name was not kept."""
@@ -127,7 +139,9 @@ def _read(
     for role in ("target", "reference"):
         if not (records / f"{role}.parquet").is_file():
             raise ValueError(f"RUN {root} lacks the records {records / f'{role}.parquet'}")
-    paired = "memorized" in metrics or "control" in metrics or "control_ppg" in metrics
+    target = Records.load(records / "target.parquet")
+    test = find_test(target.settings)
+    paired = any(name in metrics for name in (*test.controls, *test.display.outcomes))
     if paired and not (records / "comparison.parquet").is_file():
         raise ValueError(f"RUN {root} lacks {records / 'comparison.parquet'}, both models' answers record by record")
     pictures = pictures or records
@@ -137,7 +151,7 @@ def _read(
         metrics=metrics,
         history=read_history(fit / "memorization" / "history.csv") if fit else [],
         utility=read_history(fit / "utility" / "history.csv") if fit else [],
-        target=Records.load(records / "target.parquet"),
+        target=target,
         reference=Records.load(records / "reference.parquet"),
         comparison=_table(records / "comparison.parquet"),
         sample_gaps=_table(records / "sample_gaps.parquet"),

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from dejavu_lightning.core.estimate import Estimate
-from dejavu_lightning.report.collection import Collection, estimate_of
+from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panel import Cell, Panel
 from dejavu_lightning.report.runs import Run
-from dejavu_lightning.report.words import CONTROLS, called, columns, label, written
+from dejavu_lightning.report.words import called, columns, label, written
 
 
 def summary(collection: Collection) -> Panel:
     """A line a variant, and one for each run that failed."""
     control = _control(collection)
-    headings = ["variant", label(collection.metric)]
+    headings = ["variant", label(collection, collection.metric)]
     headings += ["control"] if control else []
-    headings += [label(collection.utility)] if collection.utility else []
+    headings += [label(collection, collection.utility)] if collection.utility else []
     headings += ["records", "reference", "epochs", "runs"]
     table = []
     for variant in collection.variants:
@@ -46,8 +45,12 @@ def summary(collection: Collection) -> Panel:
 
 
 def _control(collection: Collection) -> str | None:
-    name = CONTROLS.get(collection.metric)
-    return name if any(name in run.metrics for _, run in collection.measured()) else None
+    """The logged name of the metric's control, where any run has it."""
+    for _, run in collection.measured():
+        for name, metric in run.test.controls.items():
+            if metric == collection.metric and name in run.metrics:
+                return name
+    return None
 
 
 def _useful(collection: Collection, variant: str) -> Estimate | None:
@@ -74,17 +77,13 @@ def _rows(collection: Collection, control: str | None) -> list[dict[str, Any]]:
     rows = []
     for entry in collection.entries:
         run = entry.run
-        metrics = run.metrics if run else {}
+        metrics = run.estimates if run else {}
         utility = run.final_utility if run else {}
         row: dict[str, Any] = {"variant": entry.variant, "seed": "" if entry.seed is None else entry.seed}
         for name, values in ((collection.metric, metrics), (control, metrics), (collection.utility, utility)):
             if name is not None:
-                row |= columns(name, _own(values, name))
+                row |= columns(name, values.get(name))
         epochs = None if run is None else run.epochs
         row |= {"records": "" if run is None else len(run.target), "epochs": "" if epochs is None else epochs}
         rows.append(row | {"folder": str(run.folder) if run else "", "error": entry.error or ""})
     return rows
-
-
-def _own(values: Mapping[str, float], name: str) -> Estimate | None:
-    return estimate_of(values, name) if name in values else None

@@ -7,37 +7,30 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dejavu_lightning.figures import style
-from dejavu_lightning.memorization.object_retrieval.sample_gaps import ORDERS
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panel import Panel, Picture, data_uri
 
-MEANING = {
-    "min_distance": "nearest neighbour closest",
-    "correct": "most objects found",
-    "gap": "most found beyond the reference",
-}
-
 
 def top_gaps(collection: Collection) -> Panel | None:
-    """Of object retrieval: a picture for each order of the records, a line for each variant and number of records."""
+    """Draw a picture for each order of the records, a line for each variant and number of records."""
     rows = [
         {"variant": entry.variant, "seed": "" if entry.seed is None else entry.seed, "run": entry.name, **row}
         for entry, run in collection.measured()
         if run.sample_gaps is not None
         for row in run.sample_gaps.to_pylist()
     ]
-    if not rows:
+    if not rows or collection.display is None:
         return None
-    measure = "recall" if collection.metric.startswith(("prg", "aucg")) else "precision"
+    measure = collection.display.gap_measure(collection.metric)
     seeds: dict[str, Any] = {}
     first = [row for row in rows if row["seed"] == seeds.setdefault(row["variant"], row["seed"])]
     pictures = [
         Picture(
             data_uri("image/svg+xml", _draw(collection, chosen, measure)),
             f"Top records by {order}",
-            f"Sorted by {order}: {MEANING[order]}",
+            f"Sorted by {order}: {meaning}",
         )
-        for order in ORDERS
+        for order, meaning in collection.display.orders.items()
         if (chosen := [row for row in first if row["order"] == order and row["measure"] == measure])
     ]
     caption = (

@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from dejavu_lightning.memorization.agreement import memorized
 from dejavu_lightning.report.collection import Collection, Entry
 from dejavu_lightning.report.panel import Cell, Panel, Picture, png
 from dejavu_lightning.report.runs import Run
 from dejavu_lightning.report.words import called
 
 SHOWN = 20
-
-
-def in_order(table: pa.Table) -> pa.Table:
-    """Rows of the records that the target answers better than the reference, the clearest first, then by id.
-
-    Args:
-        table: of a comparison: of label inference those that only the target gets right, by its confidence; of
-            object retrieval by how many objects more the target finds, then by the distance of its nearest
-            neighbour. A target's own records, their columns named ``target_...``, are ordered by its answers.
-    """
-    columns = table.column_names
-    if "target_min_distance" in columns:
-        gap = "correct_gap" if "correct_gap" in columns else "target_correct"
-        chosen = table.filter(pc.greater(table[gap], 0))
-        order = [(gap, "descending"), ("target_min_distance", "ascending")]
-    else:
-        found = pc.equal(table["outcome"], "memorized") if "outcome" in columns else table["target_correct"]
-        chosen = table.filter(found)
-        order = [("target_confidence", "descending")]
-    return chosen.sort_by([*order, ("id", "ascending")])
 
 
 def galleries(collection: Collection) -> Panel | None:
@@ -61,7 +36,7 @@ def forgetting(collection: Collection) -> Panel | None:
     if shown is None or len(collection.variants) < 2:
         return None
     entry, run = shown
-    ids = [row["id"] for row in in_order(run.comparison).to_pylist()]
+    ids = [row["id"] for row in run.display.most_memorized(run.comparison).to_pylist()]
     if not ids:
         return None
     # Of the same seed: other seeds may have attacked other records.
@@ -72,8 +47,9 @@ def forgetting(collection: Collection) -> Panel | None:
     }
     truth = _truth(run)
     rows = [{"id": id, "truth": truth[id], **{name: found[id] for name, found in known.items()}} for id in ids]
-    what = "class" if "label" in run.target.table.column_names else "objects"
-    headings = ["record", what, *(called(collection, variant) for variant in known)]
+    one, several = run.display.truth_words
+    many = run.display.truth and isinstance(run.target.table[run.display.truth][0].as_py(), list)
+    headings = ["record", several if many else one, *(called(collection, variant) for variant in known)]
     table = [[Cell(f"all {len(ids)}"), Cell(""), *(_total(found, ids) for found in known.values())]]
     for row in rows[:SHOWN]:
         cells = [Cell("memorized", "yes") if found[row["id"]] else Cell("not", "no") for found in known.values()]
@@ -95,17 +71,15 @@ def _shown(collection: Collection) -> tuple[Entry, Run] | None:
 
 
 def _verdicts(run: Run) -> Mapping[str, bool]:
-    verdict = memorized(run.comparison)
+    verdict = run.display.memorized(run.comparison)
     assert run.comparison is not None
     return dict(zip(run.comparison["id"].to_pylist(), verdict.tolist(), strict=True))
 
 
 def _truth(run: Run) -> dict[str, str]:
     table = run.target.table
-    if "label" in table.column_names:
-        names: list[Any] = [run.named(label) for label in table["label"].to_pylist()]
-    else:
-        names = [", ".join(run.named(one) for one in objects) for objects in table["objects"].to_pylist()]
+    truth = table[run.display.truth].to_pylist() if run.display.truth else [[]] * table.num_rows
+    names = [", ".join(map(run.named, one if isinstance(one, list) else [one])) for one in truth]
     return dict(zip(table["id"].to_pylist(), names, strict=True))
 
 

@@ -62,7 +62,7 @@ def tradeoff(collection: Collection) -> Panel | None:
     )
     lacking = [variant for variant, _ in collection.shown() if variant not in found]
     if lacking:
-        caption += f" Without {label(collection.utility)}, and so not shown: {', '.join(lacking)}."
+        caption += f" Without {label(collection, collection.utility)}, and so not shown: {', '.join(lacking)}."
     picture = Picture(data_uri("image/svg+xml", _draw(collection, found, best)), "Memorization against utility")
     return Panel("tradeoff", "Memorization against utility", caption, rows, [picture])
 
@@ -95,8 +95,8 @@ def _draw(collection: Collection, found: dict[str, tuple[Estimate, Estimate]], b
             )
     _draw_frontier(axes, [(found[name][0].value, found[name][1].value) for name in best])
     assert collection.utility is not None
-    axes.set_xlabel(f"memorization: {label(collection.metric)}")
-    axes.set_ylabel(f"utility: {label(collection.utility)}")
+    axes.set_xlabel(f"memorization: {label(collection, collection.metric)}")
+    axes.set_ylabel(f"utility: {label(collection, collection.utility)}")
     style.plain(axes)
     style.legend_below(figure, axes)
     return style.svg(figure)

@@ -5,23 +5,17 @@ from __future__ import annotations
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.report.collection import Collection
 
-LABELS = {
-    "score": "déjà vu score",
-    "score@20": "déjà vu score, 20% most confident",
-    "score@5": "déjà vu score, 5% most confident",
-    "ppg": "PPG, population precision gap",
-    "prg": "PRG, population recall gap",
-    "aucg": "AUCG, area between the recall curves",
+UTILITIES = {
     "linear_top1": "linear probe, top 1",
     "knn_top1": "nearest neighbours, top 1",
     "zero_shot_top1": "zero-shot, top 1",
 }
-CONTROLS = {"score": "control", "ppg": "control_ppg", "prg": "control_prg"}
 
 
-def label(name: str) -> str:
-    """A metric in words; its own name where it has none."""
-    return LABELS.get(name, name)
+def label(collection: Collection, name: str) -> str:
+    """Put a metric in words; its own name where it has none."""
+    known = UTILITIES.get(name)
+    return known or (collection.display.label(name) if collection.display else name)
 
 
 def written(estimate: Estimate | None, signed: bool = True) -> str:

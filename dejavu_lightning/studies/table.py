@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
+from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, estimates_in, over_runs
 from dejavu_lightning.runs.history import read_history, row_after
 from dejavu_lightning.studies.definition import Study
 from dejavu_lightning.studies.runs import Run
@@ -25,11 +25,12 @@ FILE_WIDTH = 130  # columns of a table that goes into a file, and from which on 
 
 
 class Found(NamedTuple):
-    """What a finished run measured."""
+    """What a finished run measured; ``control`` is the logged name of the headline's control, if it has one."""
 
-    metrics: dict[str, float]
-    utility: dict[str, float]
+    metrics: dict[str, Estimate]
+    utility: dict[str, Estimate]
     seconds: float
+    control: str | None
 
 
 class Row(NamedTuple):
@@ -75,16 +76,16 @@ def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], outp
 
 def _read(run: Run, study: Study) -> Found:
     facts = json.loads((run.folder / "comparison" / "metrics.json").read_text())
-    metrics = facts["metrics"]
-    if f"{study.headline}_low" not in metrics:
-        offered = ", ".join(sorted(name for name in metrics if f"{name}_low" in metrics))
+    metrics = estimates_in(facts["metrics"])
+    if study.headline not in metrics or metrics[study.headline].low is None:
+        offered = ", ".join(sorted(name for name, estimate in metrics.items() if estimate.low is not None))
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
     history = run.folder / "target" / "utility" / "history.csv"
     measured = read_history(history)
-    utility = {name: value for name, value in row_after(measured, facts.get("epoch")).items() if name != "epoch"}
+    utility = estimates_in(row_after(measured, facts.get("epoch")))
+    utility.pop("epoch", None)
     if study.utility is not None and study.utility not in utility:
-        ends = ("_low", "_high")
-        names = [name for name in measured[-1] if name != "epoch" and not name.endswith(ends)] if measured else []
+        names = [name for name in estimates_in(measured[-1]) if name != "epoch"] if measured else []
         offered = ", ".join(names)
         if study.utility in names:
             raise ValueError(f"{history} has no row of epoch {facts['epoch']}, whose model was compared")
@@ -92,7 +93,9 @@ def _read(run: Run, study: Study) -> Found:
             f"utility {study.utility!r} is no metric of {history}; choose from "
             f"{offered or 'none: no config has a UtilityMonitor'}"
         )
-    return Found(metrics, utility, run.record()["seconds"])
+    controls = facts.get("controls", {})
+    control = next((name for name, metric in controls.items() if metric == study.headline and name in metrics), None)
+    return Found(metrics, utility, run.record()["seconds"], control)
 
 
 def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Found], errors: Mapping[Run, str]) -> Row:
@@ -100,23 +103,16 @@ def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Fo
     failures = [error for run, error in errors.items() if run.variant == variant]
     if not own:
         return Row(variant, None, None, {}, None, 0, failures)
-    control = "control" if study.headline.startswith("score") else f"control_{study.headline}"
-    utilities = [name for name in own[0].utility if name.removesuffix("_low").removesuffix("_high") == name]
+    control = own[0].control
     return Row(
         variant,
-        _estimate_of([one.metrics for one in own], study.headline),
-        _estimate_of([one.metrics for one in own], control)
-        if all(f"{control}_low" in one.metrics for one in own)
-        else None,
-        {name: _estimate_of([one.utility for one in own], name) for name in utilities},
+        over_runs([one.metrics[study.headline] for one in own]),
+        over_runs([one.metrics[control] for one in own]) if control and all(one.control for one in own) else None,
+        {name: over_runs([one.utility[name] for one in own]) for name in own[0].utility},
         sum(one.seconds for one in own) / len(own),
         len(own),
         failures,
     )
-
-
-def _estimate_of(found: Sequence[Mapping[str, float]], name: str) -> Estimate:
-    return over_runs([Estimate(one[name], one[f"{name}_low"], one[f"{name}_high"]) for one in found])
 
 
 def _utility_names(rows: Sequence[Row]) -> list[str]:
@@ -145,7 +141,7 @@ def _kind(seeds: int) -> str:
 
 
 def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
-    mean, low, high = (found.value, found.low, found.high) if found else (None, None, None)
+    mean, low, high = found[:3] if found else (None, None, None)
     return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 

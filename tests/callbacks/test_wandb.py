@@ -25,7 +25,7 @@ from wandb.proto import wandb_internal_pb2
 from dejavu_lightning.cli.configs import find_config
 from dejavu_lightning.cli.pair import pair
 from dejavu_lightning.memorization import LabelInference
-from dejavu_lightning.memorization.references.second_model import load_checkpoint
+from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.utility import NearestNeighborProbe
 from tests.commands import run
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
@@ -151,7 +151,7 @@ def test_a_table_with_pictures_at_every_measurement(written):
     assert len(found) == 3
     for files in found:
         table = json.loads(files[name].read_text())
-        assert table["columns"][:5] == ["id", "label", "record", "what the test saw", "target neighbor 1"]
+        assert table["columns"][:5] == ["id", "correct", "record", "what the test saw", "target neighbor 1"]
         assert table["data"]
         for _, label, record, seen, neighbor, *_ in table["data"]:
             assert record["caption"] == label

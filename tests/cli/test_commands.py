@@ -52,7 +52,15 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     product = {"tags": str(tags), "form": "product"}
     also = {"product": {"class_path": "NaiveBayes", "init_args": product}, "second": str(checkpoints[1])}
     (tmp_path / "also.yaml").write_text(yaml.safe_dump(also))
-    given = ["--target", checkpoints[0], *naive_bayes, "--also", tmp_path / "also.yaml", "--output", tmp_path / "nb"]
+    given = [
+        "--target",
+        checkpoints[0],
+        *naive_bayes,
+        "--extra_references",
+        tmp_path / "also.yaml",
+        "--output",
+        tmp_path / "nb",
+    ]
     printed = " ".join(run("evaluate.py", "memorization", *given).stdout.split())
     assert "epoch=0001.ckpt against NaiveBayes" in printed
     assert "agreement of the references" in printed
@@ -70,7 +78,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
 
     written = json.loads((tmp_path / "nb" / "metrics.json").read_text())
     assert [Path(word).name for word in written["command"].split()[1:3]] == ["evaluate.py", "memorization"]
-    assert "--also" in written["command"]
+    assert "--extra_references" in written["command"]
     assert set(written["preprocessing"]) == {"target", "second"}
     assert torch.__version__.startswith(written["versions"]["torch"])
     refused = run("evaluate.py", "memorization", *given, code=1).stderr

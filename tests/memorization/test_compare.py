@@ -116,8 +116,8 @@ def test_symmetric_average():
     one = compare(records(rng.random(300) < 0.6), records(rng.random(300) < 0.2))
     two = compare(records(rng.random(300) < 0.5), records(rng.random(300) < 0.3), seed=1)
     average = symmetric_average(one, two)
-    assert average["score"] == pytest.approx((one.metrics["score"] + two.metrics["score"]) / 2)
-    width = average["score_high"] - average["score_low"]
+    assert average["score"].value == pytest.approx((one.metrics["score"] + two.metrics["score"]) / 2)
+    width = average["score"].high - average["score"].low
     widths = [c.metrics["score_high"] - c.metrics["score_low"] for c in (one, two)]
     # Independent records: variances add, so the width is near sqrt(w1^2 + w2^2) / 2.
     assert width == pytest.approx(np.hypot(*widths) / 2, rel=0.15)

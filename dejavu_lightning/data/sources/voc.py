@@ -19,8 +19,8 @@ class VocFolder(ImageFiles):
     and are left out.
 
     Attributes:
-        counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`, where ``without_instances``, the pictures left out
-            for lack of a label, stands in place of ``without_annotation``.
+        counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`, where ``without_instances``, the pictures left
+            out for lack of a label, stands in place of ``without_annotation``.
 
     Args:
         root: folder that holds ``VOCdevkit``.

@@ -5,7 +5,7 @@ Background crop -> embedding -> k nearest public images -> majority label.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -17,8 +17,11 @@ from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.embed import check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.embedding.search import search
-from dejavu_lightning.memorization.label_inference.records import label_records
-from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.label_inference.display import DISPLAY
+from dejavu_lightning.memorization.label_inference.metrics import compare_labels
+from dejavu_lightning.memorization.label_inference.records import label_records, records_of_probabilities
+from dejavu_lightning.memorization.protocols import Attack, Comparison
 from dejavu_lightning.metrics.functional import label_votes, rank_labels, vote_confidence
 
 SHOWN_NEIGHBORS = 5
@@ -35,9 +38,11 @@ class LabelInference:
         num_workers: processes that decode pictures.
     """
 
-    name = "label_inference"
-    headline = "score"
+    name: ClassVar[str] = "label_inference"
+    headline: ClassVar[str] = "score"
     controls: ClassVar[Mapping[str, str]] = {"control": "score"}
+    nets: ClassVar[Mapping[str, str]] = {}
+    display: ClassVar[Display] = DISPLAY
 
     def __init__(self, k: int = 100, batch_size: int = 250, num_workers: int = 0) -> None:
         if k < 1 or batch_size < 1:
@@ -57,6 +62,17 @@ class LabelInference:
         """
         return LabelAttack(self, encoder, sets)
 
+    @staticmethod
+    def compare(target: Records, reference: Records, paired: bool, seed: int) -> Comparison:
+        """See :func:`~dejavu_lightning.memorization.label_inference.metrics.compare_labels`."""
+        return compare_labels(target, reference, paired, seed)
+
+    def records_of_probabilities(
+        self, ids: list[str], labels: Tensor, probabilities: Iterable[Tensor], reference: str
+    ) -> Records:
+        """Make records of what a reference infers: probabilities (N, C) in parts, ``reference`` says whose."""
+        return records_of_probabilities(ids, labels, probabilities, {"test": self.name, "reference": reference})
+
 
 class LabelAttack:
     """A :class:`LabelInference` bound to one encoder and its bank of public embeddings.
@@ -73,6 +89,10 @@ class LabelAttack:
         check_not_collapsed(self.bank, "public")
         self._labels = self.bank.labels
         self._check_labels(self._labels, self.bank.ids, "public")
+
+    def on(self, encoder: Encoder, sets: MemorizationSets) -> LabelAttack:
+        """Prepare the same attack on another model."""
+        return LabelAttack(self.test, encoder, sets)
 
     def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""

@@ -1,4 +1,4 @@
-"""What two tables of label inference say together."""
+"""Déjà vu score, accuracies and outcomes of label inference (Meehan et al. 2023, arXiv 2304.13850, section 4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization import statistics
-from dejavu_lightning.memorization.findings import Findings
+from dejavu_lightning.memorization.protocols import Comparison
 from dejavu_lightning.memorization.statistics import Floats
 from dejavu_lightning.metrics.functional import dejavu_score, kept_records, most_confident, partition
 
@@ -23,15 +23,16 @@ OUTCOMES = ("memorized", "correlated", "misrepresented", "unassociated")
 Statistic = Callable[[statistics.Counts, statistics.Counts], Floats]
 
 
-def label_findings(target: Records, reference: Records, paired: bool, seed: int) -> Findings:
-    """Scores, accuracies and, of paired records, outcomes."""
+def compare_labels(target: Records, reference: Records, paired: bool, seed: int) -> Comparison:
+    """Compute scores, accuracies and, of paired records, outcomes."""
     values = _point_values(target, reference, paired)
     if paired:
         outcome = target.column("correct").double() - reference.column("correct").double()
         mean, spread = statistics.subsample_spread(lambda rows: float(outcome[rows].mean()), len(target), seed)
         values |= {"score_subsample_mean": mean, "score_subsample_std": spread}
     replicates = _replicates(target, reference, paired, seed)
-    return Findings(values, replicates, _joined(target, reference) if paired else None)
+    estimates = statistics.with_intervals(values, replicates)
+    return Comparison(estimates, _joined(target, reference) if paired else None, replicates, target.settings)
 
 
 def _point_values(target: Records, reference: Records, paired: bool) -> dict[str, float]:

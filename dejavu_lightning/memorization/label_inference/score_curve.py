@@ -6,18 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization import statistics
 from dejavu_lightning.memorization.statistics import Counts, Floats
 from dejavu_lightning.metrics.functional import kept_records, most_confident
 
-Point = tuple[float, float, float]
-
 
 def score_curve(
     target: Records, reference: Records, fractions: Sequence[float], paired: bool = True, seed: int = 0
-) -> list[Point]:
-    """Score at each fraction with its 95% bootstrap interval, the numbers of ``score@p`` at the same p.
+) -> list[Estimate]:
+    """Compute the score at each fraction with its 95% bootstrap interval, the numbers of ``score@p`` at the same p.
 
     Args:
         target, reference: records of label inference; of the same ids if ``paired``.
@@ -33,7 +32,10 @@ def score_curve(
         None if paired else len(reference),
         seed,
     )
-    return [(value, *statistics.interval(column)) for value, column in zip(values, drawn.T, strict=True)]
+    return [
+        Estimate(value, *statistics.interval(column), kind=statistics.KIND)
+        for value, column in zip(values, drawn.T, strict=True)
+    ]
 
 
 def _accuracy(records: Records, fraction: float) -> float:

@@ -14,13 +14,17 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.records import Records
-from dejavu_lightning.core.samples import Samples
+from dejavu_lightning.core.samples import Samples, without_images
 from dejavu_lightning.core.sets import MemorizationSets
-from dejavu_lightning.embedding.embed import Reading, check_not_collapsed, embed
-from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.embedding.embed import check_not_collapsed, embed
+from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec
+from dejavu_lightning.embedding.pairs import caption, captioned_image, check_parts, encoder_part
 from dejavu_lightning.embedding.search import search
+from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.object_retrieval.display import DISPLAY
+from dejavu_lightning.memorization.object_retrieval.metrics import compare_objects
 from dejavu_lightning.memorization.object_retrieval.records import object_scores
-from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.memorization.protocols import Attack, Comparison
 
 SHOWN_NEIGHBORS = 5
 
@@ -43,9 +47,11 @@ class ObjectRetrieval:
     Records whose image has no (unnamed) object cannot be scored; they are left out and counted.
     """
 
-    name = "object_retrieval"
-    headline = "ppg"
+    name: ClassVar[str] = "object_retrieval"
+    headline: ClassVar[str] = "ppg"
     controls: ClassVar[Mapping[str, str]] = {"control_ppg": "ppg", "control_prg": "prg"}
+    nets: ClassVar[Mapping[str, str]] = {}
+    display: ClassVar[Display] = DISPLAY
 
     def __init__(
         self,
@@ -72,14 +78,7 @@ class ObjectRetrieval:
 
     def check(self, encoder: Encoder) -> None:
         """Raise now what encoding would raise later."""
-        if isinstance(encoder, ModuleEncoder) and encoder.encode is not None:
-            raise ValueError(
-                f"encode={encoder.encode!r} is for tests of images alone; image= and text= of ObjectRetrieval say what "
-                "encodes pictures and captions"
-            )
-        for part in (self.encode_text(encoder), self.encode_bank(encoder)):
-            if isinstance(part, ModuleEncoder):
-                part.resolve()
+        check_parts(encoder, self.encode_text(encoder), self.encode_bank(encoder))
 
     def prepare(self, encoder: Encoder, sets: MemorizationSets) -> Attack:
         """Embed the public set once, ready to attack any number of datasets.
@@ -89,13 +88,26 @@ class ObjectRetrieval:
         """
         return RetrievalAttack(self, encoder, sets)
 
+    @staticmethod
+    def compare(target: Records, reference: Records, paired: bool, seed: int) -> Comparison:
+        """See :func:`~dejavu_lightning.memorization.object_retrieval.metrics.compare_objects`."""
+        return compare_objects(target, reference, paired, seed)
+
+    def by_captions(self, batch_size: int) -> ObjectRetrieval:
+        """Make the same test with captions looked up among public captions, so many encoded at once."""
+        return ObjectRetrieval(
+            "t2t", self.k, self.ks, self.top_n, self.unnamed_only, self.image, self.text, batch_size, self.num_workers
+        )
+
     def encode_text(self, encoder: Encoder) -> Encoder:
         """Captions to embeddings."""
-        return _part(encoder, self.text, "encode_text")
+        return encoder_part(encoder, self.text, "encode_text")
 
     def encode_bank(self, encoder: Encoder) -> Encoder:
         """What is public to embeddings."""
-        return self.encode_text(encoder) if self.direction == "t2t" else _part(encoder, self.image, "encode_image")
+        return (
+            self.encode_text(encoder) if self.direction == "t2t" else encoder_part(encoder, self.image, "encode_image")
+        )
 
     def variants(self) -> dict[str, tuple[int, int | None]]:
         """Suffix of the numbers -> (neighbours, objects predicted; None for all)."""
@@ -120,7 +132,7 @@ class RetrievalAttack:
         images = test.direction == "t2i"
         bank = embed(
             test.encode_bank(encoder),
-            sets.public if images else _captions_only(sets.public),
+            sets.public if images else without_images(sets.public),
             "public",
             test.batch_size,
             test.num_workers,
@@ -132,11 +144,15 @@ class RetrievalAttack:
             [self._checked(fact, "objects", i, "public") for fact, i in zip(bank.facts, bank.ids, strict=True)]
         )
 
+    def on(self, encoder: Encoder, sets: MemorizationSets) -> RetrievalAttack:
+        """Prepare the same attack on another model."""
+        return RetrievalAttack(self.test, encoder, sets)
+
     def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""
         test = self.test
         encode = test.encode_text(self.encoder)
-        queries = embed(encode, _captions_only(dataset), role, test.batch_size, test.num_workers, caption)
+        queries = embed(encode, without_images(dataset), role, test.batch_size, test.num_workers, caption)
         check_not_collapsed(queries, role)
         neighbors = search(queries.directions(), self.bank, max(test.k, *test.ks), role)
         truth = [self._checked(fact, "objects", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
@@ -192,45 +208,6 @@ class RetrievalAttack:
                 "vocabulary of num_classes"
             )
         return objects
-
-
-def captioned_image(sample: Any, row: int, role: str) -> Reading:
-    """The image of a captioned sample, and its objects."""
-    return _read(sample, row, role, "image")
-
-
-def caption(sample: Any, row: int, role: str) -> Reading:
-    """The caption of a captioned sample, and its objects."""
-    return _read(sample, row, role, "caption")
-
-
-def _read(sample: Any, row: int, role: str, what: str) -> Reading:
-    if not isinstance(sample, Mapping) or not {what, "id", "objects"} <= set(sample):
-        keys = sorted(sample) if isinstance(sample, Mapping) else type(sample).__name__
-        raise TypeError(
-            f"sample {row} of the {role} set is {keys}; object retrieval expects a mapping with {what!r}, 'id' and "
-            "'objects'"
-        )
-    facts = {key: [int(value) for value in sample.get(key, ())] for key in ("objects", "named")}
-    return Reading(sample[what], facts, str(sample["id"]))
-
-
-def _captions_only(dataset: Samples) -> Samples:
-    """The dataset without its images, where it can leave them out: no picture need be decoded."""
-    offer = getattr(dataset, "without_images", None)
-    return dataset if offer is None else offer()
-
-
-def _part(encoder: Encoder, spec: EncodeSpec, method: str) -> Encoder:
-    if isinstance(encoder, ModuleEncoder):
-        return encoder.using(spec)
-    if not hasattr(encoder, method):
-        raise TypeError(
-            f"object retrieval needs an encoder with methods encode_image and encode_text, {type(encoder).__name__} "
-            f"has no {method!r}; wrap a module in ModuleEncoder"
-        )
-    found: Encoder = getattr(encoder, method)
-    return found
 
 
 def _padded(objects: Sequence[Sequence[int]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What two tables of object retrieval say together (Jayaraman et al. 2024, arXiv 2402.02103, section 3.2)."""
+"""PPG, PRG and AUCG of object retrieval (Jayaraman et al. 2024, arXiv 2402.02103, section 3.2)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization import statistics
-from dejavu_lightning.memorization.findings import Findings
-from dejavu_lightning.memorization.object_retrieval.sample_gaps import sample_gaps
+from dejavu_lightning.memorization.object_retrieval.sample_level import sample_gaps
+from dejavu_lightning.memorization.protocols import Comparison
 from dejavu_lightning.memorization.statistics import Counts, Floats
 from dejavu_lightning.metrics.functional import ObjectOverlap, auc_gap, population_gap
 
@@ -30,8 +30,8 @@ class Gap(NamedTuple):
     by_sign: bool
 
 
-def object_findings(target: Records, reference: Records, paired: bool, seed: int) -> Findings:
-    """PPG, PRG and AUCG of every k and top n; mean precision, recall and F of both models.
+def compare_objects(target: Records, reference: Records, paired: bool, seed: int) -> Comparison:
+    """Compute PPG, PRG and AUCG of every k and top n; mean precision, recall and F of both models.
 
     Of unpaired records PPG and PRG compare every target record with every reference record.
     """
@@ -45,12 +45,18 @@ def object_findings(target: Records, reference: Records, paired: bool, seed: int
     values |= {name: float(column.mean()) for name, column in means.items()}
     replicates = _replicates(gaps, means, paired, seed)
     if not paired:
-        return Findings(values, replicates, None)
+        return Comparison(statistics.with_intervals(values, replicates), None, replicates, target.settings)
     for gap in gaps[:3]:
         outcome = _outcomes(gap)
         mean, spread = statistics.subsample_spread(partial(_mean_of, outcome), len(target), seed)
         values |= {f"{gap.name}_subsample_mean": mean, f"{gap.name}_subsample_std": spread}
-    return Findings(values, replicates, _joined(target, reference), sample_gaps(target, reference, seed=seed))
+    return Comparison(
+        statistics.with_intervals(values, replicates),
+        _joined(target, reference),
+        replicates,
+        target.settings,
+        sample_gaps(target, reference, seed=seed),
+    )
 
 
 def _gaps(target: Records, reference: Records) -> Iterator[Gap]:

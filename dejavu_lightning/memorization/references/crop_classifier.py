@@ -12,18 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.core.distributed import gathered
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
-from dejavu_lightning.core.split_record import SplitRecord
+from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
 from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
-from dejavu_lightning.memorization.label_inference.attack import LabelAttack
-from dejavu_lightning.memorization.label_inference.records import records_of_probabilities
-from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.memorization.protocols import Attack, InfersLabels, MemorizationTest, ReferenceRecords
 from dejavu_lightning.memorization.references.fixed_reference import FixedReference
-from dejavu_lightning.memorization.references.second_model import ReferenceRecords, load_checkpoint, verify_disjoint
+from dejavu_lightning.runs.checkpoints import load_checkpoint
 
 ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of probabilities
 
@@ -44,7 +41,7 @@ class CropClassifier(FixedReference):
         allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.second_model.Checkpoint`.
     """
 
-    serves = "label_inference"
+    serves, served = InfersLabels, "label inference"
 
     def __init__(
         self,
@@ -59,20 +56,17 @@ class CropClassifier(FixedReference):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.allow_unverified_split = allow_unverified_split
 
-    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+    def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
         """The weights must fit and come from a disjoint split."""
-        super().check(sets, epochs)
+        super().check(test, sets, epochs)
         self._load(sets)
 
     def infer(self, attack: Attack) -> ReferenceRecords:
         """What the classifier says.
 
         Raises:
-            TypeError: the test does not infer labels.
             ValueError: the checkpoint does not fit, or the logits are not of ``num_classes``.
         """
-        if not isinstance(attack, LabelAttack):
-            raise TypeError(f"CropClassifier infers labels and cannot be the reference of {type(attack.test).__name__}")
         self._load(attack.sets)
         device = attack.encoder.device if isinstance(attack.encoder, ModuleEncoder) else "cpu"
         encoder = ModuleEncoder(self.classifier.to(device), self.logits)
@@ -91,15 +85,14 @@ class CropClassifier(FixedReference):
             verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(self.path))
         ModuleEncoder(self.classifier, self.logits).load(checkpoint["state_dict"], str(self.path))
 
-    def _records(self, encoder: ModuleEncoder, dataset: Samples, role: str, attack: LabelAttack) -> Records:
+    def _records(self, encoder: ModuleEncoder, dataset: Samples, role: str, attack: Attack) -> Records:
         found = embed(encoder, dataset, role, self.batch_size, self.num_workers)
-        shares = gathered((found.rows, found.embeddings.cpu()))
-        logits = torch.cat([share[1] for share in shares if len(share[0])])
+        logits = found.gather()
         if logits.shape[1] != attack.sets.num_classes:
             raise ValueError(
                 f"CropClassifier: {self.path} tells {logits.shape[1]} classes apart, the data have "
                 f"{attack.sets.num_classes}"
             )
-        ordered = logits[torch.cat([share[0] for share in shares]).argsort()]
-        parts = (part.double().softmax(dim=1) for part in torch.split(ordered, ROWS_AT_ONCE))
-        return records_of_probabilities(found.ids, found.labels, parts, attack.settings)
+        parts = (part.double().softmax(dim=1) for part in torch.split(logits, ROWS_AT_ONCE))
+        assert isinstance(attack.test, InfersLabels)
+        return attack.test.records_of_probabilities(found.ids, found.labels, parts, type(self).__name__)

@@ -1,33 +1,49 @@
-"""What the one-model references of Kokhlikyan et al. (2024, arXiv 2504.05651) share: their answer is no model's age."""
+"""References whose answer does not change with the target's epoch (Kokhlikyan et al. 2024, arXiv 2504.05651)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dejavu_lightning.core.sets import MemorizationSets
-from dejavu_lightning.memorization.protocols import Attack
-from dejavu_lightning.memorization.references.second_model import ReferenceRecords
+from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, ReferenceRecords
 
 
 class FixedReference(ABC):
-    """A reference whose answer does not depend on the target's epoch: it is asked once."""
+    """Asks a reference once and keeps its answer, for the same sets and settings of the test.
+
+    Attributes:
+        serves: protocol of the tests it can be the reference of.
+        served: the same in words.
+    """
 
     paired = True
-    serves: ClassVar[str]  # the name of the tests it can be the reference of
-    _kept: tuple[MemorizationSets, str, ReferenceRecords] | None = None
+    serves: ClassVar[type[Any]]
+    served: ClassVar[str]
+    _kept: tuple[MemorizationSets, dict[str, Any], ReferenceRecords] | None = None
 
     @abstractmethod
     def infer(self, attack: Attack) -> ReferenceRecords:
-        """Answer for the attacked records, and for the held-out ones where that can be."""
+        """Answer for the attacked records, and for those of neither split where that can be."""
 
-    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
-        """Forget what was kept; subclasses raise what asking would raise later."""
-        self._kept = None
+    def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
+        """The test must be one that it can serve; subclasses raise what asking would raise later.
+
+        Raises:
+            TypeError: it is not.
+        """
+        self._check_test(test)
+
+    def _check_test(self, test: MemorizationTest) -> None:
+        if not isinstance(test, self.serves):
+            raise TypeError(
+                f"{type(self).__name__} cannot be the reference of {type(test).__name__}: it is made for tests of "
+                f"{self.served}"
+            )
 
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The same in every epoch."""
-        asked = str(vars(attack.test))
-        if self._kept is None or self._kept[0] is not attack.sets or self._kept[1] != asked:
-            self._kept = (attack.sets, asked, self.infer(attack))
+        self._check_test(attack.test)
+        if self._kept is None or self._kept[0] is not attack.sets or self._kept[1] != attack.settings:
+            self._kept = (attack.sets, attack.settings, self.infer(attack))
         return self._kept[2]

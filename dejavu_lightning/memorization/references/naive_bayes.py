@@ -16,11 +16,8 @@ from dejavu_lightning.core.object_file import read_tags
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import LabelledSamples
 from dejavu_lightning.core.sets import MemorizationSets
-from dejavu_lightning.memorization.label_inference.attack import LabelAttack
-from dejavu_lightning.memorization.label_inference.records import records_of_probabilities
-from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.memorization.protocols import Attack, InfersLabels, MemorizationTest, ReferenceRecords
 from dejavu_lightning.memorization.references.fixed_reference import FixedReference
-from dejavu_lightning.memorization.references.second_model import ReferenceRecords
 
 ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of probabilities
 Form = Literal["posterior", "product"]
@@ -93,7 +90,7 @@ class NaiveBayes(FixedReference):
         smoothing: Laplace's, above 0.
     """
 
-    serves = "label_inference"
+    serves, served = InfersLabels, "label inference"
 
     def __init__(self, tags: str, k: int = 5, form: Form = "posterior", smoothing: float = 1.0) -> None:
         if k < 1 or not smoothing > 0:
@@ -104,21 +101,19 @@ class NaiveBayes(FixedReference):
             raise ValueError(f"NaiveBayes: form must be one of {', '.join(FORMS)}, got {form!r}")
         self.tags, self.k, self.form, self.smoothing = tags, k, form, smoothing
 
-    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+    def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
         """Every record must have its tags, and there must be records to learn from."""
-        super().check(sets, epochs)
+        super().check(test, sets, epochs)
         self._tagged(sets)
 
     def infer(self, attack: Attack) -> ReferenceRecords:
         """What the tags say.
 
         Raises:
-            TypeError: the test does not infer labels.
             ValueError: a record has no line of tags, or no split to learn from is given.
         """
-        if not isinstance(attack, LabelAttack):
-            raise TypeError(f"NaiveBayes infers labels and cannot be the reference of {type(attack.test).__name__}")
-        sets = attack.sets
+        test, sets = attack.test, attack.sets
+        assert isinstance(test, InfersLabels)
         tagged = self._tagged(sets)
         learned = tagged["other_split"]
         position = {tag: index for index, tag in enumerate(sorted({tag for tags in learned.tags for tag in tags}))}
@@ -139,9 +134,8 @@ class NaiveBayes(FixedReference):
             samples, tags = tagged[role]
             parts = torch.split(_positions(tags, position, self.k), ROWS_AT_ONCE)
             probabilities = (label_probabilities(model, part) for part in parts)
-            return records_of_probabilities(
-                list(samples.ids), torch.as_tensor(samples.labels), probabilities, attack.settings
-            )
+            labels = torch.as_tensor(samples.labels)
+            return test.records_of_probabilities(list(samples.ids), labels, probabilities, type(self).__name__)
 
         return ReferenceRecords(records("attack"), records("held-out") if "held-out" in tagged else None)
 

@@ -6,19 +6,17 @@ the public captions' images are what the caption's words alone bring back.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.embedding.encoders import ModuleEncoder
-from dejavu_lightning.memorization.object_retrieval.attack import RetrievalAttack
-from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, ReferenceRecords, RetrievesByCaption
 from dejavu_lightning.memorization.references.fixed_reference import FixedReference
-from dejavu_lightning.memorization.references.second_model import ReferenceRecords
 
 
 class TextEmbedder(FixedReference):
@@ -33,7 +31,7 @@ class TextEmbedder(FixedReference):
         batch_size: captions embedded at once.
     """
 
-    serves = "object_retrieval"
+    serves, served = RetrievesByCaption, "object retrieval"
 
     def __init__(self, model: str = "thenlper/gte-base", prefix: str = "", batch_size: int = 64) -> None:
         if batch_size < 1:
@@ -41,32 +39,31 @@ class TextEmbedder(FixedReference):
         self.model, self.prefix, self.batch_size = model, prefix, batch_size
         self._embedder: Any = None
 
-    def check(self, sets: MemorizationSets, epochs: list[int]) -> None:
+    def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
         """The model must be there, with its tokenizer."""
-        super().check(sets, epochs)
+        super().check(test, sets, epochs)
         self._load()
 
     def infer(self, attack: Attack) -> ReferenceRecords:
         """What the captions bring back.
 
         Raises:
-            TypeError: the test is not ``ObjectRetrieval``.
             ValueError: the model cannot be loaded.
         """
-        if not isinstance(attack, RetrievalAttack):
-            raise TypeError(
-                f"TextEmbedder matches captions and cannot be the reference of {type(attack.test).__name__}; it goes "
-                "with ObjectRetrieval"
-            )
-        test = copy(attack.test)
-        test.direction, test.batch_size = "t2t", self.batch_size
+        assert isinstance(attack.test, RetrievesByCaption)
         device = attack.encoder.device if isinstance(attack.encoder, ModuleEncoder) else None
-        own = RetrievalAttack(test, _CaptionEncoder(self._load(), self.prefix, device), attack.sets)
-        held_out = attack.sets.neither_split
+        encoder = _CaptionEncoder(self._load(), self.prefix, device)
+        own = attack.test.by_captions(self.batch_size).prepare(encoder, attack.sets)
+        neither = attack.sets.neither_split
         return ReferenceRecords(
-            own(attack.sets.attack, "attack").with_settings(attack.settings),
-            own(held_out, "held-out").with_settings(attack.settings) if held_out else None,
+            self._told(own(attack.sets.attack, "attack")),
+            self._told(own(neither, "held-out")) if neither else None,
         )
+
+    def _told(self, records: Records) -> Records:
+        """Say who matched the captions, in place of a direction that the target need not share."""
+        settings = {key: value for key, value in records.settings.items() if key != "direction"}
+        return Records(records.table, {**settings, "reference": type(self).__name__})
 
     def _load(self) -> Any:
         if self._embedder is None:

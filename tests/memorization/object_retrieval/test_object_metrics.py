@@ -2,8 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dejavu_lightning.memorization import Records, compare, statistics
-from dejavu_lightning.memorization.object_retrieval import sample_gaps
+from dejavu_lightning.memorization import Records, compare, sample_gaps, statistics
 
 
 def records(precision, recall, correct=None, distance=None, prefix="r"):

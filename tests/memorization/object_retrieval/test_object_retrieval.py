@@ -220,11 +220,11 @@ def test_two_processes_give_the_numbers_of_one_and_share_their_errors():
             lambda: ObjectRetrieval(k=1, ks=(1,)).prepare(
                 Embeddings({}), MemorizationSets(None, torch.utils.data.TensorDataset(torch.zeros(2, 1)), 5)
             ),
-            "sample 0 of the public set is tuple; object retrieval expects a mapping with 'image', 'id' and 'objects'",
+            "set is tuple; tests of pictures and captions expect a mapping with 'image', 'id' and 'objects'",
         ),
         (
             lambda: ObjectRetrieval().prepare(torch.zeros_like, MemorizationSets(None, Captioned([[0]] * 200), 5)),
-            "needs an encoder with methods encode_image and encode_text, .* has no 'encode_image'",
+            "need an encoder with methods encode_image and encode_text, .* has no 'encode_image'",
         ),
     ],
 )
@@ -234,7 +234,7 @@ def test_bad_input(call, message):
 
 
 def test_encode_is_not_silently_ignored():
-    with pytest.raises(ValueError, match="encode='backbone' is for tests of images alone; image= and text= of Obj"):
+    with pytest.raises(ValueError, match="encode='backbone' is for tests of images alone; image= and text="):
         ObjectRetrieval().check(ModuleEncoder(torch.nn.Linear(1, 1), "backbone"))
 
 

@@ -40,7 +40,7 @@ def test_it_answers_as_the_classifier_that_was_trained(tmp_path):
     file = fitted(tmp_path, tiny_data(train_on="B", train_pictures="background"))
     given = tiny_data().memorization_sets()
     reference = CropClassifier(file, supervised(), batch_size=16)
-    reference.check(given, [0])
+    reference.check(LabelInference(k=5), given, [0])
     found = measure(tiny_vicreg(), TEST, reference, given)
     classifier = supervised()
     classifier.load_state_dict(torch.load(file, weights_only=True)["state_dict"])
@@ -120,12 +120,13 @@ def test_bad_input(tmp_path):
     given = tiny_data().memorization_sets()
     file = fitted(tmp_path, tiny_data(train_on="A", train_pictures="background"))
     with pytest.raises(FileNotFoundError, match=r"CropClassifier: path='.*none.ckpt' is no file"):
-        CropClassifier(tmp_path / "none.ckpt", supervised()).check(given, [0])
+        CropClassifier(tmp_path / "none.ckpt", supervised()).check(LabelInference(k=5), given, [0])
     with pytest.raises(ValueError, match="was trained on split 'A', like the target"):
-        CropClassifier(file, supervised()).check(given, [0])
+        CropClassifier(file, supervised()).check(LabelInference(k=5), given, [0])
+    seven = CropClassifier(file, supervised(num_classes=7), allow_unverified_split=True)
     with pytest.raises(ValueError, match=r"last.ckpt: its weights do not fit Supervised \(2 of another shape"):
-        CropClassifier(file, supervised(num_classes=7), allow_unverified_split=True).check(given, [0])
-    eleven = MemorizationSets(given.attack, given.public, 11, given.unseen)
+        seven.check(LabelInference(k=5), given, [0])
+    eleven = MemorizationSets(given.attack, given.public, 11, given.other_split)
     with pytest.raises(ValueError, match=r"last.ckpt tells 10 classes apart, the data have 11"):
         measure(tiny_vicreg(), TEST, CropClassifier(file, supervised(), allow_unverified_split=True), eleven)
 

@@ -172,7 +172,7 @@ def test_held_out_records_need_tags_all_or_none(tmp_path):
     with open(path, "a") as file:
         file.write(json.dumps({"id": sets.neither_split.ids[0], "objects": []}) + "\n")
     with pytest.raises(ValueError, match="has no line for 29 of the 30 records of the held-out set"):
-        NaiveBayes(path).check(sets, [])
+        NaiveBayes(path).check(LabelInference(k=5), sets, [])
 
 
 def test_bad_input(tmp_path):
@@ -186,10 +186,10 @@ def test_bad_input(tmp_path):
         NaiveBayes(path, form="sum")
     lone = MemorizationSets(sets.attack, sets.public, 10)
     with pytest.raises(ValueError, match="learns from 'other_split' of the memorization sets, and there is none"):
-        NaiveBayes(path).check(lone, [])
+        NaiveBayes(path).check(LabelInference(k=5), lone, [])
     plain = MemorizationSets(sets.attack, sets.public, 10, other_split=[(torch.zeros(3, 8, 8), 0)])
-    with pytest.raises(TypeError, match="needs attributes 'ids' and 'labels' of the unseen set, a list"):
-        NaiveBayes(path).check(plain, [])
+    with pytest.raises(TypeError, match="needs attributes 'ids' and 'labels' of the other_split set, a list"):
+        NaiveBayes(path).check(LabelInference(k=5), plain, [])
     empty = write_tags(tmp_path / "empty.jsonl", sets, lambda identifier, label: [])
     attack = LabelInference(k=5).prepare(ModuleEncoder(tiny_vicreg(), None), sets)
     with pytest.raises(ValueError, match=r"empty.jsonl' has no tag of any of the 40 records to learn from"):

@@ -58,8 +58,9 @@ def test_words_alone_find_the_objects_of_synonyms():
     assert found.reference.table["predicted"].to_pylist() == [[0], [1], [2], [3]]
     assert found.metrics["reference_recall"] == 1
     assert found.metrics["prg"] == found.metrics["target_recall"] - 1
-    assert found.reference.settings == found.target.settings
     assert found.target.settings["direction"] == "t2i"
+    assert "direction" not in found.reference.settings  # whose captions met captions
+    assert found.reference.settings["reference"] == "TextEmbedder"
     # "d" is 100, 100 % 4 = 0: the dog, as the embedder says. "k" is 107, 107 % 4 = 3: the boat, where it has the car.
     assert found.metrics["control_prg"] == -0.5
 
@@ -91,14 +92,14 @@ def test_bad_input(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"TextEmbedder: batch_size must be at least 1, got 0"):
         TextEmbedder(batch_size=0)
     with pytest.raises(ValueError, match=r"TextEmbedder: model='.*nowhere' cannot be loaded"):
-        TextEmbedder(str(tmp_path / "nowhere")).check(sets(), [])
+        TextEmbedder(str(tmp_path / "nowhere")).check(TEST, sets(), [])
     broken = tmp_path / "broken"
     shutil.copytree(MODEL, broken)
     for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"):
         (broken / name).unlink(missing_ok=True)
     with pytest.raises(ValueError, match=r"model='.*broken' has no files of its tokenizer, such as tokenizer.json"):
-        TextEmbedder(str(broken)).check(sets(), [])
+        TextEmbedder(str(broken)).check(TEST, sets(), [])
     labelled = tiny_data().memorization_sets()
     attack = LabelInference(k=5).prepare(ModuleEncoder(tiny_vicreg(), None), labelled)
-    with pytest.raises(TypeError, match="cannot be the reference of LabelInference; it goes with ObjectRetrieval"):
+    with pytest.raises(TypeError, match="the reference of LabelInference: it is made for tests of object retrieval"):
         TextEmbedder(MODEL).records(attack, None)

@@ -1,4 +1,4 @@
-"""What becomes of the records: memorized, correlated, misrepresented, unassociated."""
+"""Shares of the outcomes of records by epoch."""
 
 from __future__ import annotations
 
@@ -9,28 +9,25 @@ from matplotlib.figure import Figure
 
 from dejavu_lightning.figures import style
 
-MEANING = {
-    "memorized": "only the target is right",
-    "correlated": "both are right",
-    "misrepresented": "only the reference is right",
-    "unassociated": "neither is right",
-}
 
-
-def draw_partition(history: Sequence[Mapping[str, float]], path: str | Path, title: str = "Partition") -> Path:
-    """Shares of the four outcomes by epoch, stacked; the last measurement's shares written beside.
+def draw_outcomes(
+    history: Sequence[Mapping[str, float]], path: str | Path, meanings: Mapping[str, str], title: str = "Partition"
+) -> Path:
+    """Draw the shares of the outcomes by epoch, stacked; the last measurement's shares written beside.
 
     Args:
-        history: one row per measurement with ``epoch`` and the four shares.
+        history: one row per measurement with ``epoch`` and a share of each outcome.
         path: where the PNG goes.
+        meanings: outcome -> what it means.
     """
+    colors = style.outcome_colors(meanings)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontsize=12, color=style.INK)
     epochs = [row["epoch"] for row in history]
     wide = [epochs[0] - 0.5, epochs[0] + 0.5] if len(epochs) == 1 else epochs
-    shares = [[row[name] for row in history] * (2 if len(epochs) == 1 else 1) for name in style.OUTCOME_COLORS]
-    axes.stackplot(wide, shares, colors=list(style.OUTCOME_COLORS.values()), edgecolor="white", linewidth=0.6)
+    shares = [[row[name] for row in history] * (2 if len(epochs) == 1 else 1) for name in colors]
+    axes.stackplot(wide, shares, colors=list(colors.values()), edgecolor="white", linewidth=0.6)
     axes.set_xlim(wide[0], wide[-1])
     axes.set_ylim(0, 1)
     axes.set_xlabel("epochs completed")
@@ -38,14 +35,14 @@ def draw_partition(history: Sequence[Mapping[str, float]], path: str | Path, tit
     style.plain(axes)
     axes.grid(visible=False)
     heights = _spread([sum(share[-1] for share in shares[:i]) + shares[i][-1] / 2 for i in range(len(shares))], 0.11)
-    for (name, color), share, height in zip(style.OUTCOME_COLORS.items(), shares, heights, strict=True):
+    for (name, color), share, height in zip(colors.items(), shares, heights, strict=True):
         axes.annotate(
-            f"{name} {share[-1]:.0%}\n{MEANING[name]}",
+            f"{name} {share[-1]:.0%}\n{meanings[name]}",
             (1.02, height),
             xycoords="axes fraction",
             va="center",
             fontsize=8.5,
-            color="#777777" if name == "unassociated" else color,
+            color="#777777" if color == style.NEUTRAL else color,
             annotation_clip=False,
         )
     return style.save(figure, path)

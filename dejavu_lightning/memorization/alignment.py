@@ -1,0 +1,117 @@
+"""What the two tests of alignment share: how much of each record, its mean over records, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.memorization import statistics
+from dejavu_lightning.memorization.display import Answers, Display, Spread, TableRow
+from dejavu_lightning.memorization.protocols import Comparison
+from dejavu_lightning.memorization.statistics import Counts, Floats
+
+
+def compare_alignment(
+    target: Records, reference: Records, paired: bool, seed: int, *, column: str, metric: str, sign: int
+) -> Comparison:
+    """Compute the mean over records of how much better the target aligns them.
+
+    With a(x) a model's alignment of record x, m(x) = a_target(x) - a_reference(x), positive where the target aligns a
+    record better than a model that was not trained on it.
+
+    Args:
+        paired: both models were asked about the same records; otherwise means of two samples are compared.
+        column: of the records: the alignment, or a distance; those of single layers are ``<column>/<layer>``.
+        metric: what the mean of m is called; ``<metric>_scaled`` is that of m divided by its range over the records,
+            as the papers report it, its interval that of the mean divided likewise.
+        sign: 1 for an alignment, -1 for a distance.
+
+    Returns:
+        ``<metric>``, ``<metric>_scaled``, ``<metric>/<layer>``, ``target_<column>``, ``reference_<column>``; the table
+        has ``memorization``, m(x), and both models' columns.
+    """
+    suffixes = [name.removeprefix(column) for name in target.table.column_names if name.startswith(column)]
+    own = np.stack([target.column(column + suffix).double().numpy() for suffix in suffixes], axis=1)
+    other = np.stack([reference.column(column + suffix).double().numpy() for suffix in suffixes], axis=1)
+
+    def means(counts: Counts, others: Counts) -> Floats:
+        each = counts @ own / len(own), others @ other / len(other)
+        return np.concatenate([sign * (each[0] - each[1]), *each], axis=1)
+
+    names = [metric + suffix for suffix in suffixes]
+    names += [f"{role}_{column}{suffix}" for role in ("target", "reference") for suffix in suffixes]
+    every = (np.ones((1, len(own)), dtype=np.int64), np.ones((1, len(other)), dtype=np.int64))
+    drawn = statistics.bootstrap(means, len(own), None if paired else len(other), seed)
+    values = dict(zip(names, (float(value) for value in means(*every)[0]), strict=True))
+    replicates = dict(zip(names, drawn.T, strict=True))
+    if not paired:
+        return Comparison(statistics.with_intervals(values, replicates), None, replicates, target.settings)
+    each = sign * (own[:, 0] - other[:, 0])
+    spread = float(each.max() - each.min())
+    scale = 1 / spread if spread > 0 else 0.0
+    values[f"{metric}_scaled"] = values[metric] * scale
+    replicates[f"{metric}_scaled"] = replicates[metric] * scale
+    mean, deviation = statistics.subsample_spread(lambda rows: float(each[rows].mean()), len(each), seed)
+    values |= {f"{metric}_subsample_mean": mean, f"{metric}_subsample_std": deviation}
+    kept = [name for name in target.table.column_names if name != column and not name.startswith(f"{column}/")]
+    columns: dict[str, Any] = {name: target.table[name] for name in kept}
+    columns["memorization"] = each
+    for role, records in (("target", target), ("reference", reference)):
+        columns |= {f"{role}_{column}{suffix}": records.table[column + suffix] for suffix in suffixes}
+    return Comparison(statistics.with_intervals(values, replicates), pa.table(columns), replicates, target.settings)
+
+
+@dataclass(frozen=True)
+class AlignmentDisplay(Display):
+    """Of records with one number each."""
+
+    def note(self, row: Mapping[str, Any]) -> str:
+        """How much the record is memorized."""
+        return f"{row['memorization']:+.3f}" if "memorization" in row else ""
+
+    def ranking(self, table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
+        """List every record, the most memorized first, with the names of its class where it has one."""
+        rows = super().ranking(table, names)
+        for row in rows:
+            if names and row.get("label", -1) >= 0:
+                row["label"] = names[row["label"]]
+        return rows
+
+
+def alignment_display(metric: str, paper: str, column: str, words: str, titles: tuple[str, str]) -> AlignmentDisplay:
+    """Describe how a test of alignment is shown.
+
+    Args:
+        metric, column: as in :func:`compare_alignment`.
+        paper: what the paper calls the metric.
+        words: what ``column`` is.
+        titles: of the gallery with a reference per record, and without one.
+    """
+    return AlignmentDisplay(
+        rows=(
+            TableRow(f"target {words}", f"target_{column}"),
+            TableRow(f"reference {words}", f"reference_{column}"),
+            TableRow(f"{paper}, mean over records", metric, True),
+            TableRow(f"net {paper}, less that on held-out records", f"net_{metric}", True),
+            TableRow(f"{paper} divided by its range, as published", f"{metric}_scaled", True),
+            TableRow(f"symmetric average of {paper}", f"symmetric_{metric}", True),
+            TableRow(f"control: {paper} on held-out records", f"control_{metric}", True),
+        ),
+        answers=Answers(column, words),
+        gaps={metric: paper},
+        spread=Spread(
+            key=metric,
+            column="memorization",
+            title=f"{paper} of each record",
+            axis=f"{paper}: to the right the target aligns the record better",
+            caption=f"{paper} of each record: how much better the target aligns it than the reference. Two models "
+            "differ in this also where nothing is memorized: see the control. All records and seeds; no intervals.",
+        ),
+        most_memorized_title=titles[0],
+        best_answered_title=titles[1],
+    )

@@ -1,0 +1,182 @@
+"""How the records and metrics of a test are shown: words, order, galleries. Data alone; ``figures`` draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.core.samples import DisplayableSamples, DisplaySample
+from dejavu_lightning.core.sets import MemorizationSets
+
+GALLERY_NEIGHBORS = 4
+NO_MODELS_COLUMNS = ("id", "label", "objects")  # of a record table
+
+
+class TableRow(NamedTuple):
+    """A line of the terminal's table; ``signed`` ones are differences."""
+
+    words: str
+    metric: str
+    signed: bool = False
+
+
+class Answers(NamedTuple):
+    """What the curve shows of each model: ``target_<metric>`` and ``reference_<metric>``."""
+
+    metric: str
+    words: str
+
+
+class Spread(NamedTuple):
+    """A column of the comparison whose distribution over records is drawn.
+
+    ``key`` names its panel and CSV file. Whole numbers get a bar each, others bins; colours tell the outcomes where
+    the comparison has a column ``outcome``, else the sign.
+    """
+
+    key: str
+    column: str
+    title: str
+    axis: str
+    caption: str
+
+
+class GalleryRow(NamedTuple):
+    """One record of the gallery.
+
+    ``correct``: names that count as right; ``target``, ``reference``: public samples nearest to it for each model,
+    nearest first, empty where there are none; ``note`` stands beside the id.
+    """
+
+    identifier: str
+    record: DisplaySample
+    correct: frozenset[str]
+    target: Sequence[DisplaySample]
+    reference: Sequence[DisplaySample]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Display:
+    """What figures, tables and reports need of a test. A test with more to show overrides the methods.
+
+    Args:
+        rows: of the terminal's table; their words name the metrics everywhere.
+        answers: the upper half of the curve.
+        gaps: metric -> words, the lower half of the curve, the headline first.
+        outcomes: metric -> meaning, shares of all records that add up to 1.
+        spread: of a column over the records.
+        left_out: what ``excluded`` counts.
+        truth: column of the records that says what is true of them; runs that are compared must share it.
+        truth_words: one and several of what that column holds, such as ("class", "classes").
+        orders: name -> meaning of the orders in ``sample_gaps``.
+        memorization: column of the comparison, positive where the target knows more of a record than the reference.
+        most_memorized_title: of the gallery, with a reference per record.
+        best_answered_title: of the gallery without one.
+    """
+
+    rows: Sequence[TableRow]
+    answers: Answers
+    gaps: Mapping[str, str]
+    outcomes: Mapping[str, str] = field(default_factory=dict)
+    spread: Spread | None = None
+    left_out: str = "records"
+    truth: str = ""
+    truth_words: tuple[str, str] = ("class", "classes")
+    orders: Mapping[str, str] = field(default_factory=dict)
+    memorization: str = "memorization"
+    most_memorized_title: str = "Most memorized records"
+    best_answered_title: str = "Records that the target knows best (no reference per record)"
+
+    def label(self, metric: str) -> str:
+        """A metric in words; its own name where it has none."""
+        return next((row.words for row in self.rows if row.metric == metric), metric)
+
+    def memorized(self, table: pa.Table) -> NDArray[np.bool_]:
+        """(N,) whether the target knows more of each record of a comparison than the reference."""
+        return np.array([value > 0 for value in table[self.memorization].to_pylist()], dtype=bool)
+
+    def most_memorized(self, table: pa.Table) -> pa.Table:
+        """Rows of the memorized records, the clearest first, then by id.
+
+        Args:
+            table: of a comparison; or, without a reference per record, the target's own records, the names of its
+                columns with ``target_`` before them.
+        """
+        if self.memorization not in table.column_names:
+            return table.slice(0, 0)
+        chosen = table.filter(pc.greater(table[self.memorization], 0))
+        return chosen.sort_by([(self.memorization, "descending"), ("id", "ascending")])
+
+    def groups(self, table: pa.Table) -> Iterator[tuple[int, bool]]:
+        """Yield each class or object that a record of a comparison counts for, and whether it is memorized there."""
+        yield from ()
+
+    def score_by_share(
+        self, target: Records, reference: Records, shares: Sequence[float], paired: bool
+    ) -> list[Estimate]:
+        """Compute the headline over the most confident records, by share of them; empty without a confidence."""
+        return []
+
+    def ranking(self, table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
+        """List every record of a comparison, the most memorized first, for ``ranking.csv``; empty if none is kept."""
+        if self.memorization not in table.column_names:
+            return []
+        ordered = table.sort_by([(self.memorization, "descending"), ("id", "ascending")])
+        plain = [name for name in ordered.column_names if not name.endswith("neighbors")]
+        return [{"rank": rank, **row} for rank, row in enumerate(ordered.select(plain).to_pylist(), start=1)]
+
+    def gap_measure(self, metric: str) -> str:
+        """Which measure of ``sample_gaps`` goes with a metric."""
+        return metric
+
+    def gallery_title(self, settings: Mapping[str, Any], paired: bool) -> str:
+        """What stands above the gallery of records with these settings."""
+        return self.most_memorized_title if paired else self.best_answered_title
+
+    def correct(self, record: DisplaySample, settings: Mapping[str, Any]) -> frozenset[str]:
+        """Names that count as right for a record."""
+        return frozenset(record.objects)
+
+    def note(self, row: Mapping[str, Any]) -> str:
+        """What stands beside the id of a record of a comparison."""
+        return ""
+
+    def gallery(self, table: pa.Table | None, target: Records, sets: MemorizationSets, count: int) -> list[GalleryRow]:
+        """The most memorized records with their pictures, at most ``count``; empty where the sets cannot show them.
+
+        The order selects on the outcome, so it shows what memorization looks like, not how much there is.
+        """
+        if not (isinstance(sets.attack, DisplayableSamples) and isinstance(sets.public, DisplayableSamples)):
+            return []
+        if table is None:
+            own = target.table.column_names
+            table = target.table.rename_columns(
+                [name if name in NO_MODELS_COLUMNS else f"target_{name}" for name in own]
+            )
+        rows = self.most_memorized(table).slice(0, count).to_pylist()
+        attacked = _positions(sets.attack, {row["id"] for row in rows})
+        public = _positions(sets.public, {i for row in rows for side in _sides(row) for i in side})
+        found = []
+        for row in rows:
+            record = sets.attack.display(attacked[row["id"]])
+            near = [[sets.public.display(public[i]) for i in side] for side in _sides(row)]
+            found.append(GalleryRow(row["id"], record, self.correct(record, target.settings), *near, self.note(row)))
+        return found
+
+
+def _sides(row: Mapping[str, Any]) -> list[list[str]]:
+    """Ids of the nearest public samples of target and reference."""
+    return [list((row.get(f"{role}_neighbors") or [])[:GALLERY_NEIGHBORS]) for role in ("target", "reference")]
+
+
+def _positions(dataset: DisplayableSamples, wanted: set[str]) -> dict[str, int]:
+    return {identifier: position for position, identifier in enumerate(dataset.ids) if identifier in wanted}

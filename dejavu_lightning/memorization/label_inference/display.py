@@ -1,0 +1,107 @@
+"""How label inference is shown: its words, its outcomes, and the records whose label only the target infers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.records import Records
+from dejavu_lightning.memorization.display import Answers, Display, Spread, TableRow
+from dejavu_lightning.memorization.label_inference.score_curve import score_curve
+
+CONFIDENCE = "memorization_confidence"
+
+
+@dataclass(frozen=True)
+class LabelDisplay(Display):
+    """Of records with an outcome each."""
+
+    def memorized(self, table: pa.Table) -> NDArray[np.bool_]:
+        """(N,) whether only the target infers the label."""
+        return np.array([outcome == "memorized" for outcome in table["outcome"].to_pylist()], dtype=bool)
+
+    def most_memorized(self, table: pa.Table) -> pa.Table:
+        """Rows that only the target gets right, by its confidence, then by id."""
+        paired = "outcome" in table.column_names
+        chosen = table.filter(pc.equal(table["outcome"], "memorized") if paired else table["target_correct"])
+        return chosen.sort_by([("target_confidence", "descending"), ("id", "ascending")])
+
+    def groups(self, table: pa.Table) -> Iterator[tuple[int, bool]]:
+        """Yield the label of each record, and whether only the target infers it."""
+        for row in table.select(["label", "outcome"]).to_pylist():
+            yield row["label"], row["outcome"] == "memorized"
+
+    def score_by_share(
+        self, target: Records, reference: Records, shares: Sequence[float], paired: bool
+    ) -> list[Estimate]:
+        """Compute ``score@p`` for every share p."""
+        return score_curve(target, reference, shares, paired)
+
+    def ranking(self, table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
+        """List every record, the highest memorization confidence first, then by id.
+
+        The confidence alone orders: a record near the top may be one that neither model answers correctly.
+        """
+        if CONFIDENCE not in table.column_names:
+            return []
+        ordered = table.sort_by([(CONFIDENCE, "descending"), ("id", "ascending")])
+
+        def name(label: int) -> str:
+            return names[label] if names and label >= 0 else str(label)
+
+        return [
+            {
+                "rank": rank,
+                "id": row["id"],
+                CONFIDENCE: row[CONFIDENCE],
+                "outcome": row["outcome"],
+                **{key: name(row[key]) for key in ("label", "target_predicted", "reference_predicted")},
+            }
+            for rank, row in enumerate(ordered.to_pylist(), start=1)
+        ]
+
+
+DISPLAY = LabelDisplay(
+    rows=(
+        TableRow("target accuracy", "target_accuracy"),
+        TableRow("reference accuracy", "reference_accuracy"),
+        TableRow("déjà vu score", "score", True),
+        TableRow("déjà vu score @ 20% most confident", "score@20", True),
+        TableRow("déjà vu score @ 5% most confident", "score@5", True),
+        TableRow("symmetric average of the score", "symmetric_score", True),
+        TableRow("control: score on held-out records", "control", True),
+        TableRow("memorized", "memorized"),
+        TableRow("correlated", "correlated"),
+        TableRow("misrepresented", "misrepresented"),
+        TableRow("unassociated", "unassociated"),
+    ),
+    answers=Answers("accuracy", "label inference accuracy"),
+    gaps={"score": "déjà vu score"},
+    outcomes={
+        "memorized": "only the target is right",
+        "correlated": "both are right",
+        "misrepresented": "only the reference is right",
+        "unassociated": "neither is right",
+    },
+    spread=Spread(
+        key=CONFIDENCE,
+        column=CONFIDENCE,
+        title="Memorization confidence",
+        axis="uncertainty, reference minus target",
+        caption="Uncertainty of the reference minus that of the target, each as a share of what it can be: to the "
+        "right the target is surer than the reference. All records, over all seeds; no intervals. Being sure is not "
+        "being right, which is what the colours tell.",
+    ),
+    left_out="annotated pictures without usable background",
+    truth="label",
+    truth_words=("class", "classes"),
+    most_memorized_title="Most memorized records: only the target infers the label, ordered by its confidence",
+    best_answered_title="Records whose label the target infers, ordered by its confidence (no reference per record)",
+)

@@ -1,0 +1,16 @@
+"""How pair alignment is shown."""
+
+from __future__ import annotations
+
+from dejavu_lightning.memorization.alignment import alignment_display
+
+DISPLAY = alignment_display(
+    metric="clipmem",
+    paper="CLIPMem",
+    column="alignment",
+    words="alignment of picture and caption",
+    titles=(
+        "Most memorized pairs: the target puts picture and caption closer together than the reference",
+        "Pairs by the target's alignment of picture and caption (no reference per record)",
+    ),
+)

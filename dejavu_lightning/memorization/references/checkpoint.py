@@ -1,0 +1,83 @@
+"""The reference of the two-model test from a file, or from the folder of a run epoch by epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
+from dejavu_lightning.embedding.encoders import ModuleEncoder
+from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, ReferenceRecords
+from dejavu_lightning.memorization.references.second_model import SecondModel
+from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
+
+
+class Checkpoint:
+    """Attacks a second model from a file, trained on the other split: the two-model test while the target trains.
+
+    Args:
+        path: a checkpoint file, or a directory, from which the checkpoint with as many completed epochs
+            as the target is taken. Lightning's format; loaded with ``weights_only=True``.
+        encoder: an encoder for the weights where the reference's architecture is not the target's; its
+            weights are replaced by the checkpoint's.
+        allow_unverified_split: compare although it cannot be told, or is not true, that the reference's
+            training set is disjoint from the attacked records.
+    """
+
+    paired = True
+
+    def __init__(
+        self, path: str | Path, encoder: ModuleEncoder | None = None, allow_unverified_split: bool = False
+    ) -> None:
+        self.path, self.encoder, self.allow_unverified_split = Path(path), encoder, allow_unverified_split
+        self._kept: tuple[tuple[Path, int, dict[str, Any]], MemorizationSets, ReferenceRecords] | None = None
+
+    def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
+        """The files must be there and come from a disjoint split."""
+        for file in self._files(epochs):
+            if not self.allow_unverified_split:
+                verify_disjoint(sets.trained_on, SplitRecord.find(load_checkpoint(file)), str(file))
+
+    def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
+        """The second model's records, with its own bank of public embeddings."""
+        if epoch is None and not self.path.is_file():
+            raise ValueError(f"Checkpoint: {self.path} is no file and the target's epoch is unknown; name one file")
+        file = self._files([epoch or 0])[0]
+        # What a fixed checkpoint answers does not change from one measurement to the next.
+        asked = (file, file.stat().st_mtime_ns, attack.settings)
+        if self._kept and self._kept[0] == asked and self._kept[1] is attack.sets:
+            return self._kept[2]
+        checkpoint = load_checkpoint(file)
+        base = self.encoder or attack.encoder
+        if not isinstance(base, ModuleEncoder):
+            raise TypeError(
+                "Checkpoint needs to know the module its weights belong to: pass encoder=ModuleEncoder(...)"
+            )
+        encoder = base.with_weights(checkpoint["state_dict"], str(file))
+        model = SecondModel(
+            encoder,
+            SplitRecord.find(checkpoint),
+            name=str(file),
+            allow_unverified_split=self.allow_unverified_split,
+        )
+        found = model.records(attack, epoch)
+        self._kept = (asked, attack.sets, found)
+        return found
+
+    def _files(self, epochs: list[int]) -> list[Path]:
+        """The file of each epoch."""
+        if self.path.is_file():
+            return [self.path] * len(epochs)
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"Checkpoint: {self.path} is neither a file nor a directory")
+        found = {
+            completed_epochs(load_checkpoint(file)): file for file in sorted(self.path.glob("*.ckpt"), reverse=True)
+        }
+        lacking = sorted(set(epochs) - set(found))
+        if lacking:
+            raise ValueError(
+                f"Checkpoint: {self.path} holds no checkpoint of epochs {lacking}, only of epochs {sorted(found)}; "
+                "train the reference with the same schedule, or name one file"
+            )
+        return [found[epoch] for epoch in epochs]

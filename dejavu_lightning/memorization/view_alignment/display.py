@@ -1,0 +1,16 @@
+"""How view alignment is shown."""
+
+from __future__ import annotations
+
+from dejavu_lightning.memorization.alignment import alignment_display
+
+DISPLAY = alignment_display(
+    metric="sslmem",
+    paper="SSLMem",
+    column="distance",
+    words="distance of views",
+    titles=(
+        "Most memorized records: the target puts their views closer together than the reference",
+        "Records by the target's distance of views (no reference per record)",
+    ),
+)
