@@ -136,7 +136,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
             problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
             if problem:
                 break
-            parts.append(output[: len(rows)].float())
+            parts.append(output[: len(rows)].detach().float())
     except (ValueError, TypeError, OSError, KeyError) as error:
         if processes == 1:
             raise

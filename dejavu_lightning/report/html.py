@@ -9,18 +9,18 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from dejavu_lightning.report.classes import classes
 from dejavu_lightning.report.collection import Collection, read_collection
-from dejavu_lightning.report.differences import differences
-from dejavu_lightning.report.distributions import spreads
-from dejavu_lightning.report.epochs import memorization_curves, utility_curves
-from dejavu_lightning.report.fractions import fractions
-from dejavu_lightning.report.panel import Panel
-from dejavu_lightning.report.partitions import partitions, partitions_by_epoch
-from dejavu_lightning.report.summary import summary
-from dejavu_lightning.report.top_gaps import top_gaps
-from dejavu_lightning.report.top_records import forgetting, galleries
-from dejavu_lightning.report.tradeoff import tradeoff
+from dejavu_lightning.report.panels.classes import classes
+from dejavu_lightning.report.panels.differences import differences
+from dejavu_lightning.report.panels.distributions import spreads
+from dejavu_lightning.report.panels.epochs import memorization_curves, utility_curves
+from dejavu_lightning.report.panels.fractions import fractions
+from dejavu_lightning.report.panels.panel import Panel
+from dejavu_lightning.report.panels.partitions import partitions, partitions_by_epoch
+from dejavu_lightning.report.panels.summary import summary
+from dejavu_lightning.report.panels.top_gaps import top_gaps
+from dejavu_lightning.report.panels.top_records import forgetting, galleries
+from dejavu_lightning.report.panels.tradeoff import tradeoff
 
 TEMPLATE = "report.html.jinja"
 # In the order of the page; each is left out where no run has what it shows.

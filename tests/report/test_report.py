@@ -18,8 +18,8 @@ from dejavu_lightning.cli import main
 from dejavu_lightning.figures.artifacts import save_records
 from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, Records, compare
 from dejavu_lightning.memorization.measure import Measurement
-from dejavu_lightning.report.classes import Tally, tally
 from dejavu_lightning.report.html import write_report
+from dejavu_lightning.report.panels.classes import Tally, tally
 from dejavu_lightning.report.runs import read_run
 from dejavu_lightning.runs.history import read_history
 from dejavu_lightning.utility import NearestNeighborProbe

@@ -8,8 +8,8 @@ from dejavu_lightning.core.estimate import Estimate, over_runs, share, student_t
 from dejavu_lightning.memorization import Records
 from dejavu_lightning.memorization.label_inference.score_curve import score_curve
 from dejavu_lightning.metrics.functional import dejavu_score
-from dejavu_lightning.report.epochs import curve
-from dejavu_lightning.report.tradeoff import pareto_frontier
+from dejavu_lightning.report.panels.epochs import curve
+from dejavu_lightning.report.panels.tradeoff import pareto_frontier
 
 
 def test_pareto_frontier_by_hand():

@@ -24,7 +24,7 @@ from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.embed import check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec
 from dejavu_lightning.embedding.pairs import caption, captioned_image, check_parts, encoder_part
-from dejavu_lightning.embedding.views import Augment, check_views, embed_views
+from dejavu_lightning.embedding.view_stacks import Augment, check_views, embed_views
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.pair_alignment.display import DISPLAY
 from dejavu_lightning.memorization.pair_alignment.metrics import compare_pairs

@@ -22,7 +22,7 @@ from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
-from dejavu_lightning.embedding.views import Augment, check_views, embed_views
+from dejavu_lightning.embedding.view_stacks import Augment, check_views, embed_views
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.protocols import Attack, Comparison
 from dejavu_lightning.memorization.view_alignment.display import DISPLAY

@@ -133,8 +133,11 @@ def test_bad_input(tmp_path):
     class Retrieval:
         test = ObjectRetrieval()
 
-    with pytest.raises(TypeError, match="CropClassifier infers labels and cannot be the reference of ObjectRetrieval"):
-        CropClassifier(file, supervised()).infer(Retrieval())
+    with pytest.raises(
+        TypeError,
+        match="CropClassifier reference of ObjectRetrieval: it is made for tests of label",
+    ):
+        CropClassifier(file, supervised()).records(Retrieval(), None)
 
 
 def test_any_module_that_maps_crops_to_logits_will_do(tmp_path):

@@ -198,8 +198,8 @@ def test_bad_input(tmp_path):
     class Retrieval:
         test = ObjectRetrieval()
 
-    with pytest.raises(TypeError, match="infers labels and cannot be the reference of ObjectRetrieval"):
-        NaiveBayes(path).infer(Retrieval())
+    with pytest.raises(TypeError, match="reference of ObjectRetrieval: it is made for tests of label"):
+        NaiveBayes(path).records(Retrieval(), None)
 
 
 def test_tags_are_read_by_score(tmp_path):

@@ -19,7 +19,7 @@ from dejavu_lightning.figures.spread import (
 )
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.words import called
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
 
 
 def top_gaps(collection: Collection) -> Panel | None:

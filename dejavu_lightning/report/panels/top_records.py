@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dejavu_lightning.report.collection import Collection, Entry
-from dejavu_lightning.report.panel import Cell, Panel, Picture, png
+from dejavu_lightning.report.panels.panel import Cell, Panel, Picture, png
 from dejavu_lightning.report.runs import Run
 from dejavu_lightning.report.words import called
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.panel import Cell, Panel
+from dejavu_lightning.report.panels.panel import Cell, Panel
 from dejavu_lightning.report.runs import Run
 from dejavu_lightning.report.words import called, columns, label, written
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.report.collection import Collection, Entry
-from dejavu_lightning.report.panel import Cell, Panel
+from dejavu_lightning.report.panels.panel import Cell, Panel
 from dejavu_lightning.report.words import columns, label, written
 
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import over_runs
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.epochs import Curve, shaded_line
-from dejavu_lightning.report.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.epochs import Curve, shaded_line
+from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.words import called, columns, label
 
 FRACTIONS = tuple(round(0.05 * step, 2) for step in range(1, 21))

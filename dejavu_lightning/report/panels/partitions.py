@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.epochs import curve
-from dejavu_lightning.report.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.epochs import curve
+from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.words import called, columns
 
 

@@ -1,0 +1,1 @@
+"""Parts of the page, one a file: pictures or a table with their numbers."""
