@@ -25,8 +25,8 @@ def values_of(table: pa.Table, display: Display) -> list[Value]:
     if display.spread is None or display.spread.column not in table.column_names:
         return []
     values = table[display.spread.column].to_pylist()
-    if "outcome" in table.column_names:
-        return list(zip(values, table["outcome"].to_pylist(), strict=True))
+    if display.spread.by:
+        return list(zip(values, table[display.spread.by].to_pylist(), strict=True))
     above, below, same = SIGNS
     return [(value, above if value > 0 else below if value < 0 else same) for value in values]
 

@@ -38,8 +38,8 @@ class Answers(NamedTuple):
 class Spread(NamedTuple):
     """A column of the comparison whose distribution over records is drawn.
 
-    ``key`` names its panel and CSV file. Whole numbers get a bar each, others bins; colours tell the outcomes where
-    the comparison has a column ``outcome``, else the sign.
+    ``key`` names its panel and CSV file. Whole numbers get a bar each, others bins. Colours tell what the column ``by``
+    says, one of the outcomes; without one, the sign.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Spread(NamedTuple):
     title: str
     axis: str
     caption: str
+    by: str = ""
 
 
 class GalleryRow(NamedTuple):

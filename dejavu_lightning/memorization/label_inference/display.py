@@ -98,6 +98,7 @@ DISPLAY = LabelDisplay(
         caption="Uncertainty of the reference minus that of the target, each as a share of what it can be: to the "
         "right the target is surer than the reference. All records, over all seeds; no intervals. Being sure is not "
         "being right, which is what the colours tell.",
+        by="outcome",
     ),
     left_out="annotated pictures without usable background",
     truth="label",

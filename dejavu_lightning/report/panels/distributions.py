@@ -35,7 +35,7 @@ def spreads(collection: Collection) -> Panel | None:
         if run.comparison is None or not values:
             continue
         found.setdefault(entry.variant, []).extend(values)
-        known = [name for name in ("id", display.spread.column, "outcome") if name in run.comparison.column_names]
+        known = ["id", display.spread.column, *([display.spread.by] if display.spread.by else [])]
         seed = "" if entry.seed is None else entry.seed
         records += [{"variant": entry.variant, "seed": seed, **row} for row in run.comparison.select(known).to_pylist()]
     if not found:
