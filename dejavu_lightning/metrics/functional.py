@@ -24,7 +24,7 @@ class Partition(NamedTuple):
     """Both are wrong."""
 
 
-class ObjectOverlap(NamedTuple):
+class Overlap(NamedTuple):
     """How well predicted objects match the true ones; (N,) float64 in [0, 1] each."""
 
     precision: Tensor
@@ -54,7 +54,7 @@ def label_votes(neighbor_labels: Tensor, num_classes: int, k: int | None = None)
     k = neighbor_labels.shape[1] if k is None else k
     if not 1 <= k <= neighbor_labels.shape[1]:
         raise ValueError(f"k must lie in [1, {neighbor_labels.shape[1]}], the number of neighbours given; got {k}")
-    _check_labels("neighbor_labels", neighbor_labels, num_classes)
+    check_labels("neighbor_labels", neighbor_labels, num_classes)
     voters = neighbor_labels[:, :k].long()
     votes = torch.zeros(len(voters), num_classes, dtype=torch.int64, device=voters.device)
     return votes.scatter_add_(1, voters, torch.ones_like(voters))
@@ -86,7 +86,7 @@ def rank_labels(votes: Tensor, neighbor_labels: Tensor, top_k: int) -> Tensor:
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
     rows, classes = votes.shape
-    _check_labels("neighbor_labels", neighbor_labels, classes)
+    check_labels("neighbor_labels", neighbor_labels, classes)
     neighbors = neighbor_labels.shape[1]
     rank = torch.arange(neighbors, device=votes.device).expand(rows, neighbors)
     closest = torch.full((rows, classes), neighbors, device=votes.device)
@@ -102,7 +102,8 @@ def partition(target_correct: Tensor, reference_correct: Tensor) -> Partition:
 
     target_correct, reference_correct (N,) booleans of the same records in the same order.
     """
-    _check_paired(target_correct, reference_correct)
+    check_paired(target_correct=target_correct, reference_correct=reference_correct)
+    check_any(len(target_correct))
     target, reference = target_correct.bool(), reference_correct.bool()
     cells = (target & ~reference, target & reference, ~target & reference, ~target & ~reference)
     return Partition(*(cell.double().mean() for cell in cells))
@@ -129,7 +130,13 @@ def dejavu_score(
     Raises:
         ValueError: shapes differ, there are no records, or fraction is not in (0, 1].
     """
-    _check_paired(target_correct, reference_correct)
+    check_paired(
+        target_correct=target_correct,
+        reference_correct=reference_correct,
+        target_confidence=target_confidence,
+        reference_confidence=reference_confidence,
+    )
+    check_any(len(target_correct))
     target = most_confident(target_confidence, fraction)
     reference = most_confident(reference_confidence, fraction)
     return target_correct[target].double().mean() - reference_correct[reference].double().mean()
@@ -137,8 +144,7 @@ def dejavu_score(
 
 def most_confident(confidence: Tensor, fraction: float) -> Tensor:
     """Positions of the max(1, floor(fraction * N)) highest values of confidence (N,), ties by position."""
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
+    check_fraction(fraction)
     return confidence.argsort(descending=True, stable=True)[: kept_records(fraction, len(confidence))]
 
 
@@ -213,7 +219,7 @@ def equal_votes(shown: Tensor, reach: int, width: int, dtype: torch.dtype = torc
     return first - closest * width
 
 
-def object_overlap(predicted: Tensor, truth: Tensor) -> ObjectOverlap:
+def object_overlap(predicted: Tensor, truth: Tensor) -> Overlap:
     """Precision, recall and F of predicted sets of objects (Jayaraman et al. 2024, arXiv 2402.02103, section 3).
 
     Args:
@@ -235,10 +241,10 @@ def object_overlap(predicted: Tensor, truth: Tensor) -> ObjectOverlap:
     return counted_overlap((predicted & truth).sum(dim=1), predicted.sum(dim=1), there)
 
 
-def counted_overlap(both: Tensor, guessed: Tensor, there: Tensor) -> ObjectOverlap:
+def counted_overlap(both: Tensor, guessed: Tensor, there: Tensor) -> Overlap:
     """:func:`object_overlap` from the numbers of objects: right ones, predicted ones, true ones; (N,) integers."""
     both = both.double()
-    return ObjectOverlap(both / guessed.clamp(min=1), both / there, 2 * both / (guessed + there))
+    return Overlap(both / guessed.clamp(min=1), both / there, 2 * both / (guessed + there))
 
 
 def population_gap(target: Tensor, reference: Tensor) -> Tensor:
@@ -248,7 +254,8 @@ def population_gap(target: Tensor, reference: Tensor) -> Tensor:
 
     target, reference (N,) of the same records in the same order -> 0-dim float64 in [-1, 1].
     """
-    _check_paired_values(target, reference)
+    check_paired(target=target, reference=reference)
+    check_any(len(target))
     return torch.sign(target.double() - reference.double()).mean()
 
 
@@ -259,28 +266,33 @@ def auc_gap(target_recall: Tensor, reference_recall: Tensor) -> Tensor:
 
     target_recall, reference_recall (N,) in [0, 1] -> 0-dim float64 in [-1, 1].
     """
-    _check_paired_values(target_recall, reference_recall)
+    check_paired(target_recall=target_recall, reference_recall=reference_recall)
+    check_any(len(target_recall))
     return target_recall.double().mean() - reference_recall.double().mean()
 
 
-def _check_paired_values(target: Tensor, reference: Tensor) -> None:
-    if target.ndim != 1 or target.shape != reference.shape or not len(target):
+def check_paired(**values: Tensor) -> None:
+    """Raise unless the named tensors are of the same records, (N,) each."""
+    shapes = [tuple(value.shape) for value in values.values()]
+    if len(shapes[0]) != 1 or len(set(shapes)) > 1:
         raise ValueError(
-            f"target and reference must have the same shape (N,), N > 0, got {tuple(target.shape)} and "
-            f"{tuple(reference.shape)}"
+            f"{', '.join(values)} must have the same shape (N,), a value a record; got {', '.join(map(str, shapes))}"
         )
 
 
-def _check_paired(target: Tensor, reference: Tensor) -> None:
-    if target.ndim != 1 or target.shape != reference.shape:
-        raise ValueError(
-            f"target_correct and reference_correct must have the same shape (N,), "
-            f"got {tuple(target.shape)} and {tuple(reference.shape)}"
-        )
-    if len(target) == 0:
-        raise ValueError("there are no records to compare")
+def check_any(records: int) -> None:
+    """Raise where there is nothing to average."""
+    if not records:
+        raise ValueError("there are no records to measure; give at least one")
 
 
-def _check_labels(name: str, labels: Tensor, num_classes: int) -> None:
+def check_fraction(fraction: float) -> None:
+    """Raise unless ``fraction`` of the records are some of them."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
+
+
+def check_labels(name: str, labels: Tensor, num_classes: int) -> None:
+    """Raise unless all labels, which errors call ``name``, are classes."""
     if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < num_classes):
         raise ValueError(f"{name} run from {int(labels.min())} to {int(labels.max())}, outside [0, {num_classes})")

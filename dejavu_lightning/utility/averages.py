@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.distributed import gathered
-from dejavu_lightning.memorization.statistics import LEVEL, Floats, Interval, bootstrap, interval
+from dejavu_lightning.core.estimate import share
+from dejavu_lightning.memorization.statistics import Floats, Interval, bootstrap, interval
 
 # Another one than that of memorization: equal draws would tie the two kinds of samples to each other.
 SEED = 1
@@ -58,7 +59,9 @@ def averages(rows: Tensor, hits: Mapping[str, Tensor], trials: int = 1) -> dict[
 
 
 def _ends(value: float, count: int, replicates: Floats) -> Interval:
-    unlikely = ((1 - LEVEL) / 2) ** (1 / count)
-    if value == 1:
-        return Interval(unlikely, 1.0)
-    return Interval(0.0, 1 - unlikely) if value == 0 else interval(replicates)
+    if value not in (0, 1):
+        return interval(replicates)
+    _, low, high, *_ = share(round(value * count), count, "exact")
+    assert low is not None
+    assert high is not None
+    return Interval(low, high)

@@ -128,7 +128,8 @@ def _with_ends(found: Mapping[str, Average]) -> UtilityMeasurement:
 def _hits(scores: Tensor, truth: Tensor) -> Tensor:
     """Whether each of the (up to) 5 best classes is the true one: scores (M, C), truth (M,) -> (M, 5) boolean.
 
-    Of equal scores the lower class comes first.
+    Of equal scores the lower class comes first; the top-k of torchmetrics leaves ties open, and counts classes at
+    minus infinity.
     """
     best = scores.argsort(dim=1, descending=True, stable=True)[:, :5]
     return (best == truth[:, None]) & scores.gather(1, best).isfinite()

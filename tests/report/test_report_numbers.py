@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dejavu_lightning.core.estimate import Estimate, over_runs, share, student_t
 from dejavu_lightning.memorization import Records
 from dejavu_lightning.memorization.label_inference.score_curve import score_curve
 from dejavu_lightning.metrics.functional import dejavu_score
@@ -45,28 +44,6 @@ def test_score_curve_equals_the_score_of_each_fraction(others):
         if others == 60:
             columns = [records.column(name) for name in ("correct", "confidence") for records in (target, reference)]
             assert value == pytest.approx(float(dejavu_score(*columns, fraction)))
-
-
-def test_intervals_over_seeds_and_of_shares():
-    assert [round(student_t(n), 3) for n in (1, 2, 3, 4, 5, 10, 30)] == [
-        12.706,
-        4.303,
-        3.182,
-        2.776,
-        2.571,
-        2.228,
-        2.042,
-    ]
-    assert over_runs([Estimate(0.5, 0.4, 0.7)]) == Estimate(0.5, 0.4, 0.7)
-    three = over_runs([Estimate(1.0, 0.0, 9.0), Estimate(2.0), Estimate(3.0)])
-    half = 4.302653 * 1 / 3**0.5  # standard deviation 1
-    assert three[:4] == pytest.approx((2.0, 2 - half, 2 + half, 3), rel=1e-6)
-    # Of two, both intervals as independent: sqrt(0.1^2 + 0.1^2) / 2 below, sqrt(0.2^2 + 0.2^2) / 2 above.
-    two = over_runs([Estimate(0.2, 0.1, 0.4), Estimate(0.4, 0.3, 0.6)])
-    assert two[:4] == pytest.approx((0.3, 0.3 - 0.1 / 2**0.5, 0.3 + 0.2 / 2**0.5, 2))
-    assert over_runs([Estimate(0.2), Estimate(0.4, 0.3, 0.5)])[1:3] == (None, None)
-    assert share(0, 10)[:3] == pytest.approx((0, 0, 0.2775), abs=1e-4)  # Wilson: z^2 / (n + z^2)
-    assert share(5, 10)[:3] == pytest.approx((0.5, 0.2366, 0.7634), abs=1e-4)
 
 
 def test_curves_average_the_epochs_that_every_seed_has():

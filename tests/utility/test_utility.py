@@ -11,6 +11,7 @@ import pytest
 import torch
 from dejavu_lightning.callbacks import UtilityMonitor
 from torch import nn
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from dejavu_lightning.memorization import ModuleEncoder
 from dejavu_lightning.memorization.statistics import interval
@@ -68,6 +69,33 @@ def test_a_class_without_votes_is_never_among_the_top_five():
     validation = [(torch.tensor([1.0, 0.05]), 0), (torch.tensor([1.0, 0.05]), 6)]
     found = measure_utility(lambda x: x, [NearestNeighborProbe(k=2)], UtilitySets(train, validation, 7))
     assert found["knn_top5"] == 0.5
+
+
+class Given:
+    """A probe that takes the features for the scores."""
+
+    name = "given"
+
+    def fit(self, features, labels, num_classes):
+        return lambda queries: queries
+
+
+def test_accuracies_are_those_of_torchmetrics_where_no_classes_tie():
+    scores, labels = torch.randn(60, 10, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 10
+    validation = [(row, int(label)) for row, label in zip(scores, labels, strict=True)]
+    found = measure_utility(lambda x: x, [Given()], UtilitySets(separable(10, 0), validation, 10))
+    for top in (1, 5):
+        expected = multiclass_accuracy(scores, labels, num_classes=10, top_k=top, average="micro")
+        assert found[f"given_top{top}"] == pytest.approx(float(expected))
+
+
+def test_of_equal_scores_the_lower_classes_come_first():
+    """Ten classes with one score: the first is the answer, the first five the top five."""
+    validation = [(torch.zeros(10), label) for label in range(10)]
+    found = measure_utility(lambda x: x, [Given()], UtilitySets(separable(10, 0), validation[:5], 10))
+    assert (found["given_top1"], found["given_top5"]) == (0.2, 1.0)
+    found = measure_utility(lambda x: x, [Given()], UtilitySets(separable(10, 0), validation[5:], 10))
+    assert (found["given_top1"], found["given_top5"]) == (0.0, 0.0)
 
 
 def separable(count, seed, classes=10):

@@ -16,7 +16,7 @@ from dejavu_lightning.memorization import statistics
 from dejavu_lightning.memorization.object_retrieval.sample_level import sample_gaps
 from dejavu_lightning.memorization.protocols import Comparison
 from dejavu_lightning.memorization.statistics import Counts, Floats
-from dejavu_lightning.metrics.functional import ObjectOverlap, auc_gap, population_gap
+from dejavu_lightning.metrics.functional import Overlap, auc_gap, population_gap
 
 GAPS = {"ppg": "precision", "prg": "recall"}
 
@@ -40,7 +40,7 @@ def compare_objects(target: Records, reference: Records, paired: bool, seed: int
     means = {
         f"{role}_{measure}": records.column(measure).numpy()
         for role, records in (("target", target), ("reference", reference))
-        for measure in ObjectOverlap._fields
+        for measure in Overlap._fields
     }
     values |= {name: float(column.mean()) for name, column in means.items()}
     replicates = _replicates(gaps, means, paired, seed)
@@ -130,7 +130,7 @@ def _joined(target: Records, reference: Records) -> pa.Table:
     columns: dict[str, Any] = {"id": target.table["id"], "objects": target.table["objects"]}
     difference = target.column("correct") - reference.column("correct")
     columns["correct_gap"] = difference.numpy()
-    names = (*ObjectOverlap._fields, "correct", "min_distance", "predicted", "neighbors")
+    names = (*Overlap._fields, "correct", "min_distance", "predicted", "neighbors")
     for role, records in (("target", target), ("reference", reference)):
         columns |= {f"{role}_{name}": records.table[name] for name in names}
     return pa.table(columns)

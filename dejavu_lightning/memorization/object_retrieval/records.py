@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dejavu_lightning.metrics.functional import ObjectOverlap, counted_overlap, equal_votes
+from dejavu_lightning.metrics.functional import Overlap, counted_overlap, equal_votes
 
 CELLS_AT_ONCE = 1 << 17  # of a table of votes: small enough for the cache, and for memory to be used again
 
@@ -62,7 +62,7 @@ def object_scores(
     for suffix, (k, n) in variants.items():
         row, column = ks.index(k), 0 if n is None else 1 + top_n.index(n)
         overlap = counted_overlap(correct[:, row, column], guessed[:, row, column], there)
-        columns |= {name + suffix: values.numpy() for name, values in zip(ObjectOverlap._fields, overlap, strict=True)}
+        columns |= {name + suffix: values.numpy() for name, values in zip(Overlap._fields, overlap, strict=True)}
     ends = nn.functional.pad(guessed[:, plain, 0].cumsum(0), (1, 0))
     predicted = pa.array(np.concatenate(chosen), pa.int64())
     columns["correct"] = correct[:, plain, 0].long().numpy()

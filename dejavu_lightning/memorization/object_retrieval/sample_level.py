@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization.statistics import CELLS_AT_ONCE, Floats
-from dejavu_lightning.metrics.functional import ObjectOverlap
+from dejavu_lightning.metrics.functional import Overlap
 
 ORDERS = ("min_distance", "correct", "gap")
 SIZES = (20, 100)
@@ -52,7 +52,7 @@ def sample_gaps(
         ``null_low``, ``null_high`` mean and 95% range of the null; ``p_value`` one-sided, in (0, 1].
     """
     sizes = [size for size in sizes if size <= len(target)]
-    gaps = np.stack([(target.column(m) - reference.column(m)).numpy() for m in ObjectOverlap._fields])  # 3, N
+    gaps = np.stack([(target.column(m) - reference.column(m)).numpy() for m in Overlap._fields])  # 3, N
     keys = {order: _positions(order, target, reference) for order in ORDERS}
     unchanged = np.zeros((1, len(target)), dtype=bool)
     rng = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def sample_gaps(
         for size in sizes:
             observed = _top_means(gaps, keys[order], unchanged, size)[:, 0]
             null = np.concatenate([_top_means(gaps, keys[order], flips, size) for flips in blocks], axis=1)
-            for measure, value, drawn in zip(ObjectOverlap._fields, observed, null, strict=True):
+            for measure, value, drawn in zip(Overlap._fields, observed, null, strict=True):
                 low, high = np.quantile(drawn, [0.025, 0.975])
                 reached = int((drawn >= value - 1e-12).sum())
                 rows.append(
