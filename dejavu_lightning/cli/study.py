@@ -14,13 +14,14 @@ from dejavu_lightning.cli.configs import find_config
 from dejavu_lightning.cli.processes import environment, program
 from dejavu_lightning.studies import (
     Job,
+    JobProcess,
     Outcome,
     Run,
     Study,
     plan_runs,
     read_study,
     refuse_changed,
-    run_local,
+    run_jobs,
     run_slurm,
     summarize,
 )
@@ -121,11 +122,10 @@ def _launch(
     commands: Mapping[Run, list[str]], options: argparse.Namespace, plan: Study, output: Path
 ) -> Generator[tuple[Run, Outcome], None, None]:
     added = environment()
-    if options.launcher == "local":
-        at_once = options.jobs or 1
-        if at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
-            added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
+    at_once = options.jobs or 1
+    if options.launcher == "local" and at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
+        added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
     jobs = {run: Job(program(command), run.log, added) for run, command in commands.items()}
     if options.launcher == "local":
-        return run_local(jobs, at_once)
+        return run_jobs(jobs, JobProcess, at_once)
     return run_slurm(jobs, options.jobs, plan.slurm, output / "submitit")

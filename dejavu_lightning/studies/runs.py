@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dejavu_lightning.studies.definition import Study
-from dejavu_lightning.studies.process import Outcome
+from dejavu_lightning.studies.jobs import Outcome
 
 SHOWN_DIFFERENCES = 5
 
