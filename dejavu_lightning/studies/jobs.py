@@ -127,7 +127,7 @@ class JobProcess:
             self._process.wait()
 
     def _signal(self, number: int) -> bool:
-        """Whether any process of the session is left to receive it."""
+        """Send a signal to all processes of the session; False if none is left."""
         try:
             os.killpg(self._process.pid, number)
         except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Runs on a cluster, as an array of jobs that submitit sends to SLURM."""
+"""Run jobs on a SLURM cluster, as an array that submitit submits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClusterJob:
         return outcome
 
     def checkpoint(self) -> Any:
-        """What submitit queues in its place."""
+        """Tell submitit to queue the same job again."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)

@@ -1,4 +1,4 @@
-"""What a study found: ``study.json``, ``table.csv`` and a table on the terminal."""
+"""Write the results of a study: ``study.json``, ``table.csv`` and a table on the terminal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.table import Table
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.runs.history import read_history, row_after
-from dejavu_lightning.studies.definition import Study
-from dejavu_lightning.studies.runs import Run
+from dejavu_lightning.studies.study_definition import Study
+from dejavu_lightning.studies.study_runs import StudyRun
 
 CAPTION = (
     "95% interval: over seeds (Student's t) of three or more; of fewer, over records alone (bootstrap), which leaves "
@@ -24,16 +24,16 @@ CAPTION = (
 FILE_WIDTH = 130  # columns of a table that goes into a file, and from which on a row takes one line
 
 
-class Found(NamedTuple):
-    """What a finished run measured."""
+class RunResult(NamedTuple):
+    """The metrics, utility and duration of a finished run."""
 
     metrics: dict[str, float]
     utility: dict[str, float]
     seconds: float
 
 
-class Row(NamedTuple):
-    """A variant over its seeds; None where no run finished."""
+class VariantRow(NamedTuple):
+    """The row of a variant, over its seeds; None where no run finished."""
 
     variant: str
     headline: Estimate | None
@@ -49,7 +49,9 @@ class Row(NamedTuple):
         return len(self.errors)
 
 
-def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], output: Path) -> list[Row]:
+def summarize_study(
+    study: Study, runs: Sequence[StudyRun], errors: Mapping[StudyRun, str], output: Path
+) -> list[VariantRow]:
     """Write ``study.json`` and ``table.csv``, print the table.
 
     Raises:
@@ -73,7 +75,7 @@ def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], outp
     return rows
 
 
-def _read(run: Run, study: Study) -> Found:
+def _read(run: StudyRun, study: Study) -> RunResult:
     facts = json.loads((run.folder / "comparison" / "metrics.json").read_text())
     metrics = facts["metrics"]
     if f"{study.headline}_low" not in metrics:
@@ -92,17 +94,23 @@ def _read(run: Run, study: Study) -> Found:
             f"utility {study.utility!r} is no metric of {history}; choose from "
             f"{offered or 'none: no config has a UtilityMonitor'}"
         )
-    return Found(metrics, utility, run.record()["seconds"])
+    return RunResult(metrics, utility, run.record()["seconds"])
 
 
-def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Found], errors: Mapping[Run, str]) -> Row:
+def _row(
+    study: Study,
+    variant: str,
+    runs: Sequence[StudyRun],
+    found: Mapping[StudyRun, RunResult],
+    errors: Mapping[StudyRun, str],
+) -> VariantRow:
     own = [found[run] for run in runs if run.variant == variant and run in found]
     failures = [error for run, error in errors.items() if run.variant == variant]
     if not own:
-        return Row(variant, None, None, {}, None, 0, failures)
+        return VariantRow(variant, None, None, {}, None, 0, failures)
     control = "control" if study.headline.startswith("score") else f"control_{study.headline}"
     utilities = [name for name in own[0].utility if name.removesuffix("_low").removesuffix("_high") == name]
-    return Row(
+    return VariantRow(
         variant,
         _estimate_of([one.metrics for one in own], study.headline),
         _estimate_of([one.metrics for one in own], control)
@@ -119,11 +127,11 @@ def _estimate_of(found: Sequence[Mapping[str, float]], name: str) -> Estimate:
     return over_runs([Estimate(one[name], one[f"{name}_low"], one[f"{name}_high"]) for one in found])
 
 
-def _utility_names(rows: Sequence[Row]) -> list[str]:
+def _utility_names(rows: Sequence[VariantRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.utility))
 
 
-def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
+def _save(study: Study, rows: Sequence[VariantRow], file: Path) -> None:
     lines = []
     for row in rows:
         line: dict[str, Any] = {"variant": row.variant, "default": row.variant == study.default}
@@ -140,7 +148,7 @@ def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
 
 
 def _kind(seeds: int) -> str:
-    """What the interval is over."""
+    """Name what the interval is over: seeds or records."""
     return "seeds" if seeds >= SEEDS_FOR_SPREAD else "records" if seeds else ""
 
 
@@ -149,8 +157,8 @@ def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
     return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
-def _print(study: Study, rows: Sequence[Row]) -> None:
-    """The study's own utility alone where it names one; ``table.csv`` has all."""
+def _print(study: Study, rows: Sequence[VariantRow]) -> None:
+    """Print the table; where the study names a utility, that one alone (``table.csv`` has all)."""
     names = _utility_names(rows) if study.utility is None else [study.utility]
     console = Console()
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""What a study's YAML file says."""
+"""Read and check the YAML file of a study."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def read_study(file: str | Path, seeds: list[int] | None = None) -> Study:
 
 
 def _refuse_duplicates(node: yaml.Node, file: str) -> None:
-    """PyYAML keeps the last of several equal keys and says nothing."""
+    """Raise for a key that stands twice; PyYAML would keep the last and say nothing."""
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -109,7 +109,7 @@ def _refuse_duplicates(node: yaml.Node, file: str) -> None:
 
 
 def _refuse_unknown(given: dict[str, Any], file: str) -> None:
-    """Also those with an empty value, which the parser would take."""
+    """Raise for an unknown key, also for one with an empty value, which the parser would take."""
     variants = given.get("variants")
     places: list[tuple[str, Any, type]] = [("", given, Study)]
     if isinstance(variants, dict):
