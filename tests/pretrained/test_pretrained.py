@@ -462,13 +462,15 @@ def test_what_a_file_names_is_neither_imported_nor_made(tmp_path, legacy):
     content = {"model": headless_resnet().state_dict(), "kinds": [Settings, build_network]}
     torch.save(content, file, **options)
     assert [kind.__name__ for kind in read_torch_file(file)["kinds"]] == [
-        "tests.test_pretrained.Settings",
+        "tests.pretrained.test_pretrained.Settings",
         "tests.published.build_network",
     ]
     assert Settings not in read_torch_file(file)["kinds"]
     WeightsFile(file, **RESNET).load()
     torch.save({**content, "made": Settings()}, file, **options)
-    with pytest.raises(ValueError, match=r"settings.pth: .* which is refused: .*tests\.test_pretrained\.Settings"):
+    with pytest.raises(
+        ValueError, match=r"settings.pth: .* which is refused: .*tests\.pretrained\.test_pretrained\.Settings"
+    ):
         WeightsFile(file, **RESNET).load()
 
 
