@@ -81,5 +81,6 @@ def test_install(mode, checkout, tmp_path):
     if mode in ("plain", "wheel"):
         shutil.rmtree(checkout)
     assert "every_n_epochs: 40" in run(python, "-m", "dejavu_lightning", *fit, cwd=elsewhere)
-    code = "from dejavu_lightning.models.clip import build_clip; print(build_clip('dejavu-tiny')[0].visual.image_size)"
+    code = "from dejavu_lightning.models.clip_networks import build_clip as build; "
+    code += "print(build('dejavu-tiny')[0].visual.image_size)"
     assert "48" in run(python, "-c", code, cwd=elsewhere)

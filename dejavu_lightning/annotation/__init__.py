@@ -1,21 +1,22 @@
-"""Find the objects of pictures that nobody annotated, with detectors of others."""
+"""Annotate pictures with the objects that a published detector finds."""
 
-from dejavu_lightning.annotation.annotate import Annotations, Progress, annotate_pictures
-from dejavu_lightning.annotation.crops import CropBatches
-from dejavu_lightning.annotation.detectors import Detection, Detector, load_detector
-from dejavu_lightning.annotation.pictures import FolderBatches, Picture, ShardBatches
+from dejavu_lightning.annotation.annotation_file import AnnotationFile, AnnotationProgress, annotate_pictures
+from dejavu_lightning.annotation.crop_batches import CropBatches
+from dejavu_lightning.annotation.detection import Detection, Detector
+from dejavu_lightning.annotation.detectors import load_detector
+from dejavu_lightning.annotation.picture_batches import AnnotationPicture, FolderBatches, ShardBatches
 from dejavu_lightning.annotation.torchvision_detector import TorchvisionDetector
 from dejavu_lightning.annotation.torchvision_tagger import TorchvisionTagger
-from dejavu_lightning.annotation.zero_shot import ZeroShotDetector
+from dejavu_lightning.annotation.zero_shot_detector import ZeroShotDetector
 
 __all__ = [
-    "Annotations",
+    "AnnotationFile",
+    "AnnotationPicture",
+    "AnnotationProgress",
     "CropBatches",
     "Detection",
     "Detector",
     "FolderBatches",
-    "Picture",
-    "Progress",
     "ShardBatches",
     "TorchvisionDetector",
     "TorchvisionTagger",

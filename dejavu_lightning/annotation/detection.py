@@ -1,4 +1,4 @@
-"""What detectors have in common."""
+"""Define detectors and their detections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Box = tuple[float, float, float, float]
 
 
 class Detection(NamedTuple):
-    """One object.
+    """A detected object.
 
     Attributes:
         label: of the detector's labels.
@@ -25,7 +25,7 @@ class Detection(NamedTuple):
 
 
 class Detector(Protocol):
-    """Finds objects.
+    """A function that finds the objects of pictures.
 
     Attributes:
         labels: those it can find.
@@ -41,7 +41,7 @@ class Detector(Protocol):
 def detect_by_size(
     images: list[Tensor], detect: Callable[[list[Tensor]], list[list[Detection]]]
 ) -> list[list[Detection]]:
-    """Let pictures of one size through together: padding to a common size would change what is found in them."""
+    """Detect in pictures of one size at a time: padding to a common size would change what is found in them."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for position, image in enumerate(images):
         groups.setdefault(tuple(image.shape), []).append(position)

@@ -9,13 +9,13 @@ from torch import Tensor
 from torchvision.models import detection, get_model, get_model_weights, list_models
 
 from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size
-from dejavu_lightning.annotation.weights import chosen_weights, load_weights
+from dejavu_lightning.annotation.torchvision_weights import chosen_weights, load_weights
 
 NOT_CLASSES = ("__background__", "no person", "N/A")  # N/A: numbers that COCO left unused
 
 
-def names() -> list[str]:
-    """Torchvision's detectors."""
+def detector_names() -> list[str]:
+    """List torchvision's detectors."""
     found: list[str] = list_models(module=detection)
     return found
 

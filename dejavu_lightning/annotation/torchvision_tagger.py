@@ -11,13 +11,13 @@ from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.transforms.v2.functional import normalize, resize
 
 from dejavu_lightning.annotation.detection import Detection, check_threshold
-from dejavu_lightning.annotation.weights import chosen_weights, load_weights
+from dejavu_lightning.annotation.torchvision_weights import chosen_weights, load_weights
 
 TAGS = 20  # of a picture at most
 
 
 def tagger_names() -> list[str]:
-    """Torchvision's classifiers."""
+    """List torchvision's classifiers."""
     found: list[str] = list_models(module=models)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.annotation import (
-    Annotations,
+    AnnotationFile,
     CropBatches,
     FolderBatches,
     ShardBatches,
@@ -79,7 +79,7 @@ def annotate(arguments: list[str]) -> None:
         "weights": options.weights and f"sha256 {_digest(options.weights)}",
         "key_field": options.key_field,
     }
-    with Annotations(options.output, settings) as annotations:
+    with AnnotationFile(options.output, settings) as annotations:
         batches.done = annotations.done
         done = annotate_pictures(
             batches, detector, annotations, num_workers=options.num_workers, max_unusable=options.max_unusable

@@ -14,15 +14,16 @@ from dejavu_lightning.cli.configs import find_config
 from dejavu_lightning.cli.processes import environment, program
 from dejavu_lightning.studies import (
     Job,
+    JobProcess,
     Outcome,
-    Run,
     Study,
+    StudyRun,
     plan_runs,
     read_study,
     refuse_changed,
-    run_local,
+    run_jobs,
     run_slurm,
-    summarize,
+    summarize_study,
 )
 
 INTERRUPTED = 130
@@ -45,7 +46,7 @@ def study(arguments: list[str]) -> None:
     waiting = [run for run in runs if not run.finished]
     print(f"{plan.name}: {len(runs)} runs, {len(runs) - len(waiting)} finished before, in {output}", flush=True)
     errors = _run_all({run: commands[run] for run in waiting}, options, plan, output)
-    summarize(plan, runs, errors, output)
+    summarize_study(plan, runs, errors, output)
     if any(run.finished for run in runs):
         # Imported here: planning and starting runs should not take the seconds that importing torch does.
         from dejavu_lightning.report.html import write_report
@@ -93,10 +94,10 @@ def _finder(file: str) -> Callable[[str], str]:
 
 
 def _run_all(
-    commands: Mapping[Run, list[str]], options: argparse.Namespace, plan: Study, output: Path
-) -> dict[Run, str]:
+    commands: Mapping[StudyRun, list[str]], options: argparse.Namespace, plan: Study, output: Path
+) -> dict[StudyRun, str]:
     """The errors of those that failed."""
-    errors: dict[Run, str] = {}
+    errors: dict[StudyRun, str] = {}
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, signal.default_int_handler)
@@ -118,14 +119,13 @@ def _run_all(
 
 
 def _launch(
-    commands: Mapping[Run, list[str]], options: argparse.Namespace, plan: Study, output: Path
-) -> Generator[tuple[Run, Outcome], None, None]:
+    commands: Mapping[StudyRun, list[str]], options: argparse.Namespace, plan: Study, output: Path
+) -> Generator[tuple[StudyRun, Outcome], None, None]:
     added = environment()
-    if options.launcher == "local":
-        at_once = options.jobs or 1
-        if at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
-            added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
+    at_once = options.jobs or 1
+    if options.launcher == "local" and at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
+        added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
     jobs = {run: Job(program(command), run.log, added) for run, command in commands.items()}
     if options.launcher == "local":
-        return run_local(jobs, at_once)
+        return run_jobs(jobs, JobProcess, at_once)
     return run_slurm(jobs, options.jobs, plan.slurm, output / "submitit")

@@ -1,4 +1,4 @@
-"""Statistics of a batch need more digits than 16-bit training computes with."""
+"""Compute losses in float32 during 16-bit training: statistics of a batch need the digits."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dejavu_lightning.losses.barlow_twins import BarlowTwinsLoss
+from dejavu_lightning.losses.barlow_twins_loss import BarlowTwinsLoss
 from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 

@@ -1,4 +1,4 @@
-"""What every self-supervised method shares: an encoder, what of it is attacked, and the optimiser."""
+"""The base class of the self-supervised methods: backbone, projector, embedding and optimiser."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SelfSupervisedMethod(LightningModule):
         self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
-        """The layers between the features and the loss; methods with other layers override it."""
+        """Build the layers between the features and the loss; methods with other layers override it."""
         return projector(width_in, widths)
 
     def configure_model(self) -> None:
@@ -95,12 +95,12 @@ class SelfSupervisedMethod(LightningModule):
         return features
 
     def encode(self, images: Tensor) -> Tensor:
-        """What the memorization tests see: (B, D) or (B, F), as ``embedding`` says."""
+        """Encode for the memorization tests: (B, D) or (B, F), as ``embedding`` says."""
         embedded: Tensor = self(images) if self.embedding == "projector" else self.features(images)
         return embedded
 
     def encode_layers(self, images: Tensor) -> dict[str, Tensor]:
-        """The features and the output of each linear layer of the projector, by name."""
+        """Encode to the features and the output of each linear layer of the projector, by name."""
         found = {"backbone": self.features(images)}
         value, linear = found["backbone"], 0
         for layer in self.projector:
@@ -112,7 +112,7 @@ class SelfSupervisedMethod(LightningModule):
         return found
 
     def two_views(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """The views of a batch, for methods that compare exactly two."""
+        """Take the two views of a batch; raise if it has another number."""
         views = batch["views"]
         if len(views) != 2:
             raise ValueError(f"{type(self).__name__} compares 2 views of each picture, data.views makes {len(views)}")
@@ -134,7 +134,7 @@ class SelfSupervisedMethod(LightningModule):
         return warmup_cosine(self.build_optimizer(lr), warmup, steps, lr * settings.final_lr_fraction, asked)
 
     def build_optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """Optimiser of everything that is trained; 1-D tensors get no weight decay and no adaptation."""
+        """Build the optimiser of all that is trained; 1-D tensors get no weight decay and no adaptation."""
         settings = self.optimizer
         # timm gives 1-D tensors no weight decay, and its LARS adapts only what decays: kernels must decay a little.
         decay = settings.weight_decay or (torch.finfo(torch.float32).tiny if settings.name == "lars" else 0.0)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dejavu_lightning.losses.byol import BYOLLoss
+from dejavu_lightning.losses.byol_loss import BYOLLoss
 from dejavu_lightning.methods.momentum import MomentumMethod
 from dejavu_lightning.models.heads import projector
 

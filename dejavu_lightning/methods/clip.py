@@ -11,14 +11,14 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from dejavu_lightning.losses.clip import clip_loss
+from dejavu_lightning.losses.clip_loss import clip_loss
 from dejavu_lightning.methods.training import create_optimizer, log_loss, planned_steps, warmup_cosine
-from dejavu_lightning.models.clip import build_clip, mask_tokens, token_kinds
+from dejavu_lightning.models.clip_networks import build_clip, mask_tokens, token_kinds
 
 
 @dataclass
 class Temperature:
-    """What divides the cosines; 1 / temperature is CLIP's logit scale.
+    """The temperature, which divides the cosines; 1 / temperature is CLIP's logit scale.
 
     Args:
         initial: at the start; the pretrained model's, or 0.07, if not given.
@@ -56,7 +56,7 @@ class CLIP(LightningModule):
     """Trains with :func:`~dejavu_lightning.losses.clip_loss` on batches of images and captions.
 
     Args:
-        model: see :func:`~dejavu_lightning.models.clip.build_clip`.
+        model: see :func:`~dejavu_lightning.models.clip_networks.build_clip`.
         pretrained: a tag of the model, or a file of weights.
         model_options: more arguments of open_clip's ``create_model``, such as ``force_image_size``.
         temperature: see :class:`Temperature`.
@@ -131,7 +131,7 @@ class CLIP(LightningModule):
         return nn.functional.normalize(self.model.encode_text(tokens), dim=1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """What tests of images alone see: :meth:`encode_image`."""
+        """Encode for tests of images alone, see :meth:`encode_image`."""
         return self.encode_image(images)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
@@ -170,7 +170,7 @@ class CLIP(LightningModule):
         return warmup_cosine(optimizer, settings.warmup_steps, planned_steps(self), final, asked)
 
     def on_fit_start(self) -> None:
-        """Pretrained weights expect the preprocessing that they were trained with.
+        """Refuse a preprocessing other than the one that pretrained weights were trained with.
 
         Raises:
             ValueError: the datamodule has another.

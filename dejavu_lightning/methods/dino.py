@@ -1,4 +1,4 @@
-"""DINO (Caron et al. 2021, arXiv 2104.14294): from every view, guess what the teacher makes of the large ones."""
+"""DINO (Caron et al. 2021, arXiv 2104.14294): from every view, predict the teacher's scores of the large ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.losses.dino import DINOLoss
+from dejavu_lightning.losses.dino_loss import DINOLoss
 from dejavu_lightning.methods.momentum import MomentumMethod
 from dejavu_lightning.models.heads import Prototypes, bottleneck_mlp
 
@@ -55,7 +55,7 @@ class DINO(MomentumMethod):
         self.loss = DINOLoss(prototypes, student_temperature, center_momentum)
 
     def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
-        """GELU layers that end in directions."""
+        """Build GELU layers whose last output has length 1."""
         return bottleneck_mlp(width_in, widths, self.projector_norm)
 
     def on_fit_start(self) -> None:
@@ -68,7 +68,7 @@ class DINO(MomentumMethod):
             )
 
     def current_teacher_temperature(self) -> float:
-        """tau_t of this epoch."""
+        """Compute tau_t of this epoch."""
         first, last = self.teacher_temperature
         rise = min(self.current_epoch / max(self.teacher_warmup_epochs - 1, 1), 1.0)
         return first + (last - first) * rise if self.teacher_warmup_epochs else last
@@ -89,13 +89,13 @@ class DINO(MomentumMethod):
         return self.log_loss(loss, len(views[0]))
 
     def on_after_backward(self) -> None:
-        """Early on the prototypes are held still: moving them is how a collapse begins."""
+        """Hold the prototypes still in the first epochs: moving them is how a collapse begins."""
         if self.current_epoch < self.freeze_prototypes_epochs:
             self.prototypes.weight.grad = None
 
 
 def same_size(views: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Neighbouring views of one shape together, so that each size is one forward pass."""
+    """Group neighbouring views of one shape, so that each size is one forward pass."""
     groups: list[list[Tensor]] = []
     for view in views:
         if groups and groups[-1][0].shape == view.shape:

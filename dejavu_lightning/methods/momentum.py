@@ -1,4 +1,4 @@
-"""What BYOL and DINO share: a teacher whose weights follow the student's."""
+"""The base class of BYOL and DINO: a teacher whose weights follow the student's."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class MomentumMethod(SelfSupervisedMethod):
             )
 
     def build_teacher(self, *parts: str) -> nn.ModuleDict:
-        """Copies of the named parts of the student, without gradients."""
+        """Copy the named parts of the student, without gradients."""
         return nn.ModuleDict({name: copy.deepcopy(getattr(self, name)).requires_grad_(False) for name in parts})
 
     def current_momentum(self) -> float:
-        """m at this step: ``momentum`` at the first, 1 after the last."""
+        """Compute m of this step: ``momentum`` at the first, 1 after the last."""
         progress = self.trainer.global_step / max(int(self.trainer.estimated_stepping_batches), 1)
         return 1 - (1 - self.momentum) * (math.cos(math.pi * min(progress, 1)) + 1) / 2
 
@@ -75,5 +75,5 @@ class MomentumMethod(SelfSupervisedMethod):
         return features
 
     def encode_teacher(self, images: Tensor) -> Tensor:
-        """As ``encode``, of the teacher: (B, D) or (B, F)."""
+        """Encode with the teacher, as ``encode`` does with the student: (B, D) or (B, F)."""
         return self.project_teacher(images) if self.embedding == "projector" else self.teacher_features(images)

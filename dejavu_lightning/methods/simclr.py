@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dejavu_lightning.losses.nt_xent import NTXentLoss
+from dejavu_lightning.losses.nt_xent_loss import NTXentLoss
 from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 

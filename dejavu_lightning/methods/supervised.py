@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.losses.supervised import supervised_loss
+from dejavu_lightning.losses.supervised_loss import supervised_loss
 from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 

@@ -1,4 +1,4 @@
-"""What every method's training shares: the loss is looked at, the schedule is linear warm-up, then cosine."""
+"""Log the loss and build the optimiser and its schedule, linear warm-up and cosine, for every method."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def log_loss(module: LightningModule, loss: Tensor, batch_size: int, over_ranks:
 
 
 def create_optimizer(module: LightningModule, name: str, **options: Any) -> torch.optim.Optimizer:
-    """timm's optimiser of what is trained of a module; 1-D tensors and scalars get no weight decay."""
+    """Build timm's optimiser of what is trained of a module; 1-D tensors and scalars get no weight decay."""
     created: torch.optim.Optimizer = create_optimizer_v2(module, opt=name, **options)
     return created
 
 
 def planned_steps(module: LightningModule) -> int:
-    """Optimiser steps of the whole training.
+    """Count the optimiser steps of the whole training.
 
     Raises:
         ValueError: nobody has said when training ends.
@@ -57,7 +57,7 @@ def planned_steps(module: LightningModule) -> int:
 def warmup_cosine(
     optimizer: torch.optim.Optimizer, warmup: int, steps: int, final_lr: float, asked: str
 ) -> dict[str, Any]:
-    """Lightning's description of an optimiser whose learning rate is scheduled by step.
+    """Describe to Lightning an optimiser whose learning rate follows linear warm-up, then cosine, by step.
 
     Args:
         optimizer: its learning rate is the peak.

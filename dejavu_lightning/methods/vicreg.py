@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dejavu_lightning.losses.vicreg import VICRegLoss
+from dejavu_lightning.losses.vicreg_loss import VICRegLoss
 from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 

@@ -1,4 +1,4 @@
-"""Encoders by name: the field's libraries, and one small network for the built-in scenes."""
+"""Build backbones by name: those of timm and torchvision, and a small network for the built-in scenes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchvision.models.resnet import BasicBlock, conv1x1
 
 
 def small_resnet(widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Sequential:
-    """Residual network for 32-pixel images: a stride-2 stem, then one basic block a width.
+    """Build a residual network for 32-pixel images: a stride-2 stem, then one basic block a width.
 
     images (B, 3, H, W) -> (B, widths[-1]).
     """
@@ -31,7 +31,7 @@ def small_resnet(widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Sequential:
 
 @register_model
 def dejavu_small_resnet(num_classes: int = 0, **_: Any) -> nn.Sequential:
-    """:func:`small_resnet` as timm builds models, for configs of open_clip that name one."""
+    """Build :func:`small_resnet` as timm builds models, for configs of open_clip that name one."""
     network = small_resnet()
     if num_classes:
         network.append(nn.Linear(128, num_classes, bias=False))
@@ -39,7 +39,7 @@ def dejavu_small_resnet(num_classes: int = 0, **_: Any) -> nn.Sequential:
 
 
 def build_backbone(name: str, **options: Any) -> nn.Module:
-    """A network from images (B, 3, H, W) to features (B, F).
+    """Build a network from images (B, 3, H, W) to features (B, F).
 
     Args:
         name: ``"small_resnet"``; ``"torchvision/<model>"`` such as ``"torchvision/resnet101"``, its
@@ -74,7 +74,7 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
 
 
 def feature_width(backbone: nn.Module, image_size: int) -> int:
-    """F of a backbone, found by running it once on zeros; its state is left alone."""
+    """Find F of a backbone by running it once on zeros; its state is left alone."""
     training = backbone.training
     with torch.no_grad():
         features = backbone.eval()(torch.zeros(1, 3, image_size, image_size))

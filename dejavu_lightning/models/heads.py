@@ -1,4 +1,4 @@
-"""Heads: what self-supervised losses see instead of the features."""
+"""Build heads, the layers between the features and a self-supervised loss."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def projector(width_in: int, widths: Sequence[int]) -> nn.Sequential:
-    """Linear layers with batch norm and ReLU in between; the last one is bare.
+    """Build linear layers with batch norm and ReLU in between; the last one is bare.
 
     (B, width_in) -> (B, widths[-1]); without widths the identity.
     """
@@ -23,7 +23,7 @@ def projector(width_in: int, widths: Sequence[int]) -> nn.Sequential:
 
 
 class Normalize(nn.Module):
-    """Rows to length 1."""
+    """A layer that scales rows to length 1."""
 
     def forward(self, value: Tensor) -> Tensor:
         """(B, D) -> (B, D)."""
@@ -31,7 +31,7 @@ class Normalize(nn.Module):
 
 
 def bottleneck_mlp(width_in: int, widths: Sequence[int], norm: bool = False) -> nn.Sequential:
-    """DINO's projector: linear layers with GELU in between, the last one's output scaled to length 1.
+    """Build DINO's projector: linear layers with GELU in between, the last one's output scaled to length 1.
 
     (B, width_in) -> (B, widths[-1]). ``norm`` puts batch norm before each GELU.
     """

@@ -1,4 +1,4 @@
-"""A model that a Python function of the user's builds."""
+"""Load a model that a Python function of the user builds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
-from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 from dejavu_lightning.pretrained.state_dicts import StateDicts
 
 
 class CallableModel(PretrainedModel):
-    """Whatever ``module:callable`` returns, optionally with the weights of a file.
+    """A model that ``module:callable`` returns, optionally with the weights of a file.
 
     Args:
         build: an importable module and a function or class in it, such as "hubconf:resnet50w2".
@@ -46,14 +46,14 @@ class CallableModel(PretrainedModel):
         self.file, self.entry, self.prefix, self.leave_out = file, entry, prefix, list(leave_out)
         self.preprocessing = preprocessing
 
-    def load(self) -> Loaded:
-        """What the callable returns."""
+    def load(self) -> LoadedModel:
+        """Call the callable and load the weights of the file into its module."""
         module = self._found()(**self.options)
         if not isinstance(module, nn.Module):
             raise ValueError(f"build={self.build!r} returned a {type(module).__name__}, expected an nn.Module")
         if self.file is not None:
             StateDicts(self.file, self.entry).load(module, self.prefix, self.leave_out)
-        return Loaded(self.build, module, self.encode, self.preprocessing)
+        return LoadedModel(self.build, module, self.encode, self.preprocessing)
 
     def _found(self) -> Any:
         where, colon, name = self.build.partition(":")

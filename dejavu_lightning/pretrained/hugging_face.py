@@ -1,4 +1,4 @@
-"""Vision encoders of transformers, by folder or name."""
+"""Load vision encoders of transformers, by folder or name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Interpolation, Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
-from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 
 RESAMPLING: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}  # numbers of PIL
 
@@ -37,8 +37,8 @@ class HuggingFaceModel(PretrainedModel):
     ) -> None:
         self.name, self.embedding, self.preprocessing = name, embedding, preprocessing
 
-    def load(self) -> Loaded:
-        """The model; its embeddings are (B, D)."""
+    def load(self) -> LoadedModel:
+        """Load the model; its embeddings are (B, D)."""
         try:
             from transformers import AutoImageProcessor, AutoModel
         except ImportError as error:
@@ -68,7 +68,7 @@ class HuggingFaceModel(PretrainedModel):
         if hasattr(model, "get_text_features"):
             raise ValueError(f"{self.name!r} is a model of pictures and texts; open_clip loads such, see OpenClipModel")
         shown = self.preprocessing or _own(AutoImageProcessor, self.name)
-        return Loaded(f"Hugging Face {self.name}", model.float(), self._embed, shown)
+        return LoadedModel(f"Hugging Face {self.name}", model.float(), self._embed, shown)
 
     def _embed(self, module: nn.Module, images: Tensor) -> Tensor:
         output: Any = module(pixel_values=images)

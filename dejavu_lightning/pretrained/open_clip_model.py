@@ -1,4 +1,4 @@
-"""CLIP models of open_clip: names, tags, and checkpoints of its training script."""
+"""Load CLIP models of open_clip, by name and tag, or from a checkpoint of its training script."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
-from dejavu_lightning.models.clip import build_clip, registered
-from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.models.clip_networks import build_clip, open_clip_name
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 from dejavu_lightning.pretrained.state_dicts import StateDicts
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 class OpenClipModel(PretrainedModel):
-    """A model of pictures and captions.
+    """A CLIP model of open_clip.
 
     Args:
-        name: see :func:`~dejavu_lightning.models.clip.build_clip`, such as "ViT-B-32" or "hf-hub:owner/name".
+        name: see :func:`~dejavu_lightning.models.clip_networks.build_clip`, such as "ViT-B-32" or "hf-hub:owner/name".
         pretrained: a tag of the model, whose weights are downloaded once; or a file: weights, or a checkpoint of
             open_clip's training, with ``module.`` before its keys or without. Random weights if not given.
         options: more arguments of open_clip's ``create_model``.
@@ -44,12 +44,12 @@ class OpenClipModel(PretrainedModel):
         self.name, self.pretrained, self.options = name, pretrained, dict(options or {})
         self.preprocessing = preprocessing
 
-    def load(self) -> Loaded:
-        """The model and its tokenizer, as :class:`ClipEncoder`."""
+    def load(self) -> LoadedModel:
+        """Load the model and its tokenizer, as :class:`ClipEncoder`."""
         pretrained = self.pretrained
         is_file = pretrained is not None and (Path(pretrained).is_file() or Path(pretrained).suffix in SUFFIXES)
         if pretrained is not None and not is_file:
-            tags = open_clip.list_pretrained_tags_by_model(registered(self.name))
+            tags = open_clip.list_pretrained_tags_by_model(open_clip_name(self.name))
             if pretrained not in tags:
                 raise ValueError(
                     f"open_clip's {self.name} has no pretrained={pretrained!r}, and there is no such file; its tags: "
@@ -78,12 +78,12 @@ class OpenClipModel(PretrainedModel):
             interpolation=shown["interpolation"],
             resize_mode=shown["resize_mode"],
         )
-        return Loaded(f"open_clip {name}", ClipEncoder(model, tokenizer), preprocessing=self.preprocessing or own)
+        return LoadedModel(f"open_clip {name}", ClipEncoder(model, tokenizer), preprocessing=self.preprocessing or own)
 
 
 @contextmanager
 def _random_for_now() -> Iterator[None]:
-    """Meanwhile open_clip does not warn of random weights: those of a file take their place."""
+    """Silence open_clip's warning of random weights, which those of a file replace."""
 
     def told(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("No pretrained weights loaded")
@@ -109,7 +109,7 @@ class ClipEncoder(nn.Module):
         self.model, self.tokenizer = model, tokenizer
 
     def forward(self, images: Tensor) -> Tensor:
-        """See :meth:`encode_image`."""
+        """Embed images, see :meth:`encode_image`."""
         return self.encode_image(images)
 
     def encode_image(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Models that are programs in a file: TorchScript and torch.export."""
+"""Load models that are programs in a file: TorchScript and torch.export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
-from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 
 
 class TorchScriptFile(PretrainedModel):
@@ -30,8 +30,8 @@ class TorchScriptFile(PretrainedModel):
     def __init__(self, file: str, preprocessing: Preprocessing | None = None) -> None:
         self.file, self.preprocessing = file, preprocessing
 
-    def load(self) -> Loaded:
-        """The program."""
+    def load(self) -> LoadedModel:
+        """Load the program."""
         _must_exist(self.file)
         try:
             program = torch.jit.load(self.file, map_location="cpu")  # type: ignore[no-untyped-call]
@@ -40,7 +40,7 @@ class TorchScriptFile(PretrainedModel):
                 f"{self.file} is no TorchScript file, as torch.jit.save writes it. Weights alone are for WeightsFile"
             ) from error
         module = program if hasattr(program, "training") else FrozenModule(program)
-        return Loaded(f"TorchScript {Path(self.file).name}", module, preprocessing=self.preprocessing)
+        return LoadedModel(f"TorchScript {Path(self.file).name}", module, preprocessing=self.preprocessing)
 
 
 class FrozenModule(nn.Module):
@@ -70,8 +70,8 @@ class ExportedFile(PretrainedModel):
     def __init__(self, file: str, preprocessing: Preprocessing | None = None) -> None:
         self.file, self.preprocessing = file, preprocessing
 
-    def load(self) -> Loaded:
-        """The program, as :class:`ExportedModule`."""
+    def load(self) -> LoadedModel:
+        """Load the program, as :class:`ExportedModule`."""
         _must_exist(self.file)
         names = zipfile.ZipFile(self.file).namelist() if zipfile.is_zipfile(self.file) else []
         if not any("/models/" in name or name.endswith("serialized_exported_program.json") for name in names):
@@ -86,7 +86,7 @@ class ExportedFile(PretrainedModel):
         except Exception as error:  # whatever its parser trips over
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{self.file}: its program cannot be loaded ({reason})") from error
-        return Loaded(
+        return LoadedModel(
             f"exported {Path(self.file).name}", ExportedModule(program, self.file), preprocessing=self.preprocessing
         )
 
@@ -108,7 +108,7 @@ class ExportedModule(nn.Module):
         self.expected: tuple[Any, ...] = tuple(images[0].meta["val"].shape)
 
     def train(self, mode: bool = True) -> ExportedModule:
-        """An exported program has one mode only; its graph refuses to be asked."""
+        """Do nothing: an exported program has one mode only, and its graph refuses to be asked."""
         return self
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A projector rebuilt from its weights: names and shapes of its tensors tell the layers of a Sequential."""
+"""Rebuild a projector from its weights: names and shapes of its tensors tell the layers of a Sequential."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Activation = Literal["relu", "gelu"]
 ACTIVATIONS: Mapping[Activation, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
-def projector_like(weights: Mapping[str, Tensor], activation: Activation, origin: str) -> nn.Sequential:
-    """The Sequential of linear layers and batch norms that has these weights; (B, F) -> (B, D).
+def rebuild_projector(weights: Mapping[str, Tensor], activation: Activation, origin: str) -> nn.Sequential:
+    """Build the Sequential of linear layers and batch norms that has these weights; (B, F) -> (B, D).
 
     Places without tensors get the activation. What comes behind the last tensor leaves no trace in a file: a projector
     that ends in an activation is rebuilt without it.

@@ -1,4 +1,4 @@
-"""The state dicts in a file, and the part of one that belongs to a module."""
+"""Find the state dicts in a file, and load the part of one that belongs to a module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = Mapping[str, Tensor]
 SHOWN = 4
 
 
-class Place(NamedTuple):
+class StateDictPlace(NamedTuple):
     """Where in a file a module's weights are: entry, prefix, and what else is under that prefix."""
 
     entry: str
@@ -50,7 +50,7 @@ class StateDicts:
             self.entry = next(iter(self.found))
 
     def load(self, module: nn.Module, prefix: str = "", leave_out: Sequence[str] = ()) -> None:
-        """Give a module its weights: all keys under a prefix, which must be exactly the module's.
+        """Load weights into a module: all keys under a prefix, which must be exactly the module's.
 
         Args:
             prefix: of the keys that are the module's, with or without the last dot; others are not looked at.
@@ -113,8 +113,8 @@ def _state_dicts(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str
             yield from _state_dicts(value, (*path, key))
 
 
-def _places(module: nn.Module, found: Mapping[str, State]) -> Iterator[Place]:
-    """Where all of the module's weights are, in their shapes."""
+def _places(module: nn.Module, found: Mapping[str, State]) -> Iterator[StateDictPlace]:
+    """Find where all of the module's weights are, in their shapes."""
     own = module.state_dict()
     anchor = max(own, key=len, default=None)
     if anchor is None:
@@ -124,7 +124,7 @@ def _places(module: nn.Module, found: Mapping[str, State]) -> Iterator[Place]:
             taken = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             if all(key in taken and taken[key].shape == value.shape for key, value in own.items()):
                 more = sorted({key.partition(".")[0] for key in taken if key not in own})
-                yield Place(entry, prefix, tuple(more))
+                yield StateDictPlace(entry, prefix, tuple(more))
 
 
 def _ended(prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""Models of timm, by name."""
+"""Load models of timm, by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from timm.data.config import resolve_model_data_config
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.models.backbones import build_backbone
-from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 
 
 class TimmModel(PretrainedModel):
@@ -37,8 +37,8 @@ class TimmModel(PretrainedModel):
         self.name, self.pretrained, self.options = name, pretrained, dict(options or {})
         self.preprocessing = preprocessing
 
-    def load(self) -> Loaded:
-        """The model, its features pooled; (B, 3, H, W) -> (B, F)."""
+    def load(self) -> LoadedModel:
+        """Load the model, its features pooled; (B, 3, H, W) -> (B, F)."""
         try:
             with nothing_unpickled(f"timm {self.name}"):
                 network = build_backbone(self.name, pretrained=self.pretrained, **self.options)
@@ -50,7 +50,7 @@ class TimmModel(PretrainedModel):
             raise ValueError(
                 f"timm cannot give {self.name!r}: {reason} Its published weights: {', '.join(known) or 'none'}"
             ) from error
-        return Loaded(f"timm {self.name}", network, preprocessing=self.preprocessing or self._own(network))
+        return LoadedModel(f"timm {self.name}", network, preprocessing=self.preprocessing or self._own(network))
 
     def _own(self, network: Any) -> Preprocessing | None:
         if not hasattr(network, "pretrained_cfg"):

@@ -1,4 +1,4 @@
-"""Models of torchvision, by name."""
+"""Load models of torchvision, by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torchvision.models
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.models.backbones import build_backbone
-from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 
 
 class TorchvisionModel(PretrainedModel):
@@ -28,8 +28,8 @@ class TorchvisionModel(PretrainedModel):
     def __init__(self, name: str, weights: str | None = None, preprocessing: Preprocessing | None = None) -> None:
         self.name, self.weights, self.preprocessing = name, weights, preprocessing
 
-    def load(self) -> Loaded:
-        """The model, its features pooled; (B, 3, H, W) -> (B, F)."""
+    def load(self) -> LoadedModel:
+        """Load the model, its features pooled; (B, 3, H, W) -> (B, F)."""
         chosen = self._chosen()
         try:
             with nothing_unpickled(f"torchvision {self.name}"):
@@ -42,7 +42,7 @@ class TorchvisionModel(PretrainedModel):
             own = Preprocessing(
                 shown.crop_size[0], tuple(shown.mean), tuple(shown.std), interpolation=shown.interpolation.value
             )
-        return Loaded(f"torchvision {self.name}", network, preprocessing=self.preprocessing or own)
+        return LoadedModel(f"torchvision {self.name}", network, preprocessing=self.preprocessing or own)
 
     def _chosen(self) -> Any:
         known = torchvision.models.list_models(module=torchvision.models)

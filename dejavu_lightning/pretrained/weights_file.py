@@ -1,4 +1,4 @@
-"""A file of weights whose architecture the user names: author checkpoints, lightly's, solo-learn's, timm's."""
+"""Load a file of weights whose architecture the user names: author checkpoints, lightly's, solo-learn's, timm's."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torchvision.models.resnet import ResNet as TorchvisionResNet
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.models.heads import Normalize
-from dejavu_lightning.pretrained.model import Loaded, PretrainedModel
-from dejavu_lightning.pretrained.projector import Activation, projector_like
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
+from dejavu_lightning.pretrained.projector import Activation, rebuild_projector
 from dejavu_lightning.pretrained.state_dicts import StateDicts
 
 
@@ -66,28 +66,28 @@ class WeightsFile(PretrainedModel):
         self.projector_prefix, self.activation, self.normalize = projector_prefix, activation, normalize
         self.preprocessing = preprocessing
 
-    def load(self) -> Loaded:
-        """The backbone, or backbone and projector."""
+    def load(self) -> LoadedModel:
+        """Load the backbone, or backbone and projector."""
         backbone = build_backbone(self.architecture, **self.options)
         states = StateDicts(self.file, self.entry)
         states.load(self._named(backbone), self.prefix, self.leave_out)
         name = f"{self.architecture} of {Path(self.file).name}"
         if self.projector_prefix is None:
-            return Loaded(name, backbone, preprocessing=self.preprocessing)
+            return LoadedModel(name, backbone, preprocessing=self.preprocessing)
         origin = f"{self.file}, projector_prefix={self.projector_prefix!r}"
         weights = states.under(self.projector_prefix)
         if not weights:
             there = " or ".join(map(repr, states.sequentials(self.prefix))) or "none"
             raise ValueError(f"{origin}: there are no weights; prefixes of what may be a projector: {there}")
-        projector = projector_like(weights, self.activation, origin)
+        projector = rebuild_projector(weights, self.activation, origin)
         states.load(projector, self.projector_prefix)
         if self.normalize:
             projector.append(Normalize())
         module = nn.Sequential(OrderedDict(backbone=backbone, projector=projector))
-        return Loaded(f"{name} with projector", module, preprocessing=self.preprocessing)
+        return LoadedModel(f"{name} with projector", module, preprocessing=self.preprocessing)
 
     def _named(self, backbone: nn.Module) -> nn.Module:
-        """What holds the backbone's layers by the names of the file."""
+        """Hold the backbone's layers by the names that they have in the file."""
         if self.layout == "modules":
             return backbone
         if not isinstance(backbone, TimmResNet | TorchvisionResNet):

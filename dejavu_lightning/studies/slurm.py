@@ -1,16 +1,14 @@
-"""Runs on a cluster, as an array of jobs that submitit sends to SLURM."""
+"""Run jobs on a SLURM cluster, as an array that submitit submits."""
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Generator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from dejavu_lightning.studies.process import Attempt, Job, Outcome
+from dejavu_lightning.studies.jobs import Job, JobProcess, Key, Outcome, run_jobs
 
-Key = TypeVar("Key")
 POLL = 5.0
 
 
@@ -18,29 +16,48 @@ class ClusterJob:
     """A job as submitit runs it; one that is preempted or out of time is queued again and continues."""
 
     def __init__(self, job: Job) -> None:
-        # Without this name Lightning starts the processes of a machine's devices itself, as it does anywhere else:
-        # the job is a single task, in which two trainings and a comparison follow each other.
-        self.job = replace(job, without=(*job.without, "SLURM_NTASKS"))
+        self.job = job
 
     def __call__(self) -> Outcome:
-        """Run it."""
-        attempt = Attempt(self.job)
-        try:
-            return attempt.wait()
-        finally:
-            attempt.stop()
+        """Run it to its end."""
+        # Without this name Lightning starts the processes of a machine's devices itself, as it does anywhere else:
+        # the job is a single task, in which two trainings and a comparison follow each other.
+        os.environ.pop("SLURM_NTASKS", None)
+        ((_, outcome),) = run_jobs({None: self.job}, JobProcess, 1)
+        return outcome
 
     def checkpoint(self) -> Any:
-        """What submitit queues in its place."""
+        """Tell submitit to queue the same job again."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
+class SubmittedJob:
+    """A job that submitit has sent to the cluster."""
+
+    def __init__(self, job: Any) -> None:
+        self._job = job
+
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it waits or runs."""
+        if not self._job.done():
+            return None
+        error = self._job.exception()
+        if error is None:
+            return Outcome(*self._job.result())
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return Outcome(0.0, f"job {self._job.job_id}: {lines[-1] if lines else type(error).__name__}")
+
+    def stop(self) -> None:
+        """Cancel it."""
+        self._job.cancel()
+
+
 def run_slurm(
     jobs: Mapping[Key, Job], at_once: int | None, options: Mapping[str, Any], folder: Path, cluster: str = "slurm"
 ) -> Generator[tuple[Key, Outcome], None, None]:
-    """Submit all jobs as one array and hand back the outcome of each as it ends.
+    """Submit all jobs as one array and yield the outcome of each as it ends.
 
     Jobs that are not done when the caller stops asking, or is interrupted, are cancelled.
 
@@ -66,22 +83,4 @@ def run_slurm(
         raise ValueError(f"submitit refuses --launcher slurm with the options {dict(options)}: {error}") from None
     with executor.batch():
         submitted = {key: executor.submit(ClusterJob(job)) for key, job in jobs.items()}
-    try:
-        while submitted:
-            for key, job in list(submitted.items()):
-                if job.done():
-                    del submitted[key]
-                    yield key, _outcome(job)
-            if submitted:
-                time.sleep(POLL)
-    finally:
-        for job in submitted.values():
-            job.cancel()
-
-
-def _outcome(job: Any) -> Outcome:
-    error = job.exception()
-    if error is None:
-        return Outcome(*job.result())
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return Outcome(0.0, f"job {job.job_id}: {lines[-1] if lines else type(error).__name__}")
+    yield from run_jobs(submitted, SubmittedJob, len(submitted), POLL)

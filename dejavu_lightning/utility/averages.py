@@ -1,4 +1,4 @@
-"""Averages over the samples of all processes, and how sure they are."""
+"""Average over the samples of all processes, with intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Average(NamedTuple):
 
 
 def averages(rows: Tensor, hits: Mapping[str, Tensor], trials: int = 1) -> dict[str, Average]:
-    """Share of hits among all trials, over all processes, each of which has its own samples.
+    """Compute the share of hits among all trials, over all processes, each of which has its own samples.
 
     Samples are resampled whole. Where all trials have the same outcome, every resample has it too and the
     bootstrap says nothing; there the ends are the exact ones of so many samples (Clopper and Pearson 1934).

@@ -1,4 +1,4 @@
-"""What measures of utility are: probes of frozen features, and measures of models of pictures and texts."""
+"""Define the measures of utility: probes of frozen features, and measures of models of pictures and texts."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Classifier = Callable[[Tensor], Tensor]
 
 @runtime_checkable
 class PairMeasure(Protocol):
-    """Measures a model of pictures and texts as a whole."""
+    """A measure of a model of pictures and texts as a whole."""
 
     name: str
 
     @property
     def metrics(self) -> list[str]:
-        """The logged keys."""
+        """List the logged keys."""
         ...
 
     def measure(
         self, encoder: ModuleEncoder, sets: UtilitySets, batch_size: int, num_workers: int
     ) -> dict[str, Average]:
-        """Values by logged key, the same on every process."""
+        """Measure the values by logged key, the same on every process."""
         ...
 
 
 @runtime_checkable
 class Probe(Protocol):
-    """Learns classes from features; ``name`` begins the logged keys."""
+    """A classifier of frozen features; ``name`` begins the logged keys."""
 
     name: str
 
     def fit(self, features: Tensor, labels: Tensor, num_classes: int) -> Classifier:
-        """Learn, the same on every process.
+        """Learn the classes, the same on every process.
 
         Args:
             features: (N, D) float32.

@@ -1,4 +1,4 @@
-"""Retrieval between pictures and captions."""
+"""Measure retrieval between pictures and captions."""
 
 from __future__ import annotations
 

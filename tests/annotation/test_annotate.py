@@ -15,9 +15,9 @@ from PIL import Image
 from torchvision.models import get_model
 
 from dejavu_lightning.annotation import FolderBatches, ShardBatches, ZeroShotDetector, load_detector
-from dejavu_lightning.annotation.annotate import _tidy
+from dejavu_lightning.annotation.annotation_file import _tidy
 from dejavu_lightning.annotation.detection import Detection, detect_by_size
-from dejavu_lightning.annotation.pictures import Picture
+from dejavu_lightning.annotation.picture_batches import AnnotationPicture
 from dejavu_lightning.cli.annotate import annotate
 
 SSD = "ssdlite320_mobilenet_v3_large"
@@ -292,7 +292,7 @@ def test_a_killed_process_is_continued(owl, tmp_path):
     whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
     options = ["--shards", urls, "--batch_size", 1]
     code = (
-        "import sys, time; import dejavu_lightning.annotation.annotate as a; from dejavu_lightning.cli.annotate "
+        "import sys, time; import dejavu_lightning.annotation.annotation_file as a; from dejavu_lightning.cli.annotate "
         "import annotate; w = a._write; a._write = lambda *x: (time.sleep(0.2), w(*x)); annotate(sys.argv[1:])"
     )
     command = ["annotate", "--output", part, *options, "--detector", owl, "--labels", *LABELS, "--threshold", "0.01"]
@@ -392,7 +392,7 @@ def test_shards_may_be_whatever_webdataset_opens(tmp_path):
 
 
 def test_boxes_are_clipped_and_those_without_area_dropped():
-    picture = Picture("a", "a.png", torch.zeros(3, 10, 20, dtype=torch.uint8))
+    picture = AnnotationPicture("a", "a.png", torch.zeros(3, 10, 20, dtype=torch.uint8))
     found = [
         Detection("low", (-5.0, -5.0, 30.0, 30.0), 0.2),
         Detection("out", (21.0, 0.0, 25.0, 5.0), 0.9),

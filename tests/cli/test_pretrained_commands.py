@@ -12,7 +12,7 @@ from torchvision.transforms.functional import normalize, resize
 from dejavu_lightning.cli import main
 from dejavu_lightning.cli.memorization import memorization
 from dejavu_lightning.data import Scenes
-from dejavu_lightning.models.clip import build_clip
+from dejavu_lightning.models.clip_networks import build_clip
 from tests.commands import TINY, run
 from tests.models import tiny_data
 from tests.published import JointEmbedding, save_joint_embedding, scrambled

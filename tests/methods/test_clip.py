@@ -9,7 +9,7 @@ from torch import nn
 from dejavu_lightning.losses import clip_loss
 from dejavu_lightning.memorization import ModuleEncoder
 from dejavu_lightning.methods import CLIP, Temperature
-from dejavu_lightning.models.clip import TokenKinds, build_clip, mask_tokens, token_kinds
+from dejavu_lightning.models.clip_networks import TokenKinds, build_clip, mask_tokens, token_kinds
 from tests.captions import caption_data, tiny_clip
 from tests.models import tiny_trainer
 from tests.processes import run_processes

@@ -15,7 +15,7 @@ from torch import nn
 
 from dejavu_lightning.core.torch_file import read_torch_file
 from dejavu_lightning.memorization import Preprocessing
-from dejavu_lightning.models.clip import build_clip
+from dejavu_lightning.models.clip_networks import build_clip
 from dejavu_lightning.models.heads import Normalize
 from dejavu_lightning.pretrained import (
     CallableModel,
@@ -27,7 +27,7 @@ from dejavu_lightning.pretrained import (
     TorchvisionModel,
     WeightsFile,
 )
-from dejavu_lightning.pretrained.projector import projector_like
+from dejavu_lightning.pretrained.projector import rebuild_projector
 from tests.models import tiny_trainer
 from tests.published import (
     IMAGES,
@@ -346,16 +346,16 @@ def test_hugging_face_models_of_other_kinds(tmp_path):
 def test_projectors_are_rebuilt_from_their_weights():
     layers = [nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6, affine=False), nn.GELU(), nn.Linear(6, 4)]
     original = scrambled(nn.Sequential(*layers, nn.BatchNorm1d(4)))
-    rebuilt = projector_like(original.state_dict(), "gelu", "file").eval()
+    rebuilt = rebuild_projector(original.state_dict(), "gelu", "file").eval()
     rebuilt.load_state_dict(original.state_dict())
     assert str(rebuilt) == str(original)
     features = torch.randn(5, 8)
     assert torch.equal(rebuilt(features), original(features))
     with_dropout = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 4))
     with pytest.raises(ValueError, match=r"at position 2 is neither .* \(it has no tensors\)"):
-        projector_like(with_dropout.state_dict(), "relu", "file")
+        rebuild_projector(with_dropout.state_dict(), "relu", "file")
     with pytest.raises(ValueError, match=r"at position 0 is neither .* \(it has \['bias', 'weight'\]\)"):
-        projector_like(nn.Sequential(nn.LayerNorm(8)).state_dict(), "relu", "file")
+        rebuild_projector(nn.Sequential(nn.LayerNorm(8)).state_dict(), "relu", "file")
 
 
 def test_torch_script_files(tmp_path):
@@ -462,13 +462,15 @@ def test_what_a_file_names_is_neither_imported_nor_made(tmp_path, legacy):
     content = {"model": headless_resnet().state_dict(), "kinds": [Settings, build_network]}
     torch.save(content, file, **options)
     assert [kind.__name__ for kind in read_torch_file(file)["kinds"]] == [
-        "tests.test_pretrained.Settings",
+        "tests.pretrained.test_pretrained.Settings",
         "tests.published.build_network",
     ]
     assert Settings not in read_torch_file(file)["kinds"]
     WeightsFile(file, **RESNET).load()
     torch.save({**content, "made": Settings()}, file, **options)
-    with pytest.raises(ValueError, match=r"settings.pth: .* which is refused: .*tests\.test_pretrained\.Settings"):
+    with pytest.raises(
+        ValueError, match=r"settings.pth: .* which is refused: .*tests\.pretrained\.test_pretrained\.Settings"
+    ):
         WeightsFile(file, **RESNET).load()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import submitit
@@ -16,7 +17,7 @@ import yaml
 
 from dejavu_lightning.cli.pair import compared_checkpoints
 from dejavu_lightning.runs.history import row_after
-from dejavu_lightning.studies import Job, plan_runs, read_study, refuse_changed, run_local, run_slurm
+from dejavu_lightning.studies import Job, JobProcess, plan_runs, read_study, refuse_changed, run_jobs, run_slurm
 from tests.commands import ROOT, TINY, history, run
 
 STUDY = {
@@ -126,29 +127,29 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     assert "score" in told
 
 
-def processes_of(session):
-    """Living processes of a session."""
-    found = []
+def processes():
+    """Parent and session of each living process, by its number."""
+    found = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
-            state, _, _, own = file.read_text().rpartition(")")[2].split()[:4]
+            state, parent, _, session = file.read_text().rpartition(")")[2].split()[:4]
         except OSError:
             continue
-        if int(own) == session and state != "Z":
-            found.append(int(file.parent.name))
+        if state != "Z":
+            found[int(file.parent.name)] = int(parent), int(session)
     return found
+
+
+def processes_of(session):
+    return [number for number, (_, own) in processes().items() if own == session]
 
 
 def children_of(parent):
-    found = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, own = file.read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if int(own) == parent and state != "Z":
-            found.append(int(file.parent.name))
-    return found
+    return [number for number, (own, _) in processes().items() if own == parent]
+
+
+def alive(number):
+    return number in processes()
 
 
 def start_until_trained(command, folder):
@@ -257,7 +258,7 @@ def test_no_more_run_at_once_than_asked(at_once, tmp_path):
     spans = tmp_path / "spans"
     code = "import time; a = time.time(); time.sleep(0.3)\n"
     code += f"open({str(spans)!r}, 'a').write(f'{{a}} {{time.time()}}\\n')"
-    outcomes = dict(run_local({name: job(tmp_path, name, code) for name in "abcd"}, at_once))
+    outcomes = dict(run_jobs({name: job(tmp_path, name, code) for name in "abcd"}, JobProcess, at_once))
     assert [outcomes[name].error for name in "abcd"] == [None] * 4
     spans = [tuple(map(float, line.split())) for line in spans.read_text().splitlines()]
     assert len(spans) == 4
@@ -273,7 +274,8 @@ def test_a_failed_job_tells_its_last_error(tmp_path):
         "other": "import sys; print('gone'); sys.exit(1)",
         "nested": "print('error: Parser key \"model\":\\n  Problem:\\n    Option x'); raise SystemExit(2)",
     }
-    found = {name: outcome.error for name, outcome in run_local({n: job(tmp_path, n, c) for n, c in codes.items()}, 5)}
+    jobs = {name: job(tmp_path, name, code) for name, code in codes.items()}
+    found = {name: outcome.error for name, outcome in run_jobs(jobs, JobProcess, 5)}
     assert found == {
         "raised": "KeyError: 'late'",
         "plain": "error: no such thing",
@@ -282,6 +284,57 @@ def test_a_failed_job_tells_its_last_error(tmp_path):
         "other": "gone",
         "nested": 'error: Parser key "model": Problem: Option x',
     }
+
+
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(300)
+"""
+
+
+def wait_for_pids(files):
+    deadline = time.monotonic() + 30
+    while not all(file.is_file() and file.read_text() for file in files) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return [int(file.read_text()) for file in files]
+
+
+def gone(pids):
+    deadline = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+def test_a_second_interrupt_ends_the_patience_and_leaves_no_job(tmp_path, monkeypatch):
+    files = [tmp_path / "a.pid", tmp_path / "b.pid"]
+    jobs = {file: Job([sys.executable, "-c", STUBBORN, str(file)], tmp_path / "log.txt") for file in files}
+    outcomes = run_jobs(jobs, JobProcess, 2)
+    pids = []
+
+    def interrupted(_):
+        pids[:] = pids or wait_for_pids(files)
+        raise KeyboardInterrupt
+
+    # In the wait for an outcome, and in the wait for the end of each job.
+    sleepless = SimpleNamespace(monotonic=time.monotonic, sleep=interrupted)
+    monkeypatch.setattr("dejavu_lightning.studies.jobs.time", sleepless)
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    monkeypatch.undo()
+    assert gone(pids)
+
+
+def test_a_killed_job_leaves_no_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("dejavu_lightning.studies.jobs.GRACE", 0.2)
+    file = tmp_path / "child.pid"
+    code = f"import os, subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', {STUBBORN!r}, {str(file)!r}])\n"
+    code += f"while not os.path.exists({str(file)!r}): time.sleep(0.02)\ntime.sleep(0.2)\nos.kill(os.getpid(), 9)"
+    ((_, outcome),) = run_jobs({"killed": job(tmp_path, "killed", code)}, JobProcess, 1)
+    assert outcome.error == "killed by SIGKILL"
+    assert gone(wait_for_pids([file]))
 
 
 def test_submitit_runs_the_jobs_and_tells_their_errors(tmp_path, monkeypatch):

@@ -18,8 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.losses.global_views import global_views
 from dejavu_lightning.losses.precision import full_precision
-from dejavu_lightning.losses.views import global_views
 
 
 def cross_correlation(z_a: Tensor, z_b: Tensor, eps: float = 1e-5) -> Tensor:

@@ -1,4 +1,4 @@
-"""The runs of a study: what each is started with, and what it left."""
+"""Plan the runs of a study, and keep the record of each in its folder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import yaml
 
-from dejavu_lightning.studies.definition import Study
-from dejavu_lightning.studies.process import Outcome
+from dejavu_lightning.studies.jobs import Outcome
+from dejavu_lightning.studies.study_definition import Study
 
 SHOWN_DIFFERENCES = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class StudyRun:
     """One pair of models: a variant with a seed.
 
     Attributes:
@@ -36,36 +36,36 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As messages call it."""
+        """Its name in messages."""
         return f"{self.variant}, seed {self.seed}"
 
     @property
     def log(self) -> Path:
-        """What its processes print."""
+        """The file of all that its processes print."""
         return self.folder / "log.txt"
 
     @property
     def finished(self) -> bool:
-        """Both models are trained and compared."""
+        """Whether both models are trained and compared."""
         return (self.folder / "comparison" / "metrics.json").is_file()
 
     @property
     def trained(self) -> bool:
-        """Whether there are weights that another setting would mix with its own."""
+        """Whether the folder holds weights, which those of other settings must not join."""
         return any(self.folder.glob("*/checkpoints/*.ckpt"))
 
     def record(self) -> dict[str, Any]:
-        """What ``run.json`` says; empty before the first start."""
+        """Read ``run.json``; empty before the first start."""
         file = self.folder / "run.json"
         return dict(json.loads(file.read_text())) if file.is_file() else {}
 
     def begin(self) -> None:
-        """Make the folder and note what the run is started with."""
+        """Make the folder and write its arguments and settings to ``run.json``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write({"seconds": 0.0} | self.record() | {"arguments": self.arguments, "settings": self.settings})
 
     def end(self, outcome: Outcome) -> None:
-        """Note how long it took, over all attempts, and its error."""
+        """Write its seconds, over all attempts, and its error to ``run.json``."""
         before = self.record()
         self._write(before | {"seconds": before["seconds"] + outcome.seconds, "error": outcome.error})
 
@@ -75,8 +75,8 @@ class Run:
         partial.replace(self.folder / "run.json")
 
 
-def plan_runs(study: Study, output: Path, find: Callable[[str], str]) -> list[Run]:
-    """Every variant with the first seed, then with the next.
+def plan_runs(study: Study, output: Path, find: Callable[[str], str]) -> list[StudyRun]:
+    """List the runs of a study: every variant with the first seed, then with the next.
 
     Args:
         study: what to run.
@@ -90,7 +90,7 @@ def plan_runs(study: Study, output: Path, find: Callable[[str], str]) -> list[Ru
     ]
 
 
-def _plan(study: Study, name: str, seed: int, folder: Path, find: Callable[[str], str]) -> Run:
+def _plan(study: Study, name: str, seed: int, folder: Path, find: Callable[[str], str]) -> StudyRun:
     variant = study.variants[name]
     options = {"config": [*study.base, *variant.configs], "target_config": variant.target_configs}
     arguments: list[str] = []
@@ -105,11 +105,11 @@ def _plan(study: Study, name: str, seed: int, folder: Path, find: Callable[[str]
         f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in overrides.items()
     ]
     settings = {**options, "contents": contents, "overrides": overrides}
-    return Run(name, seed, folder, arguments, json.loads(json.dumps(settings, default=str)))
+    return StudyRun(name, seed, folder, arguments, json.loads(json.dumps(settings, default=str)))
 
 
-def refuse_changed(runs: Sequence[Run]) -> None:
-    """A run that has trained weights must not go on, or be counted, under other settings.
+def refuse_changed(runs: Sequence[StudyRun]) -> None:
+    """Raise if a run in its folder was trained with other settings than it has now.
 
     Raises:
         ValueError: naming the run and what differs.

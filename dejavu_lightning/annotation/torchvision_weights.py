@@ -1,4 +1,4 @@
-"""Weights of torchvision's models: those that it publishes, and those of one's own."""
+"""Load weights of torchvision's models: published ones, or those of a file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from torchvision.models import get_model_weights
 
 from dejavu_lightning.core.torch_file import read_torch_file
 
-State = dict[str, Tensor]
 
-
-def chosen_weights(name: str, labels: Sequence[str] | None, weights: str | None, classes: str) -> tuple[State, str]:
-    """The state dict of a file, or the one that torchvision publishes, downloaded once; and what errors call it.
+def chosen_weights(
+    name: str, labels: Sequence[str] | None, weights: str | None, classes: str
+) -> tuple[dict[str, Tensor], str]:
+    """Read the state dict of a file, or the one that torchvision publishes, downloaded once.
 
     Args:
         name: of torchvision's model.
         labels: names of the classes of ``weights``.
         weights: the file.
         classes: whose classes the published weights have.
+
+    Returns:
+        The state dict, and what errors call it.
 
     Raises:
         FileNotFoundError, ValueError: as ``read_torch_file`` raises them, the file holds something else, or labels
@@ -38,8 +41,8 @@ def chosen_weights(name: str, labels: Sequence[str] | None, weights: str | None,
     return state, f"weights={weights!r}"
 
 
-def load_weights(model: nn.Module, state: State, origin: str, what: str) -> None:
-    """Give a model its weights.
+def load_weights(model: nn.Module, state: dict[str, Tensor], origin: str, what: str) -> None:
+    """Load weights into a model.
 
     Args:
         origin: what errors call the weights, ``what`` the model.

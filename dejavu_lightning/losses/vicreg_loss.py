@@ -16,8 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.losses.global_views import global_views
 from dejavu_lightning.losses.precision import full_precision
-from dejavu_lightning.losses.views import global_views
 
 
 def variance_term(z: Tensor, eps: float = 1e-4) -> Tensor:

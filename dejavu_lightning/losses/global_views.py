@@ -1,4 +1,4 @@
-"""What losses on two views of one batch begin with."""
+"""Gather the two views of the global batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dejavu_lightning.core.distributed import gather_batch
 
 
 def global_views(z_a: Tensor, z_b: Tensor) -> tuple[Tensor, Tensor]:
-    """The embeddings of both views over all ranks, with gradient: (B, D) each -> (N, D) each.
+    """Gather the embeddings of both views over all ranks, with gradient: (B, D) each -> (N, D) each.
 
     Raises:
         ValueError: shapes differ.

@@ -1,4 +1,4 @@
-"""What a model that others trained is to the rest: something that can be loaded, and then encodes."""
+"""Define published models: something that can be loaded, and then encodes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.embedding.encoders import EncodeSpec
 
 
-class Loaded(NamedTuple):
-    """A model with its weights.
+class LoadedModel(NamedTuple):
+    """A model with its weights, ready to encode.
 
     ``name`` is what tables and errors call it; ``encode`` as in ``ModuleEncoder``; ``preprocessing`` is None where
     nothing says which pictures the model was trained on.
@@ -25,11 +25,11 @@ class Loaded(NamedTuple):
 
 
 class PretrainedModel(ABC):
-    """A model that others trained. Subclasses say by their arguments where it comes from.
+    """A published model. Subclasses say by their arguments where it comes from.
 
     A base class rather than a protocol, so that the command line finds the subclasses by their short names.
     """
 
     @abstractmethod
-    def load(self) -> Loaded:
+    def load(self) -> LoadedModel:
         """Build the model on the CPU and give it its weights, all of them and no others."""

@@ -1,4 +1,4 @@
-"""The background crops that a test attacks, as pictures to annotate: tags of a crop must come from nothing else."""
+"""Read the background crops that a test attacks as pictures to annotate: tags of a crop must come from it alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 
 from torch.utils.data import Dataset
 
-from dejavu_lightning.annotation.pictures import Batch, Picture
+from dejavu_lightning.annotation.picture_batches import AnnotationPicture, PictureBatch
 from dejavu_lightning.data.image_dataset import ImageDataset
 
 
-class CropBatches(Dataset[Batch]):
+class CropBatches(Dataset[PictureBatch]):
     """The crops of some datasets, one after the other, in batches.
 
     Args:
@@ -29,17 +29,17 @@ class CropBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return -(-len(self.places) // self.batch_size)
 
-    def __getitem__(self, position: int) -> list[Picture]:
+    def __getitem__(self, position: int) -> list[AnnotationPicture]:
         start = position * self.batch_size
         places = self.places[start : start + self.batch_size]
         found = [(dataset, row, dataset.source.ids[dataset.indices[row]]) for dataset, row in places]
         if all(identifier in self.done for _, _, identifier in found):
-            return [Picture(identifier, identifier) for _, _, identifier in found]
+            return [AnnotationPicture(identifier, identifier) for _, _, identifier in found]
         return [_picture(dataset, row, identifier) for dataset, row, identifier in found]
 
 
-def _picture(dataset: ImageDataset, row: int, identifier: str) -> Picture:
+def _picture(dataset: ImageDataset, row: int, identifier: str) -> AnnotationPicture:
     try:
-        return Picture(identifier, identifier, dataset.shown(row))
+        return AnnotationPicture(identifier, identifier, dataset.shown(row))
     except (OSError, ValueError) as error:
-        return Picture(identifier, identifier, problem=str(error))
+        return AnnotationPicture(identifier, identifier, problem=str(error))

@@ -1,10 +1,11 @@
-"""What a study found: ``study.json``, ``table.csv`` and a table on the terminal."""
+"""Write the results of a study: ``study.json``, ``table.csv`` and a table on the terminal."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,8 @@ from rich.table import Table
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, estimates_in, over_runs
 from dejavu_lightning.runs.history import read_history, row_after
-from dejavu_lightning.studies.definition import Study
-from dejavu_lightning.studies.runs import Run
+from dejavu_lightning.studies.study_definition import Study
+from dejavu_lightning.studies.study_runs import StudyRun
 
 CAPTION = (
     "95% interval: over seeds (Student's t) of three or more; of fewer, over records alone (bootstrap), which leaves "
@@ -24,8 +25,8 @@ CAPTION = (
 FILE_WIDTH = 130  # columns of a table that goes into a file, and from which on a row takes one line
 
 
-class Found(NamedTuple):
-    """What a finished run measured; ``control`` is the logged name of the headline's control, if it has one."""
+class RunResult(NamedTuple):
+    """The metrics, utility and duration of a finished run; ``control`` is the logged name of the headline's control, if it has one."""
 
     metrics: dict[str, Estimate]
     utility: dict[str, Estimate]
@@ -33,8 +34,8 @@ class Found(NamedTuple):
     control: str | None
 
 
-class Row(NamedTuple):
-    """A variant over its seeds; None where no run finished."""
+class VariantRow(NamedTuple):
+    """The row of a variant, over its seeds; None where no run finished."""
 
     variant: str
     headline: Estimate | None
@@ -50,7 +51,9 @@ class Row(NamedTuple):
         return len(self.errors)
 
 
-def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], output: Path) -> list[Row]:
+def summarize_study(
+    study: Study, runs: Sequence[StudyRun], errors: Mapping[StudyRun, str], output: Path
+) -> list[VariantRow]:
     """Write ``study.json`` and ``table.csv``, print the table.
 
     Raises:
@@ -65,8 +68,10 @@ def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], outp
         }
         for run in runs
     ]
+    finished = [run for run in runs if run not in errors]
+    study = replace(study, headline=study.headline or _headline(finished))
     told = {name: getattr(study, name) for name in ("name", "default", "headline", "utility")}
-    found = {run: _read(run, study) for run in runs if run not in errors}
+    found = {run: _read(run, study) for run in finished}
     rows = [_row(study, variant, runs, found, errors) for variant in study.variants]
     (output / "study.json").write_text(json.dumps({**told, "runs": entries}, indent=2))
     _save(study, rows, output / "table.csv")
@@ -74,7 +79,13 @@ def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], outp
     return rows
 
 
-def _read(run: Run, study: Study) -> Found:
+def _headline(finished: Sequence[StudyRun]) -> str:
+    """That of the test which the finished runs were measured by."""
+    facts = [json.loads((run.folder / "comparison" / "metrics.json").read_text()) for run in finished[:1]]
+    return str(facts[0]["headline"]) if facts else "headline"
+
+
+def _read(run: StudyRun, study: Study) -> RunResult:
     facts = json.loads((run.folder / "comparison" / "metrics.json").read_text())
     metrics = estimates_in(facts["metrics"])
     if study.headline not in metrics or metrics[study.headline].low is None:
@@ -95,18 +106,24 @@ def _read(run: Run, study: Study) -> Found:
         )
     controls = facts.get("controls", {})
     control = next((name for name, metric in controls.items() if metric == study.headline and name in metrics), None)
-    return Found(metrics, utility, run.record()["seconds"], control)
+    return RunResult(metrics, utility, run.record()["seconds"], control)
 
 
-def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Found], errors: Mapping[Run, str]) -> Row:
+def _row(
+    study: Study,
+    variant: str,
+    runs: Sequence[StudyRun],
+    found: Mapping[StudyRun, RunResult],
+    errors: Mapping[StudyRun, str],
+) -> VariantRow:
     own = [found[run] for run in runs if run.variant == variant and run in found]
     failures = [error for run, error in errors.items() if run.variant == variant]
     if not own:
-        return Row(variant, None, None, {}, None, 0, failures)
+        return VariantRow(variant, None, None, {}, None, 0, failures)
     control = own[0].control
-    return Row(
+    return VariantRow(
         variant,
-        over_runs([one.metrics[study.headline] for one in own]),
+        over_runs([one.metrics[str(study.headline)] for one in own]),
         over_runs([one.metrics[control] for one in own]) if control and all(one.control for one in own) else None,
         {name: over_runs([one.utility[name] for one in own]) for name in own[0].utility},
         sum(one.seconds for one in own) / len(own),
@@ -115,16 +132,16 @@ def _row(study: Study, variant: str, runs: Sequence[Run], found: Mapping[Run, Fo
     )
 
 
-def _utility_names(rows: Sequence[Row]) -> list[str]:
+def _utility_names(rows: Sequence[VariantRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.utility))
 
 
-def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
+def _save(study: Study, rows: Sequence[VariantRow], file: Path) -> None:
     lines = []
     for row in rows:
         line: dict[str, Any] = {"variant": row.variant, "default": row.variant == study.default}
         line |= {"finished": row.finished, "failed": row.failed}
-        line |= _cells(study.headline, row.headline) | {"interval": _kind(row.finished)}
+        line |= _cells(str(study.headline), row.headline) | {"interval": _kind(row.finished)}
         line |= _cells("control", row.control)
         for name in _utility_names(rows):
             line |= _cells(name, row.utility.get(name))
@@ -136,7 +153,7 @@ def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
 
 
 def _kind(seeds: int) -> str:
-    """What the interval is over."""
+    """Name what the interval is over: seeds or records."""
     return "seeds" if seeds >= SEEDS_FOR_SPREAD else "records" if seeds else ""
 
 
@@ -145,8 +162,8 @@ def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
     return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
-def _print(study: Study, rows: Sequence[Row]) -> None:
-    """The study's own utility alone where it names one; ``table.csv`` has all."""
+def _print(study: Study, rows: Sequence[VariantRow]) -> None:
+    """Print the table; where the study names a utility, that one alone (``table.csv`` has all)."""
     names = _utility_names(rows) if study.utility is None else [study.utility]
     console = Console()
     if not console.is_terminal:
@@ -154,7 +171,7 @@ def _print(study: Study, rows: Sequence[Row]) -> None:
     between = " " if console.width >= FILE_WIDTH else "\n"
     table = Table(title=study.name, title_justify="left", caption=CAPTION, caption_justify="left")
     table.add_column("variant", overflow="fold")
-    for heading in (study.headline, "control", *names, "seconds", "runs"):
+    for heading in (str(study.headline), "control", *names, "seconds", "runs"):
         table.add_column(heading, justify="right")
     for row in rows:
         mark = " (default)" if row.variant == study.default != "default" else ""

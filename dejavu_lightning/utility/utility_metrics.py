@@ -1,4 +1,4 @@
-"""One measurement of utility: the path that the training callback and the offline evaluator share."""
+"""Measure utility; the training callback and the offline evaluator both call this."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure_utility(
     batch_size: int = 250,
     num_workers: int = 0,
 ) -> dict[str, float]:
-    """The metrics of :func:`utility_measurement`."""
+    """Measure the metrics of :func:`utility_measurement` alone."""
     return utility_measurement(encoder, probes, sets, batch_size=batch_size, num_workers=num_workers).metrics
 
 
@@ -48,7 +48,7 @@ def utility_measurement(
     batch_size: int = 250,
     num_workers: int = 0,
 ) -> UtilityMeasurement:
-    """Accuracy of each probe on the validation pictures.
+    """Measure the accuracy of each probe on the validation pictures.
 
     Every process of a distributed run must call it, and each gets the same numbers: every picture counts
     once, however many processes share the work. A module behind a ``ModuleEncoder`` is left as it was.
@@ -110,7 +110,7 @@ def utility_measurement(
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
-    """What :func:`measure_utility` will call its values, without ``/<layer>``."""
+    """List the keys of :func:`measure_utility`, without ``/<layer>``."""
     return [
         name
         for probe in probes
@@ -136,7 +136,7 @@ def _hits(scores: Tensor, truth: Tensor) -> Tensor:
 
 
 class _Layers:
-    """Puts the features of several layers side by side, and remembers who is who."""
+    """An encoder that puts the features of several layers side by side, and remembers their widths."""
 
     def __init__(self, encoder: LayerEncoder) -> None:
         self.encoder = encoder
@@ -153,7 +153,7 @@ class _Layers:
 
 
 def _everyone(embedded: Embedded, columns: slice) -> Tensor:
-    """All processes' features of one layer, in the dataset's order: (N, D)."""
+    """Gather all processes' features of one layer, in the dataset's order: (N, D)."""
     own = embedded.embeddings[:, columns].cpu() if len(embedded.rows) else embedded.embeddings.cpu()
     shares = [share for share in gathered((embedded.rows, own)) if len(share[0])]
     features = torch.empty(len(embedded.ids), shares[0][1].shape[1])

@@ -1,4 +1,4 @@
-"""The pictures of a folder or of WebDataset shards, decoded in batches that depend on nothing but their size."""
+"""Read the pictures of a folder or of WebDataset shards in batches that depend on nothing but their size."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from dejavu_lightning.data.shards.tar_reading import IMAGES, ShardSample, expand
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
 
 
-class Picture(NamedTuple):
-    """One picture.
+class AnnotationPicture(NamedTuple):
+    """A picture to annotate.
 
     Attributes:
         id: unique among the pictures.
@@ -34,17 +34,17 @@ class Picture(NamedTuple):
     problem: str | None = None
 
 
-class Unreadable(NamedTuple):
+class UnreadableShard(NamedTuple):
     """A shard that could not be read to its end. Passed on, for workers garble what they raise."""
 
     url: str
     reason: str
 
 
-Batch = list[Picture] | Unreadable
+PictureBatch = list[AnnotationPicture] | UnreadableShard
 
 
-class FolderBatches(Dataset[Batch]):
+class FolderBatches(Dataset[PictureBatch]):
     """The pictures below a folder in the order of their paths. Hidden files and folders are passed over.
 
     An id is a picture's path below the folder, without ending.
@@ -76,15 +76,15 @@ class FolderBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return -(-len(self.files) // self.batch_size)
 
-    def __getitem__(self, position: int) -> list[Picture]:
+    def __getitem__(self, position: int) -> list[AnnotationPicture]:
         start = position * self.batch_size
         files = self.files[start : start + self.batch_size]
-        pictures = [Picture(_stem(file), file) for file in files]
+        pictures = [AnnotationPicture(_stem(file), file) for file in files]
         if all(picture.id in self.done for picture in pictures):
             return pictures
         return [self._read(picture) for picture in pictures]
 
-    def _read(self, picture: Picture) -> Picture:
+    def _read(self, picture: AnnotationPicture) -> AnnotationPicture:
         try:
             data = Path(self.root, picture.origin).read_bytes()
         except OSError as error:
@@ -92,7 +92,7 @@ class FolderBatches(Dataset[Batch]):
         return _decoded(picture, data)
 
 
-class ShardBatches(IterableDataset[Batch]):
+class ShardBatches(IterableDataset[PictureBatch]):
     """The samples of WebDataset shards. A batch has samples of one shard; workers take turns with their shards.
 
     Args:
@@ -116,16 +116,16 @@ class ShardBatches(IterableDataset[Batch]):
         self.batch_size, self.key_field, self.done = _checked(batch_size), key_field, done
         self.total: int | None = None
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[PictureBatch]:
         worker = get_worker_info()
         for url in self.urls if worker is None else self.urls[worker.id :: worker.num_workers]:
-            failures: list[Unreadable] = []
+            failures: list[UnreadableShard] = []
             samples = _until_failure(url, failures)
             while batch := list(islice(samples, self.batch_size)):
                 yield self._batch(batch)
             yield from failures
 
-    def _batch(self, samples: list[ShardSample]) -> list[Picture]:
+    def _batch(self, samples: list[ShardSample]) -> list[AnnotationPicture]:
         pictures = [self._named(sample) for sample in samples]
         if all(picture.id in self.done for picture in pictures):
             return pictures
@@ -134,31 +134,31 @@ class ShardBatches(IterableDataset[Batch]):
             for picture, sample in zip(pictures, samples, strict=True)
         ]
 
-    def _named(self, sample: ShardSample) -> Picture:
+    def _named(self, sample: ShardSample) -> AnnotationPicture:
         origin = f"{sample.shard}: {sample.key}"
         try:
-            return Picture(sample.identifier(self.key_field), origin)
+            return AnnotationPicture(sample.identifier(self.key_field), origin)
         except ValueError:
-            return Picture(origin, origin, problem=f"{origin} has no {self.key_field!r} in its JSON")
+            return AnnotationPicture(origin, origin, problem=f"{origin} has no {self.key_field!r} in its JSON")
 
 
-def _until_failure(url: str, failures: list[Unreadable]) -> Iterator[ShardSample]:
+def _until_failure(url: str, failures: list[UnreadableShard]) -> Iterator[ShardSample]:
     try:
         yield from read_shard(url)
     except (FileNotFoundError, ValueError) as error:
         cause = error.__cause__ or error
         # webdataset appends the stream and the URL to the reason
         reason = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause.args[0])
-        failures.append(Unreadable(url, f"{type(cause).__name__}: {' '.join(reason.split())}"))
+        failures.append(UnreadableShard(url, f"{type(cause).__name__}: {' '.join(reason.split())}"))
 
 
-def _from_sample(picture: Picture, sample: ShardSample) -> Picture:
+def _from_sample(picture: AnnotationPicture, sample: ShardSample) -> AnnotationPicture:
     if sample.image is None:
         return picture._replace(problem=f"{picture.origin} has no {', '.join(IMAGES)}")
     return _decoded(picture, sample.image)
 
 
-def _decoded(picture: Picture, data: bytes) -> Picture:
+def _decoded(picture: AnnotationPicture, data: bytes) -> AnnotationPicture:
     try:
         return picture._replace(image=decode_bytes(data, picture.origin))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""CLIP models by name: open_clip's factory and tokenizers, and what of a caption may be masked."""
+"""Build CLIP models by name, by open_clip's factory and tokenizers, and mask the tokens of captions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "open_clip"
 def build_clip(
     name: str, pretrained: str | None = None, sigmoid: bool = False, **options: Any
 ) -> tuple[nn.Module, Any]:
-    """An open_clip model and its tokenizer, a function from captions to tokens (B, L) int64.
+    """Build an open_clip model and its tokenizer, a function from captions to tokens (B, L) int64.
 
     Args:
         name: of a model of open_clip, such as "ViT-B-32", with its ``hf-hub:`` and ``local-dir:`` forms; of one
@@ -29,7 +29,7 @@ def build_clip(
     Raises:
         ValueError: there is no such model; the message suggests the nearest names.
     """
-    known = registered(name)
+    known = open_clip_name(name)
     # The towers' own weights would be fetched from the network where a config names them.
     towers = {"pretrained_image": False, "pretrained_text": False}
     model: nn.Module = open_clip.create_model(known, pretrained=pretrained, **{**towers, **options})
@@ -38,8 +38,8 @@ def build_clip(
     return model, open_clip.get_tokenizer(known)
 
 
-def registered(name: str) -> str:
-    """The name by which open_clip knows the model, see :func:`build_clip`.
+def open_clip_name(name: str) -> str:
+    """Find the name by which open_clip knows the model, see :func:`build_clip`.
 
     Raises:
         ValueError: there is no such model; the message suggests the nearest names.
@@ -68,8 +68,12 @@ def _with_config(name: str) -> str:
 
 
 class TokenKinds(NamedTuple):
-    """``kept``: ids that are never masked; ``end``: the id that ends a caption, everything behind it is padding;
-    ``mask``: the id that masked tokens become.
+    """The special tokens of a tokenizer, for masking.
+
+    Attributes:
+        kept: ids that are never masked.
+        end: the id that ends a caption, everything behind it is padding.
+        mask: the id that masked tokens become.
     """
 
     kept: tuple[int, ...]
@@ -78,7 +82,7 @@ class TokenKinds(NamedTuple):
 
 
 def token_kinds(tokenizer: Any) -> TokenKinds:
-    """Of one of open_clip's tokenizers; CLIP's own has no mask token, its padding (id 0) serves."""
+    """Find the special tokens of a tokenizer of open_clip; CLIP's own has no mask token, its padding (id 0) serves."""
     if hasattr(tokenizer, "eot_token_id"):
         return TokenKinds((tokenizer.sot_token_id, tokenizer.eot_token_id), tokenizer.eot_token_id, 0)
     inner = getattr(tokenizer, "tokenizer", None)

@@ -16,9 +16,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from dejavu_lightning.annotation.crops import CropBatches
+from dejavu_lightning.annotation.crop_batches import CropBatches
 from dejavu_lightning.annotation.detection import Detection, Detector
-from dejavu_lightning.annotation.pictures import Batch, FolderBatches, Picture, ShardBatches, Unreadable
+from dejavu_lightning.annotation.picture_batches import (
+    AnnotationPicture,
+    FolderBatches,
+    PictureBatch,
+    ShardBatches,
+    UnreadableShard,
+)
 
 ENOUGH = 1000  # pictures, before which a share of unusable ones says little
 DIGITS = 2  # of pixels; finer ones vary with the batch
@@ -26,7 +32,7 @@ SCORE_DIGITS = 4
 
 
 @dataclass
-class Progress:
+class AnnotationProgress:
     """How many pictures were met, written by this run, found in the file, and unusable; and objects written."""
 
     pictures: int = 0
@@ -36,8 +42,8 @@ class Progress:
     objects: int = 0
 
 
-class Annotations:
-    """The file that grows, and ``<output>.json`` with the settings that it is written by.
+class AnnotationFile:
+    """The JSON Lines file of annotations, and ``<output>.json`` with the settings that it is written by.
 
     Args:
         output: JSON Lines, new or written by the same settings before.
@@ -87,7 +93,7 @@ class Annotations:
             )
 
     def _read(self) -> set[str]:
-        """The ids of the whole lines; what follows the last of them is cut off."""
+        """Read the ids of the whole lines and cut off what follows the last of them."""
         found: set[str] = set()
         whole = 0
         with self.path.open("r+b") as file:
@@ -122,11 +128,11 @@ class Annotations:
 def annotate_pictures(
     batches: FolderBatches | ShardBatches | CropBatches,
     detector: Detector,
-    annotations: Annotations,
+    annotations: AnnotationFile,
     *,
     num_workers: int = 0,
     max_unusable: float = 0.1,
-) -> Progress:
+) -> AnnotationProgress:
     """Write the objects of all pictures that the file lacks.
 
     Batches are formed over all pictures, whether or not the file has them, so what a picture shares its
@@ -143,12 +149,12 @@ def annotate_pictures(
     """
     if not 0 <= max_unusable <= 1:
         raise ValueError(f"max_unusable must lie in [0, 1], got {max_unusable}")
-    progress = Progress()
+    progress = AnnotationProgress()
     origins: dict[str, str] = {}
-    loader = DataLoader[Batch](batches, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
+    loader = DataLoader[PictureBatch](batches, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
     with tqdm(total=batches.total, desc="annotating", unit="picture", disable=None) as bar:
         for batch in loader:
-            if isinstance(batch, Unreadable):
+            if isinstance(batch, UnreadableShard):
                 raise ValueError(f"shard {batch.url} cannot be read to its end: {batch.reason}")
             for picture in batch:
                 other = origins.setdefault(picture.id, picture.origin)
@@ -173,7 +179,9 @@ def annotate_pictures(
     return progress
 
 
-def _write(batch: list[Picture], detector: Detector, annotations: Annotations, progress: Progress) -> None:
+def _write(
+    batch: list[AnnotationPicture], detector: Detector, annotations: AnnotationFile, progress: AnnotationProgress
+) -> None:
     images: list[Tensor] = [picture.image for picture in batch if picture.image is not None]
     found = iter(detector(images) if images else [])
     lines = []
@@ -192,8 +200,8 @@ def _write(batch: list[Picture], detector: Detector, annotations: Annotations, p
     annotations.add(lines)
 
 
-def _tidy(detections: list[Detection], picture: Picture) -> list[dict[str, Any]]:
-    """As JSON, clipped to the picture, without those that have no area, the surest first."""
+def _tidy(detections: list[Detection], picture: AnnotationPicture) -> list[dict[str, Any]]:
+    """Turn detections into JSON: clipped to the picture, without those that have no area, the surest first."""
     assert picture.image is not None
     height, width = picture.image.shape[1:]
     kept = []
@@ -207,5 +215,5 @@ def _tidy(detections: list[Detection], picture: Picture) -> list[dict[str, Any]]
     return [{"label": label, "box": box, "score": -score} for score, label, box in sorted(kept)]
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: PictureBatch) -> PictureBatch:
     return batch

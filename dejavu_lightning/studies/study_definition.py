@@ -1,4 +1,4 @@
-"""What a study's YAML file says."""
+"""Read and check the YAML file of a study."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Study:
         default: the variant that the others are compared with.
         seeds: a pair of models is trained for each variant and seed.
         seed_keys: what a seed sets, by dotted name; data that are generated have a seed of their own.
-        headline: the metric of ``comparison/metrics.json`` that the table and the report show.
+        headline: the metric of ``comparison/metrics.json`` that the table and the report show; that of the runs' test
+            if not given.
         utility: the metric of ``target/utility/history.csv`` that the report draws it against.
         output: folder of all runs; ``runs/studies/<name>`` if not given.
         slurm: of ``--launcher slurm``, arguments of submitit's ``AutoExecutor.update_parameters``.
@@ -54,7 +55,7 @@ class Study:
     default: str
     seeds: list[int]
     seed_keys: list[str] = field(default_factory=lambda: ["seed_everything", "data.split_seed"])
-    headline: str = "score"
+    headline: str | None = None
     utility: str | None = None
     output: str | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +95,7 @@ def read_study(file: str | Path, seeds: list[int] | None = None) -> Study:
 
 
 def _refuse_duplicates(node: yaml.Node, file: str) -> None:
-    """PyYAML keeps the last of several equal keys and says nothing."""
+    """Raise for a key that stands twice; PyYAML would keep the last and say nothing."""
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -109,7 +110,7 @@ def _refuse_duplicates(node: yaml.Node, file: str) -> None:
 
 
 def _refuse_unknown(given: dict[str, Any], file: str) -> None:
-    """Also those with an empty value, which the parser would take."""
+    """Raise for an unknown key, also for one with an empty value, which the parser would take."""
     variants = given.get("variants")
     places: list[tuple[str, Any, type]] = [("", given, Study)]
     if isinstance(variants, dict):
