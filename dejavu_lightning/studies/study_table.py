@@ -26,7 +26,7 @@ FILE_WIDTH = 130  # columns of a table that goes into a file, and from which on 
 
 
 class RunResult(NamedTuple):
-    """The metrics, utility and duration of a finished run; ``control`` is the logged name of the headline's control, if it has one."""
+    """The metrics, utility and duration of a finished run; ``control`` names the control of its headline, if any."""
 
     metrics: dict[str, Estimate]
     utility: dict[str, Estimate]
