@@ -24,6 +24,7 @@ from dejavu_lightning.memorization.label_inference.attack import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.memorization.references.second_model import HeldOut, Reference
+from dejavu_lightning.runs.measurement_folder import epoch_folder
 
 
 class MemorizationMonitor(Monitor):
@@ -143,8 +144,8 @@ class MemorizationMonitor(Monitor):
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
             folder = self.output(trainer)
-            save_records(found, folder / f"epoch={epoch:04d}")
-            self.save_history(folder)
+            save_records(found, epoch_folder(folder, epoch))
+            self.save_history(trainer)
             if self.figures and shows_images(trainer.loggers):
                 figures = draw_curves(self.history, folder) | draw_most_memorized(found, self._active, folder)
                 publish_figures(trainer.loggers, self.name, figures, trainer.global_step)

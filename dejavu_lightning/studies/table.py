@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
-from dejavu_lightning.runs.history import read_history, row_after
+from dejavu_lightning.runs.files import write_json, write_rows
+from dejavu_lightning.runs.history import HISTORY, read_history, row_after
+from dejavu_lightning.runs.measurement_folder import read_metrics
+from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.studies.definition import Study
 from dejavu_lightning.studies.runs import Run
 
@@ -67,20 +68,20 @@ def summarize(study: Study, runs: Sequence[Run], errors: Mapping[Run, str], outp
     told = {name: getattr(study, name) for name in ("name", "default", "headline", "utility")}
     found = {run: _read(run, study) for run in runs if run not in errors}
     rows = [_row(study, variant, runs, found, errors) for variant in study.variants]
-    (output / "study.json").write_text(json.dumps({**told, "runs": entries}, indent=2))
-    _save(study, rows, output / "table.csv")
+    write_json(StudyFolder(output).facts, {**told, "runs": entries})
+    _save(study, rows, StudyFolder(output).table)
     _print(study, rows)
     return rows
 
 
 def _read(run: Run, study: Study) -> Found:
-    facts = json.loads((run.folder / "comparison" / "metrics.json").read_text())
+    facts = read_metrics(run.files.comparison)
     metrics = facts["metrics"]
     if f"{study.headline}_low" not in metrics:
         offered = ", ".join(sorted(name for name in metrics if f"{name}_low" in metrics))
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
-    history = run.folder / "target" / "utility" / "history.csv"
-    measured = read_history(history)
+    folder = run.files.target.utility
+    history, measured = folder / HISTORY, read_history(folder)
     utility = {name: value for name, value in row_after(measured, facts.get("epoch")).items() if name != "epoch"}
     if study.utility is not None and study.utility not in utility:
         ends = ("_low", "_high")
@@ -133,10 +134,7 @@ def _save(study: Study, rows: Sequence[Row], file: Path) -> None:
         for name in _utility_names(rows):
             line |= _cells(name, row.utility.get(name))
         lines.append(line | {"seconds": row.seconds, "error": "; ".join(dict.fromkeys(row.errors))})
-    with file.open("w", newline="") as opened:
-        writer = csv.DictWriter(opened, fieldnames=list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_rows(file, lines)
 
 
 def _kind(seeds: int) -> str:

@@ -15,8 +15,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from dejavu_lightning.memorization import HeldOut, LabelInference, measure
-from dejavu_lightning.memorization.references.second_model import completed_epochs, load_checkpoint
 from dejavu_lightning.memorization.statistics import bootstrap
+from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
 from dejavu_lightning.utility import NearestNeighborProbe
 from tests.commands import TINY, run
 from tests.models import HostModule, Pairs, tiny_data, tiny_trainer, tiny_vicreg

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
 
 from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, MemorizationSets, Records
-from dejavu_lightning.memorization.references.second_model import completed_epochs, load_checkpoint
+from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
 from tests.models import HostModule, Pairs, tiny_data, tiny_trainer, tiny_vicreg
 
 

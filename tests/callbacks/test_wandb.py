@@ -25,7 +25,7 @@ from wandb.proto import wandb_internal_pb2
 from dejavu_lightning.cli.configs import find_config
 from dejavu_lightning.cli.pair import pair
 from dejavu_lightning.memorization import LabelInference
-from dejavu_lightning.memorization.references.second_model import load_checkpoint
+from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.utility import NearestNeighborProbe
 from tests.commands import run
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
