@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from dejavu_lightning.core.samples import DisplayableSamples, DisplaySample
 from dejavu_lightning.core.sets import MemorizationSets
@@ -17,10 +13,17 @@ from dejavu_lightning.figures.confidence import CONFIDENCE, draw_confidence
 from dejavu_lightning.figures.curve import draw_curve
 from dejavu_lightning.figures.gallery import GalleryRow, Shown, draw_gallery
 from dejavu_lightning.figures.partition import draw_partition
-from dejavu_lightning.memorization.agreement import Agreement
 from dejavu_lightning.memorization.label_inference.metrics import OUTCOMES
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.report.top_records import in_order
+from dejavu_lightning.runs.measurement_folder import (
+    figure_file,
+    write_agreement,
+    write_class_names,
+    write_ranking,
+    write_records,
+    write_table,
+)
 
 GALLERY_RECORDS = 8
 GALLERY_NEIGHBORS = 4
@@ -33,30 +36,27 @@ def save_records(measurement: Measurement, folder: Path) -> None:
     Of object retrieval also ``sample_gaps.parquet``. Each further reference has a folder of its name, and
     ``agreement.csv`` tells of each pair how far they agree.
     """
-    measurement.target.save(folder / "target.parquet")
+    write_records(folder, "target", measurement.target)
     _save_reference(measurement, folder)
     for name, found in measurement.also.items():
         _save_reference(found, folder / name)
     if measurement.agreement:
-        with (folder / "agreement.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(Agreement._fields)
-            writer.writerows(measurement.agreement)
+        write_agreement(folder, [pair._asdict() for pair in measurement.agreement])
 
 
 def _save_reference(measurement: Measurement, folder: Path) -> None:
-    measurement.reference.save(folder / "reference.parquet")
+    write_records(folder, "reference", measurement.reference)
     comparison = measurement.comparison
     for name, table in (("comparison", comparison.table), ("sample_gaps", comparison.sample_gaps)):
         if table is not None:
-            pq.write_table(table, folder / f"{name}.parquet")
+            write_table(folder, name, table)
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], folder: Path) -> dict[str, Path]:
     """Draw ``curve.png`` and, of paired records, ``partition.png``; by name."""
-    figures = {"curve": draw_curve(history, folder / "curve.png")}
+    figures = {"curve": draw_curve(history, figure_file(folder, "curve"))}
     if all(OUTCOMES[0] in row for row in history):
-        figures["partition"] = draw_partition(history, folder / "partition.png")
+        figures["partition"] = draw_partition(history, figure_file(folder, "partition"))
     return figures
 
 
@@ -67,7 +67,7 @@ def draw_most_memorized(measurement: Measurement, sets: MemorizationSets, folder
     if not rows:
         return {}
     paired = measurement.comparison.table is not None
-    path = folder / "gallery.png"
+    path = figure_file(folder, "gallery")
     settings = measurement.target.settings
     if settings["test"] == "object_retrieval":
         objects = "unnamed objects" if settings["unnamed_only"] else "objects"
@@ -129,17 +129,13 @@ def save_ranking(measurement: Measurement, sets: MemorizationSets, folder: Path)
     ``classes.json`` has the names of the classes, or objects, where the sets have them: records hold numbers.
     """
     if sets.class_names is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "classes.json").write_text(json.dumps(list(sets.class_names)))
+        write_class_names(folder, sets.class_names)
     rows = ranking(measurement, sets.class_names)
     if not rows:
         return {}
-    with (folder / "ranking.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    drawn = draw_confidence([(row[CONFIDENCE], row["outcome"]) for row in rows], folder / "confidence.png")
-    return {"ranking": folder / "ranking.csv", "confidence": drawn}
+    written = write_ranking(folder, rows)
+    drawn = draw_confidence([(row[CONFIDENCE], row["outcome"]) for row in rows], figure_file(folder, "confidence"))
+    return {"ranking": written, "confidence": drawn}
 
 
 def label_rows(rows: Sequence[Mapping[str, Any]], sets: MemorizationSets) -> list[GalleryRow]:

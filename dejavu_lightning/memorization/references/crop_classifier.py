@@ -23,7 +23,8 @@ from dejavu_lightning.memorization.label_inference.attack import LabelAttack
 from dejavu_lightning.memorization.label_inference.records import records_of_probabilities
 from dejavu_lightning.memorization.protocols import Attack
 from dejavu_lightning.memorization.references.fixed_reference import FixedReference
-from dejavu_lightning.memorization.references.second_model import ReferenceRecords, load_checkpoint, verify_disjoint
+from dejavu_lightning.memorization.references.second_model import ReferenceRecords, verify_disjoint
+from dejavu_lightning.runs.checkpoints import load_checkpoint
 
 ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of probabilities
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord
-from dejavu_lightning.core.torch_file import read_torch_file
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.protocols import Attack
+from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, load_checkpoint
 
 
 class ReferenceRecords(NamedTuple):
@@ -196,9 +196,7 @@ class Checkpoint:
             return [self.path] * len(epochs)
         if not self.path.is_dir():
             raise FileNotFoundError(f"Checkpoint: {self.path} is neither a file nor a directory")
-        found = {
-            completed_epochs(load_checkpoint(file)): file for file in sorted(self.path.glob("*.ckpt"), reverse=True)
-        }
+        found = checkpoints_by_epoch(self.path)
         lacking = sorted(set(epochs) - set(found))
         if lacking:
             raise ValueError(
@@ -206,19 +204,3 @@ class Checkpoint:
                 "train the reference with the same schedule, or name one file"
             )
         return [found[epoch] for epoch in epochs]
-
-
-def completed_epochs(checkpoint: dict[str, Any]) -> int:
-    """How many epochs had been completed when Lightning wrote the checkpoint."""
-    try:
-        return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except (KeyError, TypeError):
-        return int(checkpoint.get("epoch", -1)) + 1
-
-
-def load_checkpoint(file: Path) -> dict[str, Any]:
-    """A Lightning checkpoint on the CPU, without unpickling anything but tensors and plain types."""
-    checkpoint = read_torch_file(file)
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"{file}: not a Lightning checkpoint, it has no 'state_dict'")
-    return checkpoint
