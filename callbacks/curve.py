@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from dejavu_lightning.memorization.statistics import Floats
+from dejavu_lightning.runs.history import write_history
 
 
 class Curve(Callback):
@@ -46,13 +46,9 @@ class Curve(Callback):
         """Where files go."""
         return Path(self.folder or Path(trainer.default_root_dir) / self.name)
 
-    def save_history(self, folder: Path) -> None:
-        """Write ``history.csv``, one row per measurement; the columns are those of the latest."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "history.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.history[-1]), restval="")
-            writer.writeheader()
-            writer.writerows(self.history)
+    def save_history(self, trainer: Trainer) -> None:
+        """Write ``history.csv``."""
+        write_history(self.output(trainer), self.history)
 
 
 class Monitor(Curve):

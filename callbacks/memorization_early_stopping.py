@@ -16,7 +16,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.memorization.statistics import Floats, Interval, interval
-from dejavu_lightning.runs.checkpoints import load_checkpoint
+from dejavu_lightning.runs.checkpoints import BEST, load_checkpoint
 from dejavu_lightning.utility import probe_metrics
 
 
@@ -107,20 +107,18 @@ class MemorizationEarlyStopping(Curve):
         """Restore the best weights, after the checkpoints of the last ones are written."""
         if not self.restore_best or not self.history:
             return
-        best, folder = int(self.history[-1]["best_epoch"]), self.output(trainer)
+        best, restored = int(self.history[-1]["best_epoch"]), self.output(trainer) / BEST
         file = kept_checkpoint(trainer, best)
         if best == trainer.current_epoch:
             if file is None:
-                trainer.save_checkpoint(folder / "best.ckpt")
+                trainer.save_checkpoint(restored)
         elif file is None:
             raise FileNotFoundError(f"MemorizationEarlyStopping: there is no checkpoint of epoch {best} to restore")
         else:
             pl_module.load_state_dict(load_checkpoint(file)["state_dict"], strict=True)
         if file is not None and trainer.is_global_zero:
-            shutil.copyfile(file, folder / "best.ckpt")
-        rank_zero_info(
-            f"{self.name}: the weights are those of epoch {best}, the best trade-off; {folder / 'best.ckpt'}"
-        )
+            shutil.copyfile(file, restored)
+        rank_zero_info(f"{self.name}: the weights are those of epoch {best}, the best trade-off; {restored}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the monitors."""
@@ -149,7 +147,7 @@ class MemorizationEarlyStopping(Curve):
         row = self.history[-1]
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
-            self.save_history(self.output(trainer))
+            self.save_history(trainer)
         if self._stops(trainer):
             surely = f"{row['growth']:+.3f} [{row['growth_low']:+.3f}, {row['growth_high']:+.3f}]"
             rank_zero_info(

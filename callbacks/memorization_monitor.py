@@ -29,6 +29,7 @@ from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
+from dejavu_lightning.runs.measurement_folder import epoch_folder
 
 
 class MemorizationMonitor(Monitor):
@@ -148,8 +149,8 @@ class MemorizationMonitor(Monitor):
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
             folder = self.output(trainer)
-            save_records(found, folder / f"epoch={epoch:04d}")
-            self.save_history(folder)
+            save_records(found, epoch_folder(folder, epoch))
+            self.save_history(trainer)
             if self.figures and shows_images(trainer.loggers):
                 display = self.test.display
                 figures = draw_curves(self.history, folder, display)

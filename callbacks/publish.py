@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 
 from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.figures.gallery import seen
 from dejavu_lightning.memorization.display import GALLERY_NEIGHBORS, GalleryRow
+from dejavu_lightning.runs.measurement_folder import epoch_folder, read_table, table_files
 
 
 def publish_metrics(loggers: Iterable[Any], name: str, row: Mapping[str, float], step: int) -> None:
@@ -87,15 +87,15 @@ def publish_summary(
 
 def publish_records(loggers: Iterable[Any], name: str, folder: Path, epoch: int, step: int) -> None:
     """Log the final record table, and the record tables of all measurements as one artifact, to W&B."""
-    tables = [folder / f"epoch={epoch:04d}" / f"{kind}.parquet" for kind in ("comparison", "target")]
-    table = pq.read_table(next(path for path in tables if path.is_file()))
+    tables = (read_table(epoch_folder(folder, epoch), kind) for kind in ("comparison", "target"))
+    table = next(table for table in tables if table is not None)
     for logger in filter(is_wandb, loggers):
         import wandb
 
         rows = [list(row.values()) for row in table.to_pylist()]
         logger.log_table(f"{name}/record_table", columns=table.column_names, data=rows, step=step)
         artifact = wandb.Artifact(re.sub(r"[^\w.-]", "_", f"{name}-records-{logger.experiment.id}"), type="records")
-        for file in sorted(folder.glob("epoch=*/**/*.parquet")):
+        for file in table_files(folder):
             artifact.add_file(str(file), name=str(file.relative_to(folder)))
         logger.experiment.log_artifact(artifact)
 

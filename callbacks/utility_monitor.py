@@ -116,6 +116,6 @@ class UtilityMonitor(Monitor):
         self.history.append({"epoch": float(epoch), **metrics})
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-            self.save_history(self.output(trainer))
+            self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics

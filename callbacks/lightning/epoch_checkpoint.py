@@ -9,6 +9,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from dejavu_lightning.runs.checkpoints import EPOCH, LAST, epoch_checkpoint
+from dejavu_lightning.runs.run_folder import RunFolder
+
 
 class EpochCheckpoint(ModelCheckpoint):
     """Lightning's ``ModelCheckpoint``, kept from the untrained weights on, named by epochs completed.
@@ -27,7 +30,7 @@ class EpochCheckpoint(ModelCheckpoint):
         self.cadence, self.seconds, self._renewed = every_n_epochs, 60 * minutes, time.monotonic()
         super().__init__(
             dirpath=dirpath,
-            filename="{epoch:04d}",
+            filename=EPOCH,
             every_n_epochs=every_n_epochs,
             save_top_k=-1,
             save_last=True,
@@ -37,14 +40,14 @@ class EpochCheckpoint(ModelCheckpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep the files beside the run's config, whatever loggers there are."""
         if self.dirpath is None:
-            self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+            self.dirpath = str(RunFolder(trainer.default_root_dir).checkpoints)
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the untrained weights."""
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
-            trainer.save_checkpoint(Path(str(self.dirpath)) / "epoch=0000.ckpt")
+            trainer.save_checkpoint(epoch_checkpoint(Path(str(self.dirpath)), 0))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save on schedule, or renew ``last.ckpt`` where the schedule is far."""
@@ -53,17 +56,17 @@ class EpochCheckpoint(ModelCheckpoint):
         # The first rank's clock decides.
         overdue = trainer.strategy.broadcast(time.monotonic() - self._renewed > self.seconds)
         if overdue and not scheduled:
-            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST)
         if scheduled or overdue:
             self._renewed = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the final weights, where the cadence did not."""
         super().on_train_end(trainer, pl_module)
-        final = Path(str(self.dirpath)) / f"epoch={trainer.current_epoch:04d}.ckpt"
+        final = epoch_checkpoint(Path(str(self.dirpath)), trainer.current_epoch)
         if not trainer.strategy.broadcast(final.exists()):
             trainer.save_checkpoint(final)
-            trainer.save_checkpoint(final.with_name("last.ckpt"))
+            trainer.save_checkpoint(final.with_name(LAST))
 
     def format_checkpoint_name(
         self, metrics: dict[str, Tensor], filename: str | None = None, ver: int | None = None, prefix: str | None = None

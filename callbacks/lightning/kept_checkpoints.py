@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
+from dejavu_lightning.runs.checkpoints import kept_checkpoints
 
 
 def cadences(trainer: Trainer) -> dict[str, int]:
@@ -17,12 +17,7 @@ def cadences(trainer: Trainer) -> dict[str, int]:
 
 def kept_checkpoint(trainer: Trainer, epoch: int) -> Path | None:
     """The newest checkpoint after so many epochs that stays, None if there is none."""
-    found = [
-        file
-        for saver in _savers(trainer)
-        for file in Path(str(saver.dirpath)).glob("*.ckpt")
-        if not file.name.startswith("last") and completed_epochs(load_checkpoint(file)) == epoch
-    ]
+    found = [file for saver in _savers(trainer) for file in kept_checkpoints(Path(str(saver.dirpath)), epoch)]
     return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 

@@ -27,6 +27,7 @@ from dejavu_lightning.callbacks import (
 )
 from dejavu_lightning.cli.configs import with_found_configs
 from dejavu_lightning.runs.checkpoints import load_checkpoint
+from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
 
 
 class LogConfig(SaveConfigCallback):
@@ -59,24 +60,24 @@ class DejavuCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse to mix two runs in one folder."""
         config = self.config[self.subcommand]
-        folder = Path(config.trainer.default_root_dir)
+        run = RunFolder(config.trainer.default_root_dir)
         if not config.get("ckpt_path") and SLURMEnvironment.detect():
-            config["ckpt_path"] = _requeued_from(folder)
+            requeued = run.requeued_checkpoint()
+            config["ckpt_path"] = None if requeued is None else str(requeued)
         resumed = config.get("ckpt_path")
-        if getattr(rank_zero_only, "rank", 0) == 0 and (folder / "checkpoints").is_dir():
+        if getattr(rank_zero_only, "rank", 0) == 0 and run.checkpoints.is_dir():
             if not resumed:
                 raise SystemExit(
-                    f"error: the run folder {folder} exists and holds a run. Name another with "
-                    f"--trainer.default_root_dir, continue this one with --ckpt_path {folder}/checkpoints/last.ckpt, "
-                    "or remove it"
+                    f"error: the run folder {run.path} exists and holds a run. Name another with "
+                    f"--trainer.default_root_dir, continue this one with --ckpt_path {run.last}, or remove it"
                 )
-            _keep_metrics(folder)
+            run.keep_metrics()
         for logger in _as_list(config.trainer.logger):
             arguments = getattr(logger, "init_args", None)
             if arguments is not None and arguments.get("save_dir") in (None, "."):
-                arguments.save_dir = str(folder)
+                arguments.save_dir = str(run.path)
             if resumed and str(logger.get("class_path")).endswith("WandbLogger"):
-                _continue_run(arguments, Path(resumed), folder)
+                _continue_run(arguments, Path(resumed), run.path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Put a CSV log in the run folder, beside whatever loggers are configured."""
@@ -108,7 +109,7 @@ def fit(arguments: list[str]) -> None:
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=LogConfig,
-        save_config_kwargs={"overwrite": True},  # the run folder has been checked
+        save_config_kwargs={"config_filename": CONFIG, "overwrite": True},  # the run folder has been checked
         trainer_defaults={"default_root_dir": "runs/default", "enable_model_summary": False},
         seed_everything_default=0,
         load_from_checkpoint_support=False,
@@ -135,18 +136,6 @@ def _check_method_names(arguments: list[str]) -> None:
                 raise SystemExit(f"error: {error}") from None
 
 
-def _requeued_from(folder: Path) -> str | None:
-    """The newest checkpoint of a run that its cluster requeued before; None if it did not.
-
-    Left to itself, Lightning would take the one of the requeueing even where the run got further since.
-    """
-    requeued = list(folder.glob("hpc_ckpt_*.ckpt"))
-    if not requeued:
-        return None
-    last = [path for path in (folder / "checkpoints" / "last.ckpt",) if path.is_file()]
-    return str(max(requeued + last, key=lambda path: path.stat().st_mtime_ns))
-
-
 def _continue_run(arguments: Any, checkpoint: Path, folder: Path) -> None:
     """Log to the W&B run that a checkpoint of this very run folder is of, unless another is named."""
     named = arguments.get("id") or arguments.get("version") or os.environ.get("WANDB_RUN_ID")
@@ -158,11 +147,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _keep_metrics(folder: Path) -> None:
-    """Lightning's CSV logger starts its file anew; keep what was logged before the run was resumed."""
-    metrics = folder / "metrics.csv"
-    if metrics.is_file():
-        earlier = len(list(folder.glob("metrics.*.csv")))
-        metrics.rename(folder / f"metrics.{earlier}.csv")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import platform
 import shlex
@@ -31,6 +30,7 @@ from dejavu_lightning.figures.tables import print_agreement, print_references, p
 from dejavu_lightning.memorization import MemorizationTest, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
+from dejavu_lightning.runs.measurement_folder import METRICS, write_metrics
 
 LIBRARIES = (
     "torch",
@@ -58,7 +58,7 @@ def memorization(arguments: list[str]) -> None:
     _check_class_names(arguments)
     options = parser.parse_args([_full_name(before, word) for before, word in pairwise(arguments)])
     output = Path(options.output) if options.output else None
-    if output is not None and output.exists() and not (options.overwrite and (output / "metrics.json").is_file()):
+    if output is not None and output.exists() and not (options.overwrite and (output / METRICS).is_file()):
         earlier = " and holds no earlier evaluation" if options.overwrite else ""
         raise SystemExit(f"error: --output {output} exists{earlier}; name a new folder, or --overwrite true")
     built = parser.instantiate_classes(options)
@@ -296,8 +296,5 @@ def _write(
         "command": shlex.join(sys.orig_argv),
         "versions": _versions(),
     }
-    # Last, and at once: a folder that has it is complete.
-    partial = output / "metrics.json.partial"
-    partial.write_text(json.dumps(facts, indent=2, default=str))
-    partial.replace(output / "metrics.json")
-    print("wrote " + ", ".join(str(path) for path in [output / "metrics.json", *figures.values()]))
+    written = write_metrics(output, facts)
+    print("wrote " + ", ".join(str(path) for path in [written, *figures.values()]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import shutil
 import subprocess
@@ -18,6 +17,8 @@ from filelock import FileLock, Timeout
 
 from dejavu_lightning.cli.configs import find_config, with_found_configs
 from dejavu_lightning.cli.processes import environment, program
+from dejavu_lightning.runs.checkpoints import epoch_checkpoint, last_epoch
+from dejavu_lightning.runs.run_folder import PairFolder
 
 ROLES = {"reference": "B", "target": "A"}  # in the order of training: the target's curve needs the reference's
 
@@ -40,79 +41,68 @@ def pair(arguments: list[str]) -> None:
     options, given = parser.parse_known_args(arguments[1:])
     given = with_found_configs(given)
     of_target = [word for name in options.target_config for word in ("--config", find_config(name))]
-    root = Path(options.output or _configured_folder(given) or "runs/pair")
-    if root.exists() and not options.resume:
-        raise SystemExit(f"error: the run folder {root} exists. Name another with --output, or continue with --resume")
-    with _alone(root) if options.resume else nullcontext():
-        _train_and_compare(root, given, of_target)
+    out = PairFolder(options.output or _configured_folder(given) or "runs/pair")
+    if out.path.exists() and not options.resume:
+        raise SystemExit(
+            f"error: the run folder {out.path} exists. Name another with --output, or continue with --resume"
+        )
+    with _alone(out) if options.resume else nullcontext():
+        _train_and_compare(out, given, of_target)
 
 
-def _train_and_compare(root: Path, given: list[str], of_target: list[str]) -> None:
+def _train_and_compare(out: PairFolder, given: list[str], of_target: list[str]) -> None:
     """Whatever of it is not done."""
-    group = _group(root)
+    group = _group(out)
     for role, split in ROLES.items():
-        folder = root / role
-        if (folder / "finished").exists():
+        run = out.run(role)
+        if run.finished.exists():
             continue
         configs = of_target if role == "target" else []
-        command = ["fit", *given, *configs, "--data.train_on", split, "--trainer.default_root_dir", str(folder)]
+        command = ["fit", *given, *configs, "--data.train_on", split, "--trainer.default_root_dir", str(run.path)]
         if role == "target":
             command += ["--memorization.reference", "dejavu_lightning.memorization.Checkpoint"]
-            command += ["--memorization.reference.path", str(root / "reference" / "checkpoints")]
-        last = folder / "checkpoints" / "last.ckpt"
-        resume = ["--ckpt_path", str(last)] if last.is_file() else []
+            command += ["--memorization.reference.path", str(out.run("reference").checkpoints)]
+        resume = ["--ckpt_path", str(run.last)] if run.last.is_file() else []
         _run(command + resume, {"WANDB_RUN_GROUP": group, "WANDB_JOB_TYPE": role})
-        (folder / "finished").touch()
-    comparison = root / "comparison"
-    if not (comparison / "metrics.json").exists():
-        shutil.rmtree(comparison, ignore_errors=True)  # what a stopped comparison left
-        files = compared_checkpoints(root)
+        run.finished.touch()
+    if not out.finished:
+        shutil.rmtree(out.comparison, ignore_errors=True)  # what a stopped comparison left
+        files = compared_checkpoints(out)
         command = ["memorization", "--target", str(files["target"]), "--reference", str(files["reference"])]
-        _run([*command, "--symmetric", "true", "--output", str(comparison)])
+        _run([*command, "--symmetric", "true", "--output", str(out.comparison)])
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _alone(out: PairFolder) -> Iterator[None]:
     """What is continued may not have been stopped: its processes can outlive the terminal or the study."""
-    root.mkdir(parents=True, exist_ok=True)
+    out.path.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(root / ".lock", blocking=False):
+        with FileLock(out.lock, blocking=False):
             yield
     except Timeout:
-        raise SystemExit(f"error: another process is at work in {root}; wait for it, or stop it first") from None
+        raise SystemExit(f"error: another process is at work in {out.path}; wait for it, or stop it first") from None
 
 
-def compared_checkpoints(root: Path) -> dict[str, Path]:
+def compared_checkpoints(out: PairFolder) -> dict[str, Path]:
     """Of a target that stopped early or went back to an earlier epoch, the reference's checkpoint of that epoch."""
-    folders = {role: root / role / "checkpoints" for role in ROLES}
-    files = {role: folder / "last.ckpt" for role, folder in folders.items()}
-    ended = {
-        role: max((file.name for file in folder.glob("epoch=*.ckpt")), key=lambda name: (len(name), name), default="")
-        for role, folder in folders.items()
-    }
-    restored = _restored(root / "target")
-    compared = ended["target"] if restored is None else f"epoch={restored:04d}.ckpt"
-    for role, folder in folders.items():
-        if compared != ended[role] and (folder / compared).is_file():
-            files[role] = folder / compared
+    runs = {role: out.run(role) for role in ROLES}
+    ended = {role: last_epoch(run.checkpoints) for role, run in runs.items()}
+    restored = runs["target"].restored_epoch()
+    compared = ended["target"] if restored is None else restored
+    files = {role: run.last for role, run in runs.items()}
+    for role, run in runs.items():
+        if compared is not None and compared != ended[role]:
+            kept = epoch_checkpoint(run.checkpoints, compared)
+            files[role] = kept if kept.is_file() else run.last
     return files
 
 
-def _restored(folder: Path) -> int | None:
-    """The epoch whose weights ``MemorizationEarlyStopping`` restored, None where none did."""
-    for best in folder.glob("*/best.ckpt"):
-        with (best.parent / "history.csv").open(newline="") as file:
-            *_, last = csv.DictReader(file)
-        return int(float(last["best_epoch"]))
-    return None
-
-
-def _group(root: Path) -> str:
+def _group(out: PairFolder) -> str:
     """What W&B calls the pair: its folder's name, told apart from other folders of that name, and kept in it."""
-    file = root / "wandb_group"
+    file = out.wandb_group
     if not file.is_file():
-        root.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{root.resolve().name}-{uuid.uuid4().hex[:8]}")
+        out.path.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{out.path.resolve().name}-{uuid.uuid4().hex[:8]}")
     return file.read_text()
 
 

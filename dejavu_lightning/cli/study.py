@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dejavu_lightning.cli.configs import find_config
 from dejavu_lightning.cli.processes import environment, program
+from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.studies import (
     Job,
     JobProcess,
@@ -51,10 +52,11 @@ def study(arguments: list[str]) -> None:
         # Imported here: planning and starting runs should not take the seconds that importing torch does.
         from dejavu_lightning.report.html import write_report
 
+        page = StudyFolder(output).report
         try:
-            print(f"wrote {write_report([output], output / 'report.html', overwrite=True)}")
+            print(f"wrote {write_report([output], page, overwrite=True)}")
         except ValueError as error:
-            (output / "report.html").unlink(missing_ok=True)  # of earlier runs
+            page.unlink(missing_ok=True)  # of earlier runs
             raise ValueError(f"no report: {error}") from error
     if errors:
         raise SystemExit(1)
@@ -128,4 +130,4 @@ def _launch(
     jobs = {run: Job(program(command), run.log, added) for run, command in commands.items()}
     if options.launcher == "local":
         return run_jobs(jobs, JobProcess, at_once)
-    return run_slurm(jobs, options.jobs, plan.slurm, output / "submitit")
+    return run_slurm(jobs, options.jobs, plan.slurm, StudyFolder(output).submitit)

@@ -20,6 +20,7 @@ from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
+from dejavu_lightning.runs.run_folder import CONFIG, config_above
 from dejavu_lightning.utility import UtilitySets
 
 
@@ -121,10 +122,10 @@ def load_model(
         close = difflib.get_close_matches(file, classes, n=2)
         hint = f"; did you mean the class {' or '.join(close)}?" if close else ""
         raise FileNotFoundError(f"there is no checkpoint {file}{hint}")
-    nearby = [folder / "config.yaml" for folder in path.resolve().parents]
-    source = Path(config) if config else next((candidate for candidate in nearby if candidate.is_file()), None)
+    source = Path(config) if config else config_above(path)
     if source is None or not source.is_file():
-        raise FileNotFoundError(f"no config for {file}: {config or 'config.yaml in a folder above it'} does not exist")
+        lacking = config or f"{CONFIG} in a folder above it"
+        raise FileNotFoundError(f"no config for {file}: {lacking} does not exist")
     built = build_sections(source, ("model", "data", "memorization"), k)
     settings = replace(built.memorization, test=test or built.memorization.test)
     checkpoint = load_checkpoint(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.report.comparable import Candidate, check_comparable
 from dejavu_lightning.report.runs import Run, read_run
+from dejavu_lightning.runs.files import read_json
+from dejavu_lightning.runs.run_folder import StudyFolder
 
 UTILITIES = ("linear_top1", "zero_shot_top1", "knn_top1")  # in the order in which one of them is chosen
 FIELDS = {"name": str, "default": str, "headline": str, "runs": list}  # and "utility", which may be null
@@ -119,11 +120,11 @@ def read_collection(
     """
     if not folders:
         raise ValueError("no RUN given; give at least one folder")
-    studies = [Path(folder) for folder in folders if (Path(folder) / "study.json").is_file()]
+    studies = [Path(folder) for folder in folders if StudyFolder(folder).facts.is_file()]
     if studies and (len(folders) > 1 or names):
         raise ValueError(f"RUN {studies[0]} is a study: give it alone, without --names; its variants have names")
     if studies:
-        facts, entries = _read_study(studies[0] / "study.json")
+        facts, entries = _read_study(StudyFolder(studies[0]).facts)
     else:
         entries, facts = _read_runs(folders, names), {}
     check_comparable([Candidate(entry.name, entry.seed, entry.run) for entry in entries if entry.run is not None])
@@ -166,10 +167,7 @@ def _read_runs(folders: Sequence[str | Path], names: Sequence[str] | None) -> li
 
 
 def _read_study(path: Path) -> tuple[dict[str, Any], list[Entry]]:
-    try:
-        facts = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+    facts = read_json(path)
     _check_fields(path, "it", facts, FIELDS)
     entries: list[Entry] = []
     for number, row in enumerate(facts["runs"]):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dejavu_lightning.core.estimate import Estimate, estimates_in
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization.catalog import find_test
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.runs.history import History, read_history, row_after
+from dejavu_lightning.runs.history import HISTORY, History, read_history, row_after
+from dejavu_lightning.runs.measurement_folder import (
+    METRICS,
+    epoch_folder,
+    figure_file,
+    read_class_names,
+    read_metrics,
+    read_records,
+    read_table,
+    table_file,
+)
+from dejavu_lightning.runs.run_folder import PairFolder, RunFolder
 
 
 @dataclass(frozen=True)
@@ -75,22 +84,16 @@ def read_run(folder: str | Path) -> Run:
     """Read the folder of a ``fit``, of a ``pair``, or the output of ``evaluate.py memorization``.
 
     Raises:
-        ValueError: it is none of them, or a file of it is missing.
+        ValueError: it is none of them, or a file of it is missing or damaged.
     """
     root = Path(folder)
-    try:
-        return _found(root)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"RUN {root} cannot be read, a file of it is damaged: {error!r}") from error
-
-
-def _found(root: Path) -> Run:
-    if (root / "metrics.json").is_file():
+    fit, pair = RunFolder(root), PairFolder(root)
+    if (root / METRICS).is_file():
         return _evaluation(root, root)
-    if (root / "memorization" / "history.csv").is_file():
-        return _fit(root)
-    if (root / "target" / "memorization" / "history.csv").is_file():
-        return _pair(root)
+    if (fit.memorization / HISTORY).is_file():
+        return _fit(fit)
+    if (pair.target.memorization / HISTORY).is_file():
+        return _pair(pair)
     what = "holds no run" if root.is_dir() else "is no folder"
     raise ValueError(
         f"RUN {root} {what}: give the folder of a fit (with memorization/history.csv), of a pair (with target/), the "
@@ -98,34 +101,29 @@ def _found(root: Path) -> Run:
     )
 
 
-def _evaluation(root: Path, folder: Path, fit: Path | None = None) -> Run:
-    """An output of ``memorization``; ``fit`` is the folder of the run whose checkpoint it measured, if known."""
-    path = folder / "metrics.json"
-    try:
-        facts = json.loads(path.read_text())
-        metrics, epochs = facts["metrics"], facts.get("epoch")
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no output of evaluate.py memorization: {error!r}") from error
-    return _read(root, folder, metrics, epochs, fit)
+def _evaluation(root: Path, folder: Path, fit: RunFolder | None = None) -> Run:
+    """An output of ``memorization``; ``fit`` is the run whose checkpoint it measured, if known."""
+    facts = read_metrics(folder)
+    return _read(root, folder, facts["metrics"], facts.get("epoch"), fit)
 
 
-def _fit(root: Path) -> Run:
-    folder = root / "memorization"
-    history = read_history(folder / "history.csv")
+def _fit(fit: RunFolder) -> Run:
+    folder = fit.memorization
+    history = read_history(folder)
     if not history:
-        raise ValueError(f"{folder / 'history.csv'} holds no measurement")
+        raise ValueError(f"{folder / HISTORY} holds no measurement")
     last = dict(history[-1])
     epochs = last.pop("epoch")
-    return _read(root, folder / f"epoch={int(epochs):04d}", last, epochs, root, folder)
+    return _read(fit.path, epoch_folder(folder, int(epochs)), last, epochs, fit, folder)
 
 
-def _pair(root: Path) -> Run:
-    if not (root / "comparison" / "metrics.json").is_file():
+def _pair(pair: PairFolder) -> Run:
+    if not pair.finished:
         raise ValueError(
-            f"RUN {root} is a pair without comparison/metrics.json: it has not finished. Continue it with --resume, or "
-            f"give {root / 'target'} for what the target has measured so far"
+            f"RUN {pair.path} is a pair without comparison/metrics.json: it has not finished. Continue it with "
+            f"--resume, or give {pair.target.path} for what the target has measured so far"
         )
-    return _evaluation(root, root / "comparison", root / "target")
+    return _evaluation(pair.path, pair.comparison, pair.target)
 
 
 def _read(
@@ -133,33 +131,30 @@ def _read(
     records: Path,
     metrics: Mapping[str, float],
     epochs: float | None,
-    fit: Path | None,
+    fit: RunFolder | None,
     pictures: Path | None = None,
 ) -> Run:
     for role in ("target", "reference"):
-        if not (records / f"{role}.parquet").is_file():
-            raise ValueError(f"RUN {root} lacks the records {records / f'{role}.parquet'}")
-    target = Records.load(records / "target.parquet")
+        if not table_file(records, role).is_file():
+            raise ValueError(f"RUN {root} lacks the records {table_file(records, role)}")
+    target, comparison = read_records(records, "target"), read_table(records, "comparison")
     test = find_test(target.settings)
     paired = any(name in metrics for name in (*test.controls, *test.display.outcomes))
-    if paired and not (records / "comparison.parquet").is_file():
-        raise ValueError(f"RUN {root} lacks {records / 'comparison.parquet'}, both models' answers record by record")
+    if paired and comparison is None:
+        lacking = table_file(records, "comparison")
+        raise ValueError(f"RUN {root} lacks {lacking}, both models' answers record by record")
     pictures = pictures or records
-    gallery, names = pictures / "gallery.png", pictures / "classes.json"
+    gallery = figure_file(pictures, "gallery")
     return Run(
         folder=root,
         metrics=metrics,
-        history=read_history(fit / "memorization" / "history.csv") if fit else [],
-        utility=read_history(fit / "utility" / "history.csv") if fit else [],
+        history=read_history(fit.memorization) if fit else [],
+        utility=read_history(fit.utility) if fit else [],
         target=target,
-        reference=Records.load(records / "reference.parquet"),
-        comparison=_table(records / "comparison.parquet"),
-        sample_gaps=_table(records / "sample_gaps.parquet"),
+        reference=read_records(records, "reference"),
+        comparison=comparison,
+        sample_gaps=read_table(records, "sample_gaps"),
         gallery=gallery if gallery.is_file() else None,
-        class_names=json.loads(names.read_text()) if names.is_file() else [],
+        class_names=read_class_names(pictures),
         epochs=epochs,
     )
-
-
-def _table(path: Path) -> pa.Table | None:
-    return pq.read_table(path) if path.is_file() else None

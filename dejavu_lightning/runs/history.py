@@ -6,21 +6,39 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dejavu_lightning.runs.files import write_rows
+
+HISTORY = "history.csv"
 History = Sequence[Mapping[str, float]]
 
 
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Rows of a ``history.csv`` with what each has; none where there is no such file."""
+def write_history(folder: Path, history: History) -> None:
+    """Write a monitor's ``history.csv``; the columns are those of the latest row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(folder / HISTORY, history, list(history[-1]))
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Rows of a monitor's ``history.csv`` with what each has; none where there is no such file.
+
+    Raises:
+        ValueError: naming the file, which no monitor wrote, or of which a row is damaged.
+    """
+    path = folder / HISTORY
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        found = [{name: float(value) for name, value in row.items() if value} for row in rows]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is no history of a monitor: {error}") from error
     if rows and "epoch" not in rows[0]:
         raise ValueError(f"{path} is no history of a monitor: it has no column epoch")
-    try:
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no history of a monitor: {error}") from error
+    lacking = [number for number, row in enumerate(found, start=1) if "epoch" not in row]
+    if lacking:
+        raise ValueError(f"{path} is damaged: row {lacking[0]} has no epoch")
+    return found
 
 
 def row_after(history: History, epochs: float | None) -> Mapping[str, float]:

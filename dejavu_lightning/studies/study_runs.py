@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from dejavu_lightning.runs.files import read_json, write_json
+from dejavu_lightning.runs.run_folder import PairFolder, StudyFolder
 from dejavu_lightning.studies.jobs import Outcome
 from dejavu_lightning.studies.study_definition import Study
 
@@ -40,39 +42,40 @@ class StudyRun:
         return f"{self.variant}, seed {self.seed}"
 
     @property
+    def files(self) -> PairFolder:
+        """Where they lie."""
+        return PairFolder(self.folder)
+
+    @property
     def log(self) -> Path:
         """The file of all that its processes print."""
-        return self.folder / "log.txt"
+        return self.files.log
 
     @property
     def finished(self) -> bool:
         """Whether both models are trained and compared."""
-        return (self.folder / "comparison" / "metrics.json").is_file()
+        return self.files.finished
 
     @property
     def trained(self) -> bool:
         """Whether the folder holds weights, which those of other settings must not join."""
-        return any(self.folder.glob("*/checkpoints/*.ckpt"))
+        return self.files.trained
 
     def record(self) -> dict[str, Any]:
         """Read ``run.json``; empty before the first start."""
-        file = self.folder / "run.json"
-        return dict(json.loads(file.read_text())) if file.is_file() else {}
+        file = self.files.record
+        return dict(read_json(file)) if file.is_file() else {}
 
     def begin(self) -> None:
         """Make the folder and write its arguments and settings to ``run.json``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write({"seconds": 0.0} | self.record() | {"arguments": self.arguments, "settings": self.settings})
+        started = {"arguments": self.arguments, "settings": self.settings}
+        write_json(self.files.record, {"seconds": 0.0} | self.record() | started)
 
     def end(self, outcome: Outcome) -> None:
         """Write its seconds, over all attempts, and its error to ``run.json``."""
         before = self.record()
-        self._write(before | {"seconds": before["seconds"] + outcome.seconds, "error": outcome.error})
-
-    def _write(self, record: dict[str, Any]) -> None:
-        partial = self.folder / "run.json.partial"  # a kill in between leaves the old record
-        partial.write_text(json.dumps(record, indent=2))
-        partial.replace(self.folder / "run.json")
+        write_json(self.files.record, before | {"seconds": before["seconds"] + outcome.seconds, "error": outcome.error})
 
 
 def plan_runs(study: Study, output: Path, find: Callable[[str], str]) -> list[StudyRun]:
@@ -84,7 +87,7 @@ def plan_runs(study: Study, output: Path, find: Callable[[str], str]) -> list[St
         find: the path of a config file as the study names it.
     """
     return [
-        _plan(study, variant, seed, output / variant / f"seed={seed}", find)
+        _plan(study, variant, seed, StudyFolder(output).run(variant, seed), find)
         for seed in study.seeds
         for variant in study.variants
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, estimates_in, over_runs
-from dejavu_lightning.runs.history import read_history, row_after
+from dejavu_lightning.runs.files import write_json, write_rows
+from dejavu_lightning.runs.history import HISTORY, read_history, row_after
+from dejavu_lightning.runs.measurement_folder import read_metrics
+from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.studies.study_definition import Study
 from dejavu_lightning.studies.study_runs import StudyRun
 
@@ -73,26 +74,26 @@ def summarize_study(
     told = {name: getattr(study, name) for name in ("name", "default", "headline", "utility")}
     found = {run: _read(run, study) for run in finished}
     rows = [_row(study, variant, runs, found, errors) for variant in study.variants]
-    (output / "study.json").write_text(json.dumps({**told, "runs": entries}, indent=2))
-    _save(study, rows, output / "table.csv")
+    write_json(StudyFolder(output).facts, {**told, "runs": entries})
+    _save(study, rows, StudyFolder(output).table)
     _print(study, rows)
     return rows
 
 
 def _headline(finished: Sequence[StudyRun]) -> str:
     """That of the test which the finished runs were measured by."""
-    facts = [json.loads((run.folder / "comparison" / "metrics.json").read_text()) for run in finished[:1]]
+    facts = [read_metrics(run.files.comparison) for run in finished[:1]]
     return str(facts[0]["headline"]) if facts else "headline"
 
 
 def _read(run: StudyRun, study: Study) -> RunResult:
-    facts = json.loads((run.folder / "comparison" / "metrics.json").read_text())
+    facts = read_metrics(run.files.comparison)
     metrics = estimates_in(facts["metrics"])
     if study.headline not in metrics or metrics[study.headline].low is None:
         offered = ", ".join(sorted(name for name, estimate in metrics.items() if estimate.low is not None))
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
-    history = run.folder / "target" / "utility" / "history.csv"
-    measured = read_history(history)
+    folder = run.files.target.utility
+    history, measured = folder / HISTORY, read_history(folder)
     utility = estimates_in(row_after(measured, facts.get("epoch")))
     utility.pop("epoch", None)
     if study.utility is not None and study.utility not in utility:
@@ -146,10 +147,7 @@ def _save(study: Study, rows: Sequence[VariantRow], file: Path) -> None:
         for name in _utility_names(rows):
             line |= _cells(name, row.utility.get(name))
         lines.append(line | {"seconds": row.seconds, "error": "; ".join(dict.fromkeys(row.errors))})
-    with file.open("w", newline="") as opened:
-        writer = csv.DictWriter(opened, fieldnames=list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_rows(file, lines)
 
 
 def _kind(seeds: int) -> str:

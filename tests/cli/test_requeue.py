@@ -13,7 +13,6 @@ import yaml
 from dejavu_lightning.callbacks import RequeueBetweenBatches
 from lightning.pytorch import Callback
 
-from dejavu_lightning.cli.fit import _requeued_from
 from dejavu_lightning.data.loader import TrainingLoader
 from tests.commands import ROOT, TINY, history, run
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
@@ -89,20 +88,6 @@ def test_a_requeued_run_ends_like_one_that_was_left_alone(tmp_path):
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), (name, batches)
     assert history(whole) == history(broken)
-
-
-def test_the_newest_checkpoint_of_a_requeued_job_is_taken(tmp_path):
-    assert _requeued_from(tmp_path) is None
-    (tmp_path / "checkpoints").mkdir()
-    last = tmp_path / "checkpoints" / "last.ckpt"
-    last.touch()
-    assert _requeued_from(tmp_path) is None  # never requeued: starting again must be asked for
-    requeued = tmp_path / "hpc_ckpt_1.ckpt"
-    requeued.touch()
-    os.utime(last, ns=(1, 1))
-    assert _requeued_from(tmp_path) == str(requeued)
-    os.utime(requeued, ns=(0, 0))
-    assert _requeued_from(tmp_path) == str(last)
 
 
 @pytest.mark.slow

@@ -122,8 +122,8 @@ def test_every_number_is_that_of_the_runs(fits, page):
         *("memorized_by_class.csv", "forgotten.csv"),
     }
     for number, variant in enumerate(("plain", "changed")):
-        history = read_history(fits / variant / "memorization" / "history.csv")
-        utility = read_history(fits / variant / "utility" / "history.csv")
+        history = read_history(fits / variant / "memorization")
+        utility = read_history(fits / variant / "utility")
         line = found["summary.csv"][number]
         for name in ("score", "score_low", "score_high", "control", "control_high"):
             assert float(line[name]) == history[-1][name]
@@ -249,7 +249,7 @@ def test_seeds_that_were_stopped_apart_have_a_line_each_and_lacking_utility_is_t
     assert "Not measured: bare." in text
     assert "and so not shown: bare." in text
     curve = [row for row in tables(page)["memorization_by_epoch.csv"] if row["variant"] == "plain"]
-    whole = read_history(fits / "plain" / "memorization" / "history.csv")
+    whole = read_history(fits / "plain" / "memorization")
     assert [float(row["score"]) for row in curve] == [row["score"] for row in [*whole, *whole[:-1]]]
 
 
@@ -284,7 +284,7 @@ def test_what_is_refused(fits, study, tmp_path):
     history.write_text(history.read_text().replace("epoch,", "epochs,", 1))
     refused(r"history.csv is no history of a monitor: it has no column epoch", [tmp_path / "torn"])
     (last / "metrics.json").write_text('{"metrics": null}')
-    refused(r"RUN .*epoch=0002 cannot be read, a file of it is damaged: TypeError", [last])
+    refused(r"epoch=0002/metrics.json is no output of evaluate.py memorization: it has no metrics by name", [last])
     shutil.copytree(fits / "plain", tmp_path / "pair" / "target")
     refused(r"pair is a pair without comparison/metrics.json: it has not finished", [tmp_path / "pair"])
     (more / "target.parquet").unlink()

@@ -16,7 +16,7 @@ import submitit
 import yaml
 
 from dejavu_lightning.cli.pair import compared_checkpoints
-from dejavu_lightning.runs.history import row_after
+from dejavu_lightning.runs.run_folder import PairFolder
 from dejavu_lightning.studies import Job, JobProcess, plan_runs, read_study, refuse_changed, run_jobs, run_slurm
 from tests.commands import ROOT, TINY, history, run
 
@@ -235,18 +235,9 @@ def test_models_of_the_same_epoch_are_compared(target_ends, restored, expected, 
         tradeoff.mkdir()
         (tradeoff / "best.ckpt").touch()
         (tradeoff / "history.csv").write_text(f"epoch,best_epoch\n4.0,4.0\n8.0,{restored:.1f}\n")
-    found = compared_checkpoints(tmp_path)
+    found = compared_checkpoints(PairFolder(tmp_path))
     assert tuple(found[role].name for role in ("target", "reference")) == expected
     assert all(found[role].parent == tmp_path / role / "checkpoints" for role in found)
-
-
-def test_utility_is_that_of_the_compared_epoch():
-    rows = [{"epoch": 4.0, "knn_top1": 0.2}, {"epoch": 8.0, "knn_top1": 0.3}]
-    assert row_after(rows, 4) == rows[0]
-    assert row_after(rows, 8.0) == rows[1]
-    assert row_after(rows, 6) == {}
-    assert row_after(rows, None) == rows[1]
-    assert row_after([], None) == {}
 
 
 def job(tmp_path, name, code):

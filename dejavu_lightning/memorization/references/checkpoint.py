@@ -10,7 +10,7 @@ from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
 from dejavu_lightning.embedding.encoders import ModuleEncoder
 from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, ReferenceRecords
 from dejavu_lightning.memorization.references.second_model import SecondModel
-from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
+from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, load_checkpoint
 
 
 class Checkpoint:
@@ -71,9 +71,7 @@ class Checkpoint:
             return [self.path] * len(epochs)
         if not self.path.is_dir():
             raise FileNotFoundError(f"Checkpoint: {self.path} is neither a file nor a directory")
-        found = {
-            completed_epochs(load_checkpoint(file)): file for file in sorted(self.path.glob("*.ckpt"), reverse=True)
-        }
+        found = checkpoints_by_epoch(self.path)
         lacking = sorted(set(epochs) - set(found))
         if lacking:
             raise ValueError(

@@ -1,0 +1,147 @@
+"""The folder of one measurement: record tables, what they add up to, and figures.
+
+::
+
+    target.parquet        the target's records                    reference.parquet  likewise
+    comparison.parquet    both models' answers record by record, of paired records; further tables by name
+    agreement.csv         of several references, how far they agree
+    ranking.csv           records by memorization confidence
+    classes.json          what labels, or objects, are called
+    metrics.json          of ``evaluate.py memorization``; a folder that has it is complete
+    curve.png             and partition.png, gallery.png, confidence.png
+    <reference>/          the tables of a further reference
+
+A monitor keeps the tables of each measurement in ``epoch=0040/`` and the figures above it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dejavu_lightning.runs.checkpoints import epoch_name
+from dejavu_lightning.runs.files import read_json, write_json, write_rows
+
+if TYPE_CHECKING:
+    from dejavu_lightning.core.records import Records
+
+METRICS = "metrics.json"
+CLASSES = "classes.json"
+
+
+def epoch_folder(folder: Path, epoch: int) -> Path:
+    """Where a monitor keeps the tables of the model after so many epochs."""
+    return folder / epoch_name(epoch)
+
+
+def table_file(folder: Path, name: str) -> Path:
+    """Where the table of this name lies: "target", "reference", "comparison" or another."""
+    return folder / f"{name}.parquet"
+
+
+def figure_file(folder: Path, name: str) -> Path:
+    """Where the figure of this name lies: "curve", "partition", "gallery", "confidence" or another."""
+    return folder / f"{name}.png"
+
+
+def table_files(folder: Path) -> list[Path]:
+    """The tables of all epochs that a monitor measured."""
+    return sorted(folder.glob("epoch=*/**/*.parquet"))
+
+
+def write_records(folder: Path, name: str, records: Records) -> None:
+    """Write what a model answered; "target" or "reference"."""
+    records.save(table_file(folder, name))
+
+
+def read_records(folder: Path, name: str) -> Records:
+    """What :func:`write_records` wrote.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    # Imported here: who only needs a file's name does not wait for torch.
+    from dejavu_lightning.core.records import Records
+
+    with _named(table_file(folder, name)) as path:
+        return Records.load(path)
+
+
+def write_table(folder: Path, name: str, table: pa.Table) -> None:
+    """Write a table that is not one model's records, such as "comparison"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, table_file(folder, name))
+
+
+def read_table(folder: Path, name: str) -> pa.Table | None:
+    """A table, None where there is none of this name.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    with _named(table_file(folder, name)) as path:
+        return pq.read_table(path) if path.is_file() else None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    try:
+        yield path
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no record table: {error}") from error
+
+
+def write_agreement(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``agreement.csv``, a row for each two references."""
+    write_rows(folder / "agreement.csv", rows)
+
+
+def write_ranking(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write ``ranking.csv``, a row for each record."""
+    return write_rows(folder / "ranking.csv", rows)
+
+
+def write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Write ``classes.json``: records hold the numbers of labels, or objects."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CLASSES).write_text(json.dumps(list(names)))
+
+
+def read_class_names(folder: Path) -> list[str]:
+    """What labels, or objects, are called; empty where it was not kept.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    path = folder / CLASSES
+    names = read_json(path) if path.is_file() else []
+    if not isinstance(names, list):
+        raise ValueError(f"{path} is no list of names: {names!r}")
+    return names
+
+
+def write_metrics(folder: Path, facts: Mapping[str, Any]) -> Path:
+    """Write ``metrics.json``, last and at once: a folder that has it is complete."""
+    write_json(folder / METRICS, facts)
+    return folder / METRICS
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What ``metrics.json`` says; among it ``metrics`` and, of a run of ours, ``epoch``.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    path = folder / METRICS
+    facts = read_json(path)
+    if not isinstance(facts, dict) or not isinstance(facts.get("metrics"), dict):
+        raise ValueError(f"{path} is no output of evaluate.py memorization: it has no metrics by name")
+    return facts

@@ -1,0 +1,127 @@
+"""Where the files of a training, of a pair of trainings, and of a study of pairs lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dejavu_lightning.runs.checkpoints import BEST, LAST, REQUEUED
+from dejavu_lightning.runs.history import HISTORY, read_history
+from dejavu_lightning.runs.measurement_folder import METRICS
+
+CONFIG = "config.yaml"
+
+
+class RunFolder:
+    """What ``fit`` leaves.
+
+    Besides it the data leave ``splits.parquet``, and loggers what is theirs.
+
+    Args:
+        path: of the folder.
+
+    Attributes:
+        checkpoints: folder of the checkpoints.
+        last: the checkpoint that a stopped run resumes from.
+        memorization, utility: folders of the monitors, each with a ``history.csv``.
+        finished: an empty file, which ``pair`` leaves behind a training.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.last = self.checkpoints / LAST
+        self.memorization, self.utility = self.path / "memorization", self.path / "utility"
+        self.finished = self.path / "finished"
+
+    def requeued_checkpoint(self) -> Path | None:
+        """The newest checkpoint of a run that its cluster requeued before; None if it did not.
+
+        Left to itself, Lightning would take the one of the requeueing even where the run got further since.
+        """
+        requeued = list(self.path.glob(REQUEUED))
+        if not requeued:
+            return None
+        last = [self.last] if self.last.is_file() else []
+        return max(requeued + last, key=lambda file: file.stat().st_mtime_ns)
+
+    def restored_epoch(self) -> int | None:
+        """The epoch whose weights ``MemorizationEarlyStopping`` restored, None where none did."""
+        for best in self.path.glob(f"*/{BEST}"):
+            history = read_history(best.parent)
+            if not history:
+                raise ValueError(f"{best} lies beside no {HISTORY}, which tells its epoch; put it back or remove both")
+            return int(history[-1]["best_epoch"])
+        return None
+
+    def keep_metrics(self) -> None:
+        """Lightning's CSV logger starts its file anew; keep what was logged before the run was resumed."""
+        metrics = self.path / "metrics.csv"
+        if metrics.is_file():
+            earlier = len(list(self.path.glob("metrics.*.csv")))
+            metrics.rename(self.path / f"metrics.{earlier}.csv")
+
+
+class PairFolder:
+    """What ``pair`` leaves, on its own or as a run of a study.
+
+    Args:
+        path: of the folder.
+
+    Attributes:
+        target, reference: both trainings.
+        comparison: folder of the final measurement.
+        lock: held by the process that continues the pair.
+        wandb_group: what W&B calls the pair.
+        log: what the processes of a study's run print.
+        record: how a study started the run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.target, self.reference = self.run("target"), self.run("reference")
+        self.comparison = self.path / "comparison"
+        self.lock, self.wandb_group = self.path / ".lock", self.path / "wandb_group"
+        self.log, self.record = self.path / "log.txt", self.path / "run.json"
+
+    def run(self, role: str) -> RunFolder:
+        """The training of "target" or "reference"."""
+        return RunFolder(self.path / role)
+
+    @property
+    def finished(self) -> bool:
+        """Both models are trained and compared."""
+        return (self.comparison / METRICS).is_file()
+
+    @property
+    def trained(self) -> bool:
+        """Whether there are weights of either model."""
+        return any(any(run.checkpoints.glob("*.ckpt")) for run in (self.target, self.reference))
+
+
+class StudyFolder:
+    """What ``study`` leaves.
+
+    Args:
+        path: of the folder.
+
+    Attributes:
+        facts: ``study.json``: what was studied, and its runs.
+        table, report: what was found.
+        submitit: folder of the cluster's scripts, logs and results.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.facts = self.path / "study.json"
+        self.table, self.report = self.path / "table.csv", self.path / "report.html"
+        self.submitit = self.path / "submitit"
+
+    def run(self, variant: str, seed: int) -> Path:
+        """Folder of the pair of a variant with a seed."""
+        return self.path / variant / f"seed={seed}"
+
+
+def config_above(checkpoint: Path) -> Path | None:
+    """The config of the run that a checkpoint is of: the nearest in the folders above it, None if there is none."""
+    nearby = [folder / CONFIG for folder in checkpoint.resolve().parents]
+    return next((candidate for candidate in nearby if candidate.is_file()), None)

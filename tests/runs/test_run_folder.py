@@ -1,0 +1,89 @@
+import os
+
+import pytest
+
+from dejavu_lightning.runs.run_folder import PairFolder, RunFolder, StudyFolder, config_above
+
+
+def test_names(tmp_path):
+    pair = PairFolder(StudyFolder(tmp_path).run("plain", 3))
+    root = tmp_path / "plain" / "seed=3"
+    assert pair.path == root
+    assert pair.target.last == root / "target" / "checkpoints" / "last.ckpt"
+    assert pair.reference.memorization == pair.run("reference").memorization == root / "reference" / "memorization"
+    assert pair.target.utility == root / "target" / "utility"
+    assert [file.name for file in (pair.lock, pair.wandb_group, pair.log, pair.record)] == [
+        ".lock",
+        "wandb_group",
+        "log.txt",
+        "run.json",
+    ]
+    study = StudyFolder(tmp_path)
+    assert [file.name for file in (study.facts, study.table, study.report)] == [
+        "study.json",
+        "table.csv",
+        "report.html",
+    ]
+
+
+def test_a_pair_is_finished_when_it_is_compared(tmp_path):
+    pair = PairFolder(tmp_path)
+    assert (pair.trained, pair.finished) == (False, False)
+    pair.reference.checkpoints.mkdir(parents=True)
+    assert not pair.trained
+    (pair.reference.checkpoints / "epoch=0000.ckpt").touch()
+    pair.comparison.mkdir()
+    assert (pair.trained, pair.finished) == (True, False)
+    (tmp_path / "comparison" / "metrics.json").touch()
+    assert pair.finished
+
+
+def test_the_newest_checkpoint_of_a_requeued_job_is_taken(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.requeued_checkpoint() is None
+    run.checkpoints.mkdir()
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.touch()
+    assert run.requeued_checkpoint() is None  # never requeued: starting again must be asked for
+    requeued = tmp_path / "hpc_ckpt_1.ckpt"
+    requeued.touch()
+    os.utime(last, ns=(1, 1))
+    assert run.requeued_checkpoint() == requeued
+    os.utime(requeued, ns=(0, 0))
+    assert run.requeued_checkpoint() == last
+
+
+def test_the_restored_epoch_is_that_of_the_last_decision(tmp_path):
+    run, tradeoff = RunFolder(tmp_path), tmp_path / "mine"
+    tradeoff.mkdir()
+    history = tradeoff / "history.csv"
+    history.write_text("epoch,best_epoch\n4.0,4.0\n8.0,4.0\n")
+    assert run.restored_epoch() is None  # restore_best=False
+    (tradeoff / "best.ckpt").touch()
+    assert run.restored_epoch() == 4
+    history.unlink()
+    with pytest.raises(ValueError, match=r"mine/best\.ckpt lies beside no history\.csv, which tells its epoch"):
+        run.restored_epoch()
+
+
+def test_logged_metrics_are_kept(tmp_path):
+    run = RunFolder(tmp_path)
+    run.keep_metrics()
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        (tmp_path / "metrics.csv").write_text(text)
+        run.keep_metrics()
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "metrics.0.csv": "first",
+        "metrics.1.csv": "second",
+    }
+
+
+def test_the_nearest_config_above_a_checkpoint(tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert config_above(checkpoint) is None
+    (tmp_path / "config.yaml").touch()
+    assert config_above(checkpoint) == tmp_path.resolve() / "config.yaml"
+    checkpoint.parent.mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").touch()
+    assert config_above(checkpoint) == tmp_path.resolve() / "run" / "config.yaml"
