@@ -7,9 +7,9 @@ import shutil
 from typing import Any
 
 import torch
-from dejavu_lightning.callbacks.curve import Curve, Monitor
 from dejavu_lightning.callbacks.lightning.kept_checkpoints import cadences, kept_checkpoint
 from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
+from dejavu_lightning.callbacks.monitor import Curve, Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics
 from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 from lightning.pytorch import LightningModule, Trainer

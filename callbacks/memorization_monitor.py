@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dejavu_lightning.callbacks.curve import Monitor
+from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import (
     publish_figures,
     publish_gallery,

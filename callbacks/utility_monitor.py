@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dejavu_lightning.callbacks.curve import Monitor
+from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationEarlyStopping, MemorizationMonitor, UtilityMonitor
-from dejavu_lightning.callbacks.curve import Monitor
+from dejavu_lightning.callbacks.monitor import Monitor
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
