@@ -140,7 +140,8 @@ class RandomViews(nn.Module):
         aspect = torch.tensor(image.shape[2] / image.shape[1]).expand(count)
         square = image if tuple(image.shape[1:]) == (storage_size,) * 2 else resize(image, [storage_size] * 2)
         pixels = (square.float() / 255).expand(count, -1, -1, -1)
-        return normalize(self._pixels(pixels, aspect, shown.image_size), list(shown.mean), list(shown.std))
+        views: Tensor = normalize(self._pixels(pixels, aspect, shown.image_size), list(shown.mean), list(shown.std))
+        return views
 
     def _view(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
         return (self._pixels(pixels, aspect, size) - self.get_buffer("mean")) / self.get_buffer("std")

@@ -59,7 +59,7 @@ def embed_views(
 
     def reduced(inputs: Tensor) -> Tensor:
         found = encoder(inputs.flatten(0, 1))
-        return reduce(found.float().unflatten(0, (len(inputs), 1 + views)))
+        return reduce(found.float().view(len(inputs), 1 + views, -1))
 
     stacks = _ViewStacks(whole(dataset), views, seed, augment, role)
     return embed(reduced, stacks, role, max(1, batch_size // (1 + views)), num_workers, _read)

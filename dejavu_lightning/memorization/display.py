@@ -169,8 +169,9 @@ class Display:
         found = []
         for row in rows:
             record = sets.attack.display(attacked[row["id"]])
-            near = [[sets.public.display(public[i]) for i in side] for side in _sides(row)]
-            found.append(GalleryRow(row["id"], record, self.correct(record, target.settings), *near, self.note(row)))
+            near, other = ([sets.public.display(public[i]) for i in side] for side in _sides(row))
+            correct = self.correct(record, target.settings)
+            found.append(GalleryRow(row["id"], record, correct, near, other, self.note(row)))
         return found
 
 

@@ -169,7 +169,7 @@ class _Layers:
     def distances(self, embeddings: Tensor) -> Tensor:
         """Mean distance of the views to the picture, by layer: (B, 1 + views, sum of widths) -> (B, layers)."""
         found = []
-        for part in embeddings.split(self._widths, dim=2):
+        for part in torch.split(embeddings, self._widths, dim=2):
             directions = nn.functional.normalize(part, dim=2)
             found.append((directions[:, 1:] - directions[:, :1]).norm(dim=2).mean(dim=1))
         return torch.stack(found, dim=1)

@@ -70,7 +70,7 @@ def _counted(found: dict[str, list[Value]], display: Display) -> tuple[list[dict
     counts = {variant: Counter(int(value) for value, _ in values) for variant, values in found.items()}
     met = [value for counted in counts.values() for value in counted]
     values = range(min(met), max(met) + 1)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "variant": variant,
             display.spread.column: value,
