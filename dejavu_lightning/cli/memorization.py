@@ -10,8 +10,9 @@ import shlex
 import shutil
 import sys
 from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
@@ -22,10 +23,12 @@ from jsonargparse import ArgumentParser
 
 import dejavu_lightning.memorization
 from dejavu_lightning import __version__, pretrained
+from dejavu_lightning.cli.provenance import keep_embeddings
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
+from dejavu_lightning.embedding.kept import KeptEmbeddings
 from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
 from dejavu_lightning.figures.tables import print_agreement, print_references, print_sample_gaps, print_table
-from dejavu_lightning.memorization import EmbeddingCache, MemorizationSets, Reference, SecondModel, symmetric_average
+from dejavu_lightning.memorization import MemorizationSets, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
 
@@ -60,6 +63,7 @@ def memorization(arguments: list[str]) -> None:
         raise SystemExit(f"error: --output {output} exists{earlier}; name a new folder, or --overwrite true")
     built = parser.instantiate_classes(options)
     _check_options(built)
+    kept = KeptEmbeddings(built.embeddings, {"versions": _versions()}) if built.embeddings else None
     target = (
         load_model(built.target, built.config, built.device)
         if isinstance(built.target, str)
@@ -69,21 +73,21 @@ def memorization(arguments: list[str]) -> None:
     also = {name: _find_reference(given, None, built, target) for name, given in read_references(built.also).items()}
     second = {"reference": named.model} | {name: one.model for name, one in also.items()}
     models = {"target": target} | {role: model for role, model in second.items() if model is not None}
-    cache = EmbeddingCache(built.cache) if built.cache else None
     for role, model in models.items():
-        model.encoder.cache = cache
         print(f"{role} {model.name}: {_shown(model)}")
+    keep = partial(keep_embeddings, kept, models.values()) if kept else None
     further = {name: one.reference for name, one in also.items()}
-    found, sets = _measure(target, named.reference, built.k, further)
+    found, sets = _measure(target, named.reference, built.k, further, keep)
     metrics = dict(found.metrics)
     if built.symmetric:
         assert named.model is not None
         exchanged = _second_model(target, named.model, built.allow_unverified_split)
-        average = symmetric_average(found.comparison, _measure(named.model, exchanged, built.k)[0].comparison)
+        swapped, _ = _measure(named.model, exchanged, built.k, keep=keep)
+        average = symmetric_average(found.comparison, swapped.comparison)
         for metric in target.monitor.test.controls.values():
             metrics |= {f"symmetric_{metric}{end}": average[f"{metric}{end}"] for end in ("", "_low", "_high")}
-    if cache is not None:
-        print(cache)
+    if kept is not None:
+        print(kept)
     print_table(metrics, f"{target.name} against {named.name}")
     if found.also:
         print_references(found.also, target.monitor.test.headline)
@@ -134,7 +138,9 @@ def _parser() -> ArgumentParser:
         help="take a second model of which it cannot be told that it was not trained on the attacked records",
     )
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
-    parser.add_argument("--cache", type=str | None, help="folder of embeddings, for another k or reference in seconds")
+    parser.add_argument(
+        "--embeddings", type=str | None, help="folder that keeps embeddings, for another k or reference in seconds"
+    )
     parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace the evaluation that --output holds")
     return parser
@@ -226,12 +232,18 @@ def _second_model(model: MeasuredModel, target: MeasuredModel, allow_unverified_
 
 
 def _measure(
-    target: MeasuredModel, reference: Reference, k: int | None, also: Mapping[str, Reference] | None = None
+    target: MeasuredModel,
+    reference: Reference,
+    k: int | None,
+    also: Mapping[str, Reference] | None = None,
+    keep: Callable[[MeasuredModel, MemorizationSets], None] | None = None,
 ) -> tuple[Measurement, MemorizationSets]:
     test = target.monitor.test
     if k is not None:
         test.k = k
     sets = target.sets()
+    if keep is not None:
+        keep(target, sets)
     check_references(reference, also, test, sets, [] if target.epoch is None else [target.epoch])
     return measure(target.encoder, test, reference, sets, target.epoch, also), sets
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -32,6 +33,7 @@ class MeasuredModel(NamedTuple):
     Attributes:
         name: what tables and errors call it.
         preprocessing: of the pictures it is shown; None for that of the data.
+        model_settings, data_settings: how model and data were built, defaults included.
         checkpoint: what its run left, if it was a run of ours.
     """
 
@@ -40,6 +42,8 @@ class MeasuredModel(NamedTuple):
     data: MeasuredData
     monitor: MemorizationMonitor
     preprocessing: Preprocessing | None
+    model_settings: Any
+    data_settings: Any
     checkpoint: dict[str, Any] | None = None
 
     @property
@@ -106,7 +110,8 @@ def load_model(file: str, config: str | None = None, device: str = "auto") -> Me
     checkpoint = load_checkpoint(path)
     encoder = ModuleEncoder(built.model.to(chosen_device(device)), built.memorization.encode)
     encoder.load(checkpoint["state_dict"], file)
-    return MeasuredModel(file, encoder, built.data, built.memorization, _own(built.data), checkpoint)
+    settings = (built.settings["model"], built.settings["data"])
+    return MeasuredModel(file, encoder, built.data, built.memorization, _own(built.data), *settings, checkpoint)
 
 
 def load_published(
@@ -123,7 +128,7 @@ def load_published(
         like: take its data and measurement instead of a config's.
     """
     if like is not None:
-        data, monitor = like.data, like.monitor
+        data, monitor, data_settings = like.data, like.monitor, like.data_settings
     elif config is None or not Path(config).is_file():
         raise FileNotFoundError(
             f"{type(model).__name__} does not say on which pictures it is measured: name by --config a config of fit, "
@@ -131,16 +136,16 @@ def load_published(
         )
     else:
         built = build_sections(Path(config), ("data", "memorization"))
-        data, monitor = built.data, built.memorization
+        data, monitor, data_settings = built.data, built.memorization, built.settings["data"]
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
-    return MeasuredModel(
-        loaded.name, ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode), data, monitor, shown
-    )
+    encoder = ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode)
+    settings = {"class": f"{type(model).__module__}.{type(model).__qualname__}", **vars(model)}
+    return MeasuredModel(loaded.name, encoder, data, monitor, shown, settings, data_settings)
 
 
 def build_sections(config: Path, sections: tuple[str, ...]) -> Any:
-    """Instances of some sections of a config of ``fit``, as attributes.
+    """Instances of some sections of a config of ``fit``, as attributes; ``settings`` has what they were made with.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it lacks a section.
@@ -159,7 +164,10 @@ def build_sections(config: Path, sections: tuple[str, ...]) -> Any:
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
     parser.add_lightning_class_args(MemorizationMonitor, "memorization")
-    return parser.instantiate_classes(parser.parse_object({section: saved[section] for section in sections}))
+    parsed = parser.parse_object({section: saved[section] for section in sections})
+    built = parser.instantiate_classes(parsed)
+    built.settings = json.loads(parser.dump(parsed, format="json", skip_validation=True))
+    return built
 
 
 def _own(data: MeasuredData) -> Preprocessing | None:
