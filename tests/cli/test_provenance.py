@@ -42,9 +42,10 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_change_shows_where_it_belongs(tmp_path, name):
-    def provenance(module=nn.Identity(), trained_on=SplitRecord("A", "f00d"), **changes):
+    def provenance(module=None, trained_on=None, **changes):
         settings = {"model_settings": {}, "data_settings": {}, "preprocessing": Preprocessing(32), **changes}
-        model = MeasuredModel("a model", ModuleEncoder(module), data=None, monitor=None, **settings)
+        encoder = ModuleEncoder(module or nn.Identity())
+        model = MeasuredModel("a model", encoder, data=None, monitor=None, **settings)
         sets = MemorizationSets(attack=[0], public=[0], num_classes=1, trained_on=trained_on)
         keep_embeddings(KeptEmbeddings(tmp_path), [model], model, sets)
         return model.encoder.kept.provenance

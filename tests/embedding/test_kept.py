@@ -101,10 +101,15 @@ def test_another_model_has_its_own(tmp_path):
     assert measured(folder, net=Net(1))[1] == "2 of 3"
 
 
+def either(module, inputs):
+    return module.encode_text(inputs) if isinstance(inputs, list) else module.encode_image(inputs)
+
+
 def test_captions_and_images_of_one_dataset_are_kept_apart(tmp_path):
     sets = caption_data().memorization_sets()
-    settings = {"k": 5, "ks": [1], "top_n": [1], "batch_size": 16}
-    for options, expected in [({}, 0), ({"k": 8}, 3), ({"direction": "t2t"}, 2), ({"image": "model.encode_image"}, 2)]:
+    settings, one = {"k": 5, "ks": [1], "top_n": [1], "batch_size": 16}, {"image": either, "text": either}
+    t2t = {"direction": "t2t"}
+    for options, expected in [({}, 0), ({"k": 8}, 3), (t2t, 2), (one, 0), ({**one, **t2t}, 2)]:
         kept, test = KeptEmbeddings(tmp_path / "kept"), ObjectRetrieval(**{**settings, **options})
         found, plain = (
             measure(ModuleEncoder(tiny_clip(tmp_path / "tiny.json"), kept=folder), test, HeldOut(), sets)
@@ -124,6 +129,14 @@ def test_a_damaged_file_is_named_and_made_anew(tmp_path, damage):
     assert kept == "2 of 3"
     assert same(found, first)
     assert measured(tmp_path)[1] == "3 of 3"
+
+
+def test_weights_hash_differently_by_name_type_and_layout():
+    line, wide = torch.arange(6.0), torch.arange(6.0).reshape(2, 3)
+    states = [{"a": line}, {"b": line}, {"a": line.long()}, {"a": wide}, {"a": wide.T.contiguous().T}, {}]
+    states += [{"a": line[:3], "b": line[3:]}, {"a": line, "b": line}, {"a": torch.tensor(0.0)}]
+    assert len({tensors_hash(state) for state in states}) == len(states)
+    assert tensors_hash({"a": line, "b": wide}) == tensors_hash({"b": wide, "a": line.clone(), "extra": object()})
 
 
 def test_a_renamed_file_is_refused(tmp_path):
