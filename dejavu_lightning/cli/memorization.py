@@ -9,8 +9,9 @@ import shlex
 import shutil
 import sys
 from argparse import ArgumentError
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +22,11 @@ from jsonargparse import ArgumentParser
 
 import dejavu_lightning.memorization
 from dejavu_lightning import __version__, pretrained
+from dejavu_lightning.cli.provenance import keep_embeddings
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.sets import MemorizationSets
-from dejavu_lightning.embedding.cache import EmbeddingCache
+from dejavu_lightning.embedding.kept import KeptEmbeddings
 from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
 from dejavu_lightning.figures.tables import print_agreement, print_references, print_sample_gaps, print_table
 from dejavu_lightning.memorization import MemorizationTest, Reference, SecondModel, symmetric_average
@@ -63,6 +65,7 @@ def memorization(arguments: list[str]) -> None:
         raise SystemExit(f"error: --output {output} exists{earlier}; name a new folder, or --overwrite true")
     built = parser.instantiate_classes(options)
     _check_options(built)
+    kept = KeptEmbeddings(built.embeddings, {"versions": _versions()}) if built.embeddings else None
     target = (
         load_model(built.target, built.config, built.device, built.test, built.k)
         if isinstance(built.target, str)
@@ -73,20 +76,20 @@ def memorization(arguments: list[str]) -> None:
     extra = {name: _find_reference(one, None, built, target) for name, one in given.items()}
     second = {"reference": named.model} | {name: one.model for name, one in extra.items()}
     models = {"target": target} | {role: model for role, model in second.items() if model is not None}
-    cache = EmbeddingCache(built.cache) if built.cache else None
     for role, model in models.items():
-        model.encoder.cache = cache
         print(f"{role} {model.name}: {_shown(model)}")
+    keep = partial(keep_embeddings, kept, models.values()) if kept else None
     further = {name: one.reference for name, one in extra.items()}
-    found, sets = _measure(target, named.reference, further)
+    found, sets = _measure(target, named.reference, further, keep)
     test, estimates = target.settings.test, dict(found.estimates)
     if built.symmetric:
         assert named.model is not None
         exchanged = _second_model(target, named.model, built.allow_unverified_split)
-        average = symmetric_average(found.comparison, _measure(named.model, exchanged)[0].comparison)
+        swapped, _ = _measure(named.model, exchanged, keep=keep)
+        average = symmetric_average(found.comparison, swapped.comparison)
         estimates |= {f"symmetric_{metric}": average[metric] for metric in test.controls.values()}
-    if cache is not None:
-        print(cache)
+    if kept is not None:
+        print(kept)
     print_table(estimates, test.display, f"{target.name} against {named.name}")
     if found.extra_references:
         print_references(found.extra_references, test)
@@ -149,7 +152,9 @@ def _parser() -> ArgumentParser:
         help="take a second model of which it cannot be told that it was not trained on the attacked records",
     )
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
-    parser.add_argument("--cache", type=str | None, help="folder of embeddings, for another k or reference in seconds")
+    parser.add_argument(
+        "--embeddings", type=str | None, help="folder that keeps embeddings, for another k or reference in seconds"
+    )
     parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace the evaluation that --output holds")
     return parser
@@ -249,9 +254,14 @@ def _second_model(model: MeasuredModel, target: MeasuredModel, allow_unverified_
 
 
 def _measure(
-    target: MeasuredModel, reference: Reference, extra: Mapping[str, Reference] | None = None
+    target: MeasuredModel,
+    reference: Reference,
+    extra: Mapping[str, Reference] | None = None,
+    keep: Callable[[MeasuredModel, MemorizationSets], None] | None = None,
 ) -> tuple[Measurement, MemorizationSets]:
     test, sets = target.settings.test, target.sets()
+    if keep is not None:
+        keep(target, sets)
     test.check(target.encoder)
     check_references(reference, extra, test, sets, [] if target.epoch is None else [target.epoch])
     return measure(target.encoder, test, reference, sets, target.epoch, extra), sets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -49,6 +50,7 @@ class MeasuredModel(NamedTuple):
     Attributes:
         name: what tables and errors call it.
         preprocessing: of the pictures it is shown; None for that of the data.
+        model_settings, data_settings: how model and data were built, defaults included.
         checkpoint: what its run left, if it was a run of ours.
     """
 
@@ -57,6 +59,8 @@ class MeasuredModel(NamedTuple):
     data: MeasuredData
     settings: MeasurementSettings
     preprocessing: Preprocessing | None
+    model_settings: Any
+    data_settings: Any
     checkpoint: dict[str, Any] | None = None
 
     @property
@@ -131,7 +135,8 @@ def load_model(
     checkpoint = load_checkpoint(path)
     encoder = ModuleEncoder(built.model.to(chosen_device(device)), settings.encode)
     encoder.load(checkpoint["state_dict"], file)
-    return MeasuredModel(file, encoder, built.data, settings, _own(built.data), checkpoint)
+    given = (built.settings["model"], built.settings["data"])
+    return MeasuredModel(file, encoder, built.data, settings, _own(built.data), *given, checkpoint)
 
 
 def load_published(
@@ -151,7 +156,7 @@ def load_published(
         test, k: as in :func:`load_model`.
     """
     if like is not None:
-        data, settings = like.data, like.settings
+        data, settings, data_settings = like.data, like.settings, like.data_settings
     elif config is None or not Path(config).is_file():
         raise FileNotFoundError(
             f"{type(model).__name__} does not say on which pictures it is measured: name by --config a config of fit, "
@@ -160,15 +165,18 @@ def load_published(
     else:
         built = build_sections(Path(config), ("data", "memorization"), k)
         data, settings = built.data, replace(built.memorization, test=test or built.memorization.test)
+        data_settings = built.settings["data"]
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
-    return MeasuredModel(
-        loaded.name, ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode), data, settings, shown
-    )
+    encoder = ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode)
+    made_with = {"class": f"{type(model).__module__}.{type(model).__qualname__}", **vars(model)}
+    return MeasuredModel(loaded.name, encoder, data, settings, shown, made_with, data_settings)
 
 
 def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None) -> Any:
     """Build some sections of a config of ``fit``, as attributes; ``memorization`` as :class:`MeasurementSettings`.
+
+    The attribute ``settings`` has what they were made with.
 
     Args:
         k: replaces that of the config's test.
@@ -196,7 +204,10 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
     parser.add_class_arguments(MeasurementSettings, "memorization")
-    return parser.instantiate_classes(parser.parse_object(given))
+    parsed = parser.parse_object(given)
+    built = parser.instantiate_classes(parsed)
+    built.settings = json.loads(parser.dump(parsed, format="json", skip_validation=True))
+    return built
 
 
 def _replace_k(memorization: dict[str, Any], k: int) -> None:

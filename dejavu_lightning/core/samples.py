@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dejavu_lightning.embedding.fingerprint import fingerprint_of
-
 
 class DisplaySample(NamedTuple):
     """One sample as people see it in a gallery.
@@ -101,18 +99,22 @@ def without_images(dataset: Samples) -> Samples:
 class Subsample:
     """Some samples of a dataset, in their order."""
 
+    dataset: Any  # may have ids and labels
+
     def __init__(self, dataset: Samples, positions: NDArray[np.int64]) -> None:
         self.dataset, self.positions = dataset, positions
 
     def __len__(self) -> int:
         return len(self.positions)
 
+    @property
+    def ids(self) -> list[str]:
+        """(N,) of the chosen samples, where the dataset has ids."""
+        ids = self.dataset.ids
+        return [ids[position] for position in self.positions.tolist()]
+
     def __getitem__(self, position: int) -> Any:
         return self.dataset[int(self.positions[position])]
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """That of the chosen samples; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        return fingerprint_of(self.dataset, [int(self.positions[position]) for position in positions])
 
     def views(self, position: int, count: int) -> Tensor:
         """Draw (count, ...) training views of chosen sample ``position``."""
@@ -123,14 +125,6 @@ class Subsample:
 
 class DisplayableSubsample(Subsample):
     """Some samples of a dataset that can show them."""
-
-    dataset: Any  # shows its samples, and may have labels
-
-    @property
-    def ids(self) -> list[str]:
-        """(N,) of the chosen samples."""
-        ids = self.dataset.ids
-        return [ids[position] for position in self.positions.tolist()]
 
     @property
     def labels(self) -> Any:

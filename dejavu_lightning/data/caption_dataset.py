@@ -13,7 +13,6 @@ from torch.utils.data import Dataset, default_collate
 from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.data.sources.caption_source import CaptionSource
-from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
 
 Sample = dict[str, Any]
 Transform = Callable[[Tensor], Tensor]
@@ -114,15 +113,6 @@ class CaptionDataset(Dataset[Sample]):
         if self.transform is not None:
             sample["image"] = self.transform(self.source.image(index))
         return sample
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """See :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`; files matter if images are shown."""
-        source, indices = self.source, [self.indices[position] for position in positions]
-        settings = {name: value for name, value in vars(self).items() if name not in ("source", "indices")}
-        known = [(source.ids[i], source.captions[i], source.objects[i], source.named[i]) for i in indices]
-        labels = None if source.labels is None else source.labels[indices]
-        shown = None if self.transform is None else fingerprint_of(source, indices)
-        return fingerprint((type(self), settings, known, labels, shown))
 
     def display(self, position: int) -> DisplaySample:
         """Sample ``position`` as people should see it."""

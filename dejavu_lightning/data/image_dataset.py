@@ -16,7 +16,6 @@ from torchvision.transforms.v2.functional import normalize, resize
 from dejavu_lightning.core.preprocessing import Interpolation, Preprocessing
 from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.data.sources.image_source import Source
-from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
 
 Sample = dict[str, Any]
 Augment = Callable[[Tensor, int], Tensor]
@@ -98,16 +97,6 @@ class ImageDataset(Dataset[Sample]):
             "label": self.source.labels[index],
             "id": self.source.ids[index],
         }
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """See :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        indices = [self.indices[position] for position in positions]
-        # Whatever else the dataset has, also what a subclass adds, decides how a picture is shown.
-        settings = {name: value for name, value in vars(self).items() if name not in ("source", "indices", "crops")}
-        crops = None if self.crops is None else self.crops[list(positions)]
-        ids, labels = [self.source.ids[index] for index in indices], self.source.labels[indices]
-        shown = fingerprint_of(self.source, indices)
-        return fingerprint((type(self), settings, ids, labels, crops, shown))
 
     def whole(self) -> ImageDataset:
         """The same pictures without crops."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -12,10 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dejavu_lightning.core.distributed import gathered, world
 from dejavu_lightning.core.samples import Samples
-from dejavu_lightning.embedding.cache import Kept
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
-from dejavu_lightning.embedding.fingerprint import fingerprint, fingerprint_of
-from dejavu_lightning.embedding.unidentified import UnidentifiedError
+from dejavu_lightning.embedding.kept import encode_name
 
 
 class Embedded(NamedTuple):
@@ -80,7 +79,7 @@ def embed(
     """Embed every sample once; process r of W takes batches r, r + W, ...
 
     The last batch is padded to full size, because kernels may round differently for other shapes. A single process
-    whose encoder has a cache takes what it holds of the same model and dataset instead.
+    whose encoder keeps embeddings takes those of the same model and dataset from there instead.
 
     Args:
         role: what errors and made-up ids call the dataset.
@@ -91,23 +90,25 @@ def embed(
     """
     if len(dataset) == 0:
         raise ValueError(f"the {role} set is empty: nothing can be measured")
-    cache = encoder.cache if isinstance(encoder, ModuleEncoder) and world()[1] == 1 else None
-    if cache is None or not isinstance(encoder, ModuleEncoder):
-        return _embed(encoder, dataset, role, batch_size, num_workers, read)
-    try:
-        shown = fingerprint_of(dataset, range(len(dataset)))
-        key = fingerprint((encoder.fingerprint(), shown, role, batch_size, read, _embed))
-    except UnidentifiedError as reason:
-        cache.passed_over(reason)
-        return _embed(encoder, dataset, role, batch_size, num_workers, read)
-    kept = cache.load(key, len(dataset))
-    if kept is not None:
-        return Embedded(torch.arange(len(dataset)), kept.embeddings.to(encoder.device), kept.ids, kept.facts)
-    found = _embed(encoder, dataset, role, batch_size, num_workers, read)
+    arguments = (encoder, dataset, role, batch_size, num_workers, read)
+    if not isinstance(encoder, ModuleEncoder) or encoder.kept is None or world()[1] > 1:
+        return _embed(*arguments)
+    ids = getattr(dataset, "ids", None)
+    names = {"encode": encode_name(encoder.encode or ""), "read": encode_name(read)}
+    if ids is None or None in names.values():
+        reason = "a lambda or local function encodes or reads" if ids else f"the {role} set has no attribute ids"
+        encoder.kept.pass_over(reason)
+        return _embed(*arguments)
+    told = hashlib.sha256("\0".join(map(str, ids)).encode()).hexdigest()
+    kept = encoder.kept.with_provenance(**names, role=role, batch_size=batch_size, samples=len(dataset), ids=told)
+    content = kept.load()
+    if content is not None:
+        return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:])
+    found = _embed(*arguments)
     if found.embeddings.device == encoder.device:
-        cache.save(key, Kept(found.embeddings, found.ids, found.facts))
+        kept.save(found.embeddings, found.ids, found.facts)
     else:
-        cache.tell(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
+        kept.warn(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
     return found
 
 

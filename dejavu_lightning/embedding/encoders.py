@@ -12,9 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dejavu_lightning.embedding.cache import EmbeddingCache
-from dejavu_lightning.embedding.fingerprint import computing_on, fingerprint
-from dejavu_lightning.embedding.unidentified import UnidentifiedError
+from dejavu_lightning.embedding.kept import KeptEmbeddings, tensors_hash
 
 
 @runtime_checkable
@@ -36,7 +34,7 @@ class ModuleEncoder:
             LightningModule, whose forward may mean anything; a dotted attribute path such as ``"backbone"`` or
             ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
         weights: other weights for the module, which itself keeps its own; see :meth:`with_weights`.
-        cache: keeps what one process embeds, and spares it the next time.
+        kept: keeps what one process embeds, and spares it the next time.
     """
 
     def __init__(
@@ -44,9 +42,9 @@ class ModuleEncoder:
         module: nn.Module,
         encode: EncodeSpec = None,
         weights: Mapping[str, Tensor] | None = None,
-        cache: EmbeddingCache | None = None,
+        kept: KeptEmbeddings | None = None,
     ) -> None:
-        self.module, self.encode, self.weights, self.cache = module, encode, weights, cache
+        self.module, self.encode, self.weights, self.kept = module, encode, weights, kept
         floating = [p for p in module.parameters() if p.is_floating_point()]
         self.dtype = floating[0].dtype if floating else torch.float32
         self.device = floating[0].device if floating else torch.device("cpu")
@@ -62,7 +60,7 @@ class ModuleEncoder:
 
     def using(self, encode: EncodeSpec) -> ModuleEncoder:
         """The same module and weights, encoding in another way."""
-        return ModuleEncoder(self.module, encode, self.weights, self.cache)
+        return ModuleEncoder(self.module, encode, self.weights, self.kept)
 
     def load(self, weights: Mapping[str, Tensor], origin: str) -> None:
         """Give the module these weights; arguments and errors as in :meth:`with_weights`."""
@@ -81,26 +79,10 @@ class ModuleEncoder:
         """
         self._check(weights, origin)
         own = self.module.state_dict()
-        placed = {f"module.{name}": value.to(own[name]) for name, value in weights.items() if isinstance(value, Tensor)}
-        return ModuleEncoder(self.module, self.encode, placed, self.cache)
-
-    def fingerprint(self) -> str:
-        """Equal only where the same inputs get bitwise the same embeddings, now and in later processes.
-
-        Raises:
-            UnidentifiedError: the module is in training mode, or some of it cannot be told from another.
-        """
-        if any(part.training for part in self.module.modules()):
-            raise UnidentifiedError(f"{type(self.module).__name__} is in training mode")
-        own = {
-            **dict(self.module.named_parameters(remove_duplicate=False)),
-            **dict(self.module.named_buffers(remove_duplicate=False)),
-        }
-        replaced = {name.removeprefix("module."): value for name, value in (self.weights or {}).items()}
-        facts = {**vars(self), "weights": None, "cache": None, "device": computing_on(self.device)}
-        # Apart, because replaced weights stand in for the module's own.
-        structure = fingerprint((type(self), facts), leave_out=own.values())
-        return fingerprint((structure, {**own, **replaced}))
+        fitting = {name: value.to(own[name]) for name, value in weights.items() if isinstance(value, Tensor)}
+        kept = self.kept and self.kept.with_provenance(weights=tensors_hash(fitting))
+        placed = {f"module.{name}": value for name, value in fitting.items()}
+        return ModuleEncoder(self.module, self.encode, placed, kept)
 
     def resolve(self) -> Callable[[Any], Tensor]:
         """What ``encode`` stands for.

@@ -5,7 +5,6 @@ from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import DisplayableSamples, DisplaySample, LabelledSamples, Samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord
-from dejavu_lightning.embedding.cache import EmbeddingCache
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.embedding.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.catalog import TESTS, find_test, register_test
@@ -34,7 +33,6 @@ __all__ = [
     "Display",
     "DisplaySample",
     "DisplayableSamples",
-    "EmbeddingCache",
     "Encoder",
     "HeldOut",
     "LabelInference",

@@ -20,7 +20,6 @@ from dejavu_lightning.data.shards.shard_index import REBUILD, UNUSABLE, ShardInd
 from dejavu_lightning.data.shards.tar_reading import ShardSample, read_shard
 from dejavu_lightning.data.sources.caption_source import THREADS, named_objects
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary
-from dejavu_lightning.embedding.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,6 @@ class ShardSamples:
             ValueError: it cannot be decoded; the message names shard and key.
         """
         return decode_bytes(self._kept[index].encoded, self._kept[index].where)
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """Of the encoded pictures; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        return fingerprint((type(self), [self._kept[position].content for position in positions]))
 
 
 def collect(

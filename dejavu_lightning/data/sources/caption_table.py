@@ -16,9 +16,7 @@ from torch import Tensor
 from dejavu_lightning.core.object_file import labels_of
 from dejavu_lightning.data.decode import decode_identified
 from dejavu_lightning.data.sources.caption_source import CaptionScan, image_problems, named_objects
-from dejavu_lightning.data.sources.file_stamps import file_stamps
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
-from dejavu_lightning.embedding.fingerprint import fingerprint
 
 CSV = pa_csv.ParseOptions(newlines_in_values=True)
 
@@ -123,11 +121,6 @@ class CaptionTable:
             ValueError: it cannot be decoded; the message names file and id.
         """
         return decode_identified(self.folder / self._files[index], self.ids[index])
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """Of the files' stamps; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        files = file_stamps(self.folder / self._files[position] for position in positions)
-        return fingerprint((type(self), files))
 
 
 def _read(table: str, chosen: Mapping[str, str]) -> dict[str, pa.ChunkedArray]:

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from dejavu_lightning.data.sources.caption_source import CaptionScan, image_problems, named_objects
 from dejavu_lightning.data.sources.coco import REMEDY, numbered, parse_instances, read_coco, sizes_of, stems
-from dejavu_lightning.data.sources.file_stamps import file_stamps
 from dejavu_lightning.data.sources.image_index import IntArray, decode_sized
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
-from dejavu_lightning.embedding.fingerprint import fingerprint
 
 Choice = Literal["first", "shortest", "longest"]
 
@@ -120,11 +118,6 @@ class CocoCaptions:
         """
         path, size = self.folder / self._files[index], self._sizes[index]
         return decode_sized(path, self.ids[index], size, upright=False, known_from=self.origin, remedy=REMEDY)
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """Of the files' stamps; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        files = file_stamps(self.folder / self._files[position] for position in positions)
-        return fingerprint((type(self), [self._sizes[position] for position in positions], files))
 
 
 class _Picture(NamedTuple):

@@ -19,8 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dejavu_lightning.data.decode import decode, decode_identified
-from dejavu_lightning.data.sources.file_stamps import file_stamps
-from dejavu_lightning.embedding.fingerprint import fingerprint
 
 METADATA_KEY = b"dejavu_lightning.index"
 VERSION = 1
@@ -211,11 +209,6 @@ class ImageFiles:
     def path(self, index: int) -> Path:
         """Where picture ``index`` lies."""
         return self.folder / str(self._files[index])
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """Of the files' stamps; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        files = file_stamps(self.path(position) for position in positions)
-        return fingerprint((type(self), self.upright, self.sizes[list(positions)], files))
 
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).

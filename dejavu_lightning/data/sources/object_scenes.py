@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.data.sources.scenes import SHAPES, Objects, backgrounds, hsv_to_rgb, paint
-from dejavu_lightning.embedding.fingerprint import fingerprint
 
 HUES = 3
 # A name for each shape in red, green and blue: one token of CLIP's vocabulary each, so that masking hides all of it.
@@ -110,10 +109,6 @@ class ObjectScenes:
     def image(self, index: int) -> Tensor:
         """Scene ``index``: uint8 (3, image_size, image_size)."""
         return self._images[index]
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """Of the pixels; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        return fingerprint((type(self), [self.image(position) for position in positions]))
 
 
 def _placed(

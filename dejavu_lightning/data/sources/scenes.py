@@ -15,8 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dejavu_lightning.embedding.fingerprint import fingerprint
-
 SHAPES = ("disk", "ring", "square", "frame", "diamond", "triangle", "cross", "saltire", "stripes", "checker")
 
 Array = NDArray[np.float32]
@@ -170,7 +168,3 @@ class Scenes:
     def image(self, index: int) -> Tensor:
         """Scene ``index``: uint8 (3, image_size, image_size)."""
         return self._images[index]
-
-    def fingerprint(self, positions: Sequence[int]) -> str:
-        """Of the pixels; see :class:`~dejavu_lightning.embedding.fingerprint.Fingerprinted`."""
-        return fingerprint((type(self), [self.image(position) for position in positions]))

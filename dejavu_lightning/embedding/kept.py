@@ -1,0 +1,138 @@
+"""A folder that keeps embeddings with all they depend on, so that another k need not encode again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+class KeptEmbeddings:
+    """Embeddings of one model and set in a folder of safetensors files, of which any may be deleted.
+
+    Args:
+        folder: is made where there is none.
+        provenance: what the embeddings depend on, as JSON holds it: weights, settings, data, ...; ``embed`` adds what
+            it knows. Anything else, such as code and the pixels of pictures, must not change while a folder is used.
+
+    Raises:
+        ValueError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.provenance = Path(folder), dict(provenance or {})
+        self._counts, self._told = Counter[str](), set[str]()
+        probe = self.folder / f".{uuid.uuid4().hex}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(bytes(1 << 16))
+            probe.unlink()
+        except OSError as error:
+            raise ValueError(f"{str(folder)!r} is no folder in which embeddings can be kept: {error}") from error
+
+    def __str__(self) -> str:
+        return f"embeddings: {self._counts['found']} of {self._counts['asked']} sets from {self.folder}"
+
+    def with_provenance(self, **more: Any) -> KeptEmbeddings:
+        """For embeddings that depend on these as well, or instead; it counts and warns together with this one."""
+        other = copy(self)
+        other.provenance = json.loads(json.dumps({**self.provenance, **more}))
+        return other
+
+    @property
+    def path(self) -> Path:
+        """The file of this model and set."""
+        role = re.sub(r"\W+", "-", str(self.provenance.get("role")))
+        told = hashlib.sha256(json.dumps(self.provenance, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{role}-{told[:16]}.safetensors"
+
+    def load(self) -> tuple[Tensor, list[str], list[Any]] | None:
+        """Embeddings on the CPU, ids and facts; None if there are none, or only a damaged file, of which it warns.
+
+        Raises:
+            ValueError: the file is of another model or set; the message says in what they differ.
+        """
+        self._counts["asked"] += 1
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in ("embeddings", "samples")}
+            if metadata["sha256"] != tensors_hash(tensors, metadata["provenance"]):
+                raise ValueError("its content is not what was written")
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            self.warn(f"{self.path} is damaged and is made anew: {error}")
+            return None
+        written = json.loads(metadata["provenance"])
+        for name in {**self.provenance, **written}:
+            if (kept := written.get(name)) != (asked := self.provenance.get(name)):
+                raise ValueError(
+                    f"{self.path} was renamed or copied: its embeddings are of {name}={kept!r}, and those of "
+                    f"{name}={asked!r} are asked for; delete it"
+                )
+        self._counts["found"] += 1
+        ids, facts = json.loads(bytes(tensors["samples"].numpy()))
+        return tensors["embeddings"], ids, facts
+
+    def save(self, embeddings: Tensor, ids: list[str], facts: list[Any]) -> None:
+        """Write (N, D) embeddings, ids and facts at once, or nothing and warn, as where the disk is full.
+
+        Raises:
+            TypeError: JSON changes the facts, or cannot hold them.
+        """
+        provenance, content = json.dumps(self.provenance), json.dumps([ids, facts])
+        if json.loads(content) != [ids, facts]:
+            raise TypeError("embeddings cannot be kept: JSON changes what is known of the samples, as it does tuples")
+        samples = torch.frombuffer(bytearray(content.encode()), dtype=torch.uint8)
+        tensors = {"embeddings": embeddings.cpu().contiguous(), "samples": samples}
+        partial = self.folder / f".{uuid.uuid4().hex}"
+        try:
+            save_file(tensors, partial, {"provenance": provenance, "sha256": tensors_hash(tensors, provenance)})
+            os.replace(partial, self.path)
+        except (SafetensorError, OSError) as error:
+            self.warn(f"embeddings are not kept in {self.folder}: {error}")
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def pass_over(self, reason: str) -> None:
+        """Count a set that is embedded without looking, and warn."""
+        self._counts["asked"] += 1
+        self.warn(f"embeddings are not kept: {reason}")
+
+    def warn(self, message: str) -> None:
+        """Warn, once."""
+        if message not in self._told:
+            self._told.add(message)
+            warnings.warn(message, stacklevel=2)
+
+
+def tensors_hash(tensors: Mapping[str, Any], text: str = "") -> str:
+    """sha256 of tensors with their names, types and layouts, and of a text; whatever is no tensor is passed over."""
+    found = hashlib.sha256(text.encode())
+    for name, value in sorted(tensors.items()):
+        if isinstance(value, Tensor):
+            found.update(f"{name} {value.dtype} {tuple(value.shape)} {value.stride()}\0".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def encode_name(encode: str | Callable[..., Any]) -> str | None:
+    """A string as it is, of a function its module and name; None of one that is not found by them, as a lambda."""
+    if isinstance(encode, str):
+        return encode
+    name = getattr(encode, "__qualname__", "<unnamed>")
+    return None if "<" in name else f"{encode.__module__}:{name}"
