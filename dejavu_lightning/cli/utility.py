@@ -40,7 +40,7 @@ def utility(arguments: list[str]) -> None:
     parser.add_class_arguments(LinearProbe, "linear")
     parser.add_class_arguments(NearestNeighborProbe, "knn")
     parser.add_argument(
-        "--also",
+        "--measures",
         type=list[Literal["zero_shot", "caption_retrieval", "named_objects"]],
         default=[],
         help="measures of models of pictures and captions",
@@ -58,12 +58,14 @@ def utility(arguments: list[str]) -> None:
     model = load_model(options.checkpoint, options.config, options.device)
     sets = model.utility_sets().subsample(options.max_train, options.max_validation)
     encode = options.encode or ("backbone" if hasattr(model.encoder.module, "backbone") else None)
-    probes: list[Probe | PairMeasure] = [MEASURES[name]() for name in options.also]
+    probes: list[Probe | PairMeasure] = [MEASURES[name]() for name in options.measures]
     first = sets.train[0]
     if not isinstance(first, Mapping) or "label" in first:
         probes += [built.linear, built.knn]
     elif not probes:
-        raise ValueError(f"the data of {options.checkpoint} have no labels to probe; name other measures with --also")
+        raise ValueError(
+            f"the data of {options.checkpoint} have no labels to probe; name other measures with --measures"
+        )
     metrics = measure_utility(
         ModuleEncoder(model.encoder.module, encode),
         probes,

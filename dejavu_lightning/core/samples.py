@@ -133,8 +133,8 @@ class DisplayableSubsample(Subsample):
 
     def display(self, position: int) -> DisplaySample:
         """Chosen sample ``position`` as people should see it."""
-        exhibit: DisplaySample = self.dataset.display(int(self.positions[position]))
-        return exhibit
+        shown: DisplaySample = self.dataset.display(int(self.positions[position]))
+        return shown
 
 
 def subsample(dataset: Samples, role: str, limit: int | None, seed: int) -> Samples:

@@ -28,7 +28,7 @@ def draw_curve(
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=style.INK)
     _line(answers, history, f"target_{display.answers.metric}", style.TARGET, "target")
     _line(answers, history, f"reference_{display.answers.metric}", style.REFERENCE, "reference")
-    answers.set_ylabel(display.answers.words)
+    answers.set_ylabel(display.answers.label)
     answers.legend(frameon=False, loc="upper left")
     last = history[-1]
     for (name, label), color in zip(display.gaps.items(), style.GAPS, strict=False):

@@ -23,7 +23,7 @@ def print_table(estimates: Mapping[str, Estimate], display: Display, title: str)
     table.add_column("95% interval", justify="center")
     for row in display.rows:
         if row.metric in estimates:
-            table.add_row(row.words, *_cells(estimates[row.metric], row.signed))
+            table.add_row(row.label, *_cells(estimates[row.metric], row.signed))
     counts = {name: estimates[name].value for name in ("records", "public", "excluded") if name in estimates}
     caption = f"{counts.get('records', 0):.0f} records, {counts.get('public', 0):.0f} public images"
     if counts.get("excluded"):

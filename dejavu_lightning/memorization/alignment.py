@@ -83,26 +83,26 @@ class AlignmentDisplay(Display):
         return rows
 
 
-def alignment_display(metric: str, paper: str, column: str, words: str, titles: tuple[str, str]) -> AlignmentDisplay:
+def alignment_display(metric: str, paper: str, column: str, label: str, titles: tuple[str, str]) -> AlignmentDisplay:
     """Describe how a test of alignment is shown.
 
     Args:
         metric, column: as in :func:`compare_alignment`.
         paper: what the paper calls the metric.
-        words: what ``column`` is.
+        label: of ``column``.
         titles: of the gallery with a reference per record, and without one.
     """
     return AlignmentDisplay(
         rows=(
-            TableRow(f"target {words}", f"target_{column}"),
-            TableRow(f"reference {words}", f"reference_{column}"),
+            TableRow(f"target {label}", f"target_{column}"),
+            TableRow(f"reference {label}", f"reference_{column}"),
             TableRow(f"{paper}, mean over records", metric, True),
             TableRow(f"net {paper}, less that on held-out records", f"net_{metric}", True),
             TableRow(f"{paper} divided by its range, as published", f"{metric}_scaled", True),
             TableRow(f"symmetric average of {paper}", f"symmetric_{metric}", True),
             TableRow(f"control: {paper} on held-out records", f"control_{metric}", True),
         ),
-        answers=Answers(column, words),
+        answers=Answers(column, label),
         gaps={metric: paper},
         spread=Spread(
             key=metric,

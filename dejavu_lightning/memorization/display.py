@@ -1,4 +1,4 @@
-"""How the records and metrics of a test are shown: words, order, galleries. Data alone; ``figures`` draws it."""
+"""How the records and metrics of a test are shown: labels, order, galleries. Data alone; ``figures`` draws it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_MODELS_COLUMNS = ("id", "label", "objects")  # of a record table
 class TableRow(NamedTuple):
     """A line of the terminal's table; ``signed`` ones are differences."""
 
-    words: str
+    label: str
     metric: str
     signed: bool = False
 
@@ -32,7 +32,7 @@ class Answers(NamedTuple):
     """What the curve shows of each model: ``target_<metric>`` and ``reference_<metric>``."""
 
     metric: str
-    words: str
+    label: str
 
 
 class Spread(NamedTuple):
@@ -70,14 +70,14 @@ class Display:
     """What figures, tables and reports need of a test. A test with more to show overrides the methods.
 
     Args:
-        rows: of the terminal's table; their words name the metrics everywhere.
+        rows: of the terminal's table; their labels name the metrics everywhere.
         answers: the upper half of the curve.
-        gaps: metric -> words, the lower half of the curve, the headline first.
+        gaps: metric -> label, the lower half of the curve, the headline first.
         outcomes: metric -> meaning, shares of all records that add up to 1.
         spread: of a column over the records.
         left_out: what ``excluded`` counts.
         truth: column of the records that says what is true of them; runs that are compared must share it.
-        truth_words: one and several of what that column holds, such as ("class", "classes").
+        truth_labels: one and several of what that column holds, such as ("class", "classes").
         orders: name -> meaning of the orders in ``sample_gaps``.
         memorization: column of the comparison, positive where the target knows more of a record than the reference.
         most_memorized_title: of the gallery, with a reference per record.
@@ -91,15 +91,15 @@ class Display:
     spread: Spread | None = None
     left_out: str = "records"
     truth: str = ""
-    truth_words: tuple[str, str] = ("class", "classes")
+    truth_labels: tuple[str, str] = ("class", "classes")
     orders: Mapping[str, str] = field(default_factory=dict)
     memorization: str = "memorization"
     most_memorized_title: str = "Most memorized records"
     best_answered_title: str = "Records that the target knows best (no reference per record)"
 
     def label(self, metric: str) -> str:
-        """A metric in words; its own name where it has none."""
-        return next((row.words for row in self.rows if row.metric == metric), metric)
+        """The label of a metric; its own name where it has none."""
+        return next((row.label for row in self.rows if row.metric == metric), metric)
 
     def memorized(self, table: pa.Table) -> NDArray[np.bool_]:
         """(N,) whether the target knows more of each record of a comparison than the reference."""

@@ -83,7 +83,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tm
 
     last = out / "target" / "checkpoints" / "last.ckpt"
     again = tmp_path / "utility.json"
-    also = [word for name in ("zero_shot", "caption_retrieval", "named_objects") for word in ("--also+", name)]
+    also = [word for name in ("zero_shot", "caption_retrieval", "named_objects") for word in ("--measures+", name)]
     run("evaluate.py", "utility", "--checkpoint", last, *also, "--output", again)
     found = json.loads(again.read_text())["metrics"]
     with (out / "target" / "utility" / "history.csv").open() as file:
@@ -186,7 +186,7 @@ def test_shards_are_trained_on_and_measured(clip_config, tmp_path):
         name: float(value) for name, value in during.items() if name != "epoch"
     }
     last = out / "target" / "checkpoints" / "last.ckpt"
-    found = run("evaluate.py", "utility", "--checkpoint", last, "--also+", "named_objects").stdout
+    found = run("evaluate.py", "utility", "--checkpoint", last, "--measures+", "named_objects").stdout
     assert "named_objects@10" in found
     assert "linear_top1" not in found, "shards have no labels"
     assert (

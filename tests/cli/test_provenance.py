@@ -106,8 +106,17 @@ def test_evaluate_of_two_runs_takes_another_k_from_the_folder(config, tmp_path):
     pair, kept = tmp_path / "pair", tmp_path / "kept"
     run("train.py", "pair", "--config", config, "--output", pair)
     target, reference = (pair / role / "checkpoints" / "last.ckpt" for role in ("target", "reference"))
-    (tmp_path / "also.yaml").write_text(yaml.safe_dump({"again": str(reference)}))
-    given = ["--target", target, "--reference", reference, "--symmetric", "true", "--also", tmp_path / "also.yaml"]
+    (tmp_path / "extra.yaml").write_text(yaml.safe_dump({"again": str(reference)}))
+    given = [
+        "--target",
+        target,
+        "--reference",
+        reference,
+        "--symmetric",
+        "true",
+        "--extra_references",
+        tmp_path / "extra.yaml",
+    ]
 
     def evaluated(name, k, *more):
         printed = run("evaluate.py", "memorization", *given, "--k", k, "--output", tmp_path / name, *more).stdout

@@ -54,10 +54,10 @@ class ShardIndex:
 
     def check(self, max_unusable: float) -> None:
         """Raise ValueError where too many samples are unusable."""
-        survey = CaptionScan(f"shards {self.urls[0]!r} .. {self.urls[-1]!r}", max_unusable)
-        survey.counts.update(self.counts)
-        survey.examples.update(self.examples)
-        survey.check()
+        scan = CaptionScan(f"shards {self.urls[0]!r} .. {self.urls[-1]!r}", max_unusable)
+        scan.counts.update(self.counts)
+        scan.examples.update(self.examples)
+        scan.check()
 
     def save(self, path: Path, splits: HashSplits) -> None:
         """Write a parquet file with one row per shard; it appears at once and whole, or not at all."""
@@ -134,7 +134,7 @@ def build_index(urls: Sequence[str], splits: HashSplits) -> ShardIndex:
     Raises:
         ValueError: a shard cannot be read to its end, no sample has an id, or a key occurs in two shards.
     """
-    survey = CaptionScan("shards")
+    scan = CaptionScan("shards")
     codes: list[NDArray[np.uint8]] = []
     hashes: list[NDArray[np.uint64]] = []
     without_id: ValueError | None = None
@@ -146,23 +146,23 @@ def build_index(urls: Sequence[str], splits: HashSplits) -> ShardIndex:
                 identifier = sample.identifier(splits.key_field)
             except ValueError as error:
                 without_id = without_id or error
-                survey.usable(sample.where, None, "missing_ids")
+                scan.usable(sample.where, None, "missing_ids")
                 shard_codes.append(UNUSABLE)
                 continue
             shard_hashes.append(splits.rank(identifier))
-            usable = _usable(sample, identifier, survey)
+            usable = _usable(sample, identifier, scan)
             shard_codes.append(SPLITS.index(splits.of(identifier)) if usable else UNUSABLE)
         codes.append(np.frombuffer(bytes(shard_codes), dtype=np.uint8))
         hashes.append(np.array(shard_hashes, dtype=np.uint64))
     if without_id is not None and not any(len(found) for found in hashes):
         raise without_id
-    _count_duplicates(urls, hashes, splits, survey)
+    _count_duplicates(urls, hashes, splits, scan)
     return ShardIndex(
         urls=list(urls),
         sizes=[local_size(url) for url in urls],
         codes=codes,
-        counts={name: count for name, count in survey.counts.items() if count},
-        examples=survey.examples,
+        counts={name: count for name, count in scan.counts.items() if count},
+        examples=scan.examples,
     )
 
 
@@ -172,23 +172,23 @@ def _identifiers(url: str, splits: HashSplits) -> Iterator[str]:
             yield sample.identifier(splits.key_field)
 
 
-def _usable(sample: ShardSample, identifier: str, survey: CaptionScan) -> bool:
+def _usable(sample: ShardSample, identifier: str, scan: CaptionScan) -> bool:
     caption: str | None = None
     try:
         sample.fields()
         caption = sample.caption
     except ValueError:
-        survey.note("broken_json", identifier)
+        scan.note("broken_json", identifier)
         caption = sample.text
     image = sample.image
     problem = "missing_images" if image is None else None
     if image is not None and not is_picture(image):
         problem = "undecodable_images"
-    return survey.usable(identifier, caption, problem)
+    return scan.usable(identifier, caption, problem)
 
 
 def _count_duplicates(
-    urls: Sequence[str], hashes: Sequence[NDArray[np.uint64]], splits: HashSplits, survey: CaptionScan
+    urls: Sequence[str], hashes: Sequence[NDArray[np.uint64]], splits: HashSplits, scan: CaptionScan
 ) -> None:
     joined = np.concatenate([np.zeros(0, np.uint64), *hashes])
     ordered = np.sort(joined)
@@ -203,5 +203,5 @@ def _count_duplicates(
             f"shards {first!r} and {second!r} both have the key {identifier!r}, one of {len(repeated)}: their samples "
             "could not be told apart; let key_field name a field of the JSON that is unique, such as 'url'"
         )
-    survey.counts["duplicate_ids"] = len(repeated)
-    survey.examples["duplicate_ids"] = [identifier]
+    scan.counts["duplicate_ids"] = len(repeated)
+    scan.examples["duplicate_ids"] = [identifier]

@@ -76,7 +76,7 @@ class CaptionTable:
                 f"objects={objects!r} and objects_column={objects_column!r} both give the objects: give one of them"
             )
         self.folder = Path(table).parent if root is None else Path(root)
-        survey = CaptionScan(f"table={table!r} with root={str(self.folder)!r}", max_unusable)
+        scan = CaptionScan(f"table={table!r} with root={str(self.folder)!r}", max_unusable)
         chosen = {"image": image, "caption": caption, "id": id, "objects_column": objects_column}
         columns = _read(table, {argument: name for argument, name in chosen.items() if name is not None})
         files = _texts(columns, "image", table)
@@ -88,9 +88,9 @@ class CaptionTable:
         kept = [
             row
             for row, (text, problem) in enumerate(zip(captions, problems, strict=True))
-            if survey.usable(ids[row], text, problem)
+            if scan.usable(ids[row], text, problem)
         ]
-        survey.check()
+        scan.check()
         self.ids: Sequence[str] = [ids[row] for row in kept]
         self.captions: Sequence[str] = [(captions[row] or "").strip() for row in kept]
         self._files = [files[row] or "" for row in kept]
@@ -108,7 +108,7 @@ class CaptionTable:
             named_objects(text, shown, self.object_names)
             for text, shown in zip(self.captions, self.objects, strict=True)
         ]
-        self.counts = {**survey.counts, "pictures": len(kept), **vocabulary.counts}
+        self.counts = {**scan.counts, "pictures": len(kept), **vocabulary.counts}
 
     def __len__(self) -> int:
         return len(self.ids)

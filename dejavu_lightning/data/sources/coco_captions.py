@@ -72,16 +72,16 @@ class CocoCaptions:
             raise ValueError(f"caption must be one of {list(get_args(Choice))}, got {caption!r}")
         if instances is not None and objects is not None:
             raise ValueError(f"instances={instances!r} and objects={objects!r} both give the objects: give one of them")
-        survey = CaptionScan(f"captions={captions!r} with root={root!r}", max_unusable)
+        scan = CaptionScan(f"captions={captions!r} with root={root!r}", max_unusable)
         listed = read_coco("captions", captions, "captions", partial(_parse, choice=caption))
         problems = image_problems(Path(root), [picture.file for picture in listed], verify)
         pictures = [
             picture
             for picture, problem in zip(listed, problems, strict=True)
-            if survey.usable(picture.id, picture.caption, problem)
+            if scan.usable(picture.id, picture.caption, problem)
         ]
-        survey.check()
-        counts = dict(survey.counts)
+        scan.check()
+        counts = dict(scan.counts)
         if instances is not None:
             known = _Instances(instances)
             labels = known.labels(pictures, captions)

@@ -1,4 +1,4 @@
-"""How label inference is shown: its words, its outcomes, and the records whose label only the target infers."""
+"""How label inference is shown: its labels, its outcomes, and the records whose label only the target infers."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ DISPLAY = LabelDisplay(
     ),
     left_out="annotated pictures without usable background",
     truth="label",
-    truth_words=("class", "classes"),
+    truth_labels=("class", "classes"),
     most_memorized_title="Most memorized records: only the target infers the label, ordered by its confidence",
     best_answered_title="Records whose label the target infers, ordered by its confidence (no reference per record)",
 )

@@ -1,4 +1,4 @@
-"""How object retrieval is shown: its words, and the captions by which the target finds more objects."""
+"""How object retrieval is shown: its labels, and the captions by which the target finds more objects."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ DISPLAY = ObjectDisplay(
     ),
     left_out="pictures without an object to score",
     truth="objects",
-    truth_words=("object", "objects"),
+    truth_labels=("object", "objects"),
     orders={
         "min_distance": "nearest neighbour closest",
         "correct": "most objects found",

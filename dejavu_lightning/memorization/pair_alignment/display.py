@@ -8,7 +8,7 @@ DISPLAY = alignment_display(
     metric="clipmem",
     paper="CLIPMem",
     column="alignment",
-    words="alignment of picture and caption",
+    label="alignment of picture and caption",
     titles=(
         "Most memorized pairs: the target puts picture and caption closer together than the reference",
         "Pairs by the target's alignment of picture and caption (no reference per record)",

@@ -14,7 +14,7 @@ class FixedReference(ABC):
 
     Attributes:
         serves: protocol of the tests it can be the reference of.
-        served: the same in words.
+        served: what errors call them.
     """
 
     paired = True

@@ -8,7 +8,7 @@ DISPLAY = alignment_display(
     metric="sslmem",
     paper="SSLMem",
     column="distance",
-    words="distance of views",
+    label="distance of views",
     titles=(
         "Most memorized records: the target puts their views closer together than the reference",
         "Records by the target's distance of views (no reference per record)",

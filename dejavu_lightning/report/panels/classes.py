@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import Estimate, share
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import variant_name
 from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.runs import Run
-from dejavu_lightning.report.words import called
 
 SHOWN = 15
 
@@ -49,18 +49,18 @@ def classes(collection: Collection) -> Panel | None:
     first = collection.default if collection.default in found else next(iter(found))
     order = sorted(found[first], key=lambda label: (-found[first][label].share.value, label))
     shown = order[:SHOWN]
-    what, plural = named.display.truth_words
+    what, plural = named.display.truth_labels
     top = max(counts[label].share.high or 0 for counts in found.values() for label in shown if label in counts)
     pictures = []
     for variant, counts in found.items():
         lines = [(named.named(label), counts.get(label, Tally())) for label in shown]
-        name = called(collection, variant)
+        name = variant_name(collection, variant)
         source = data_uri("image/svg+xml", _draw(lines, top, what))
         pictures.append(Picture(source, f"Memorized records by {what}: {name}", name))
     many = f", the {SHOWN} highest of {len(order)} {plural}" if len(order) > SHOWN else ""
     caption = (
         f"Of the records of each {what}, those where only the target knows it, over all seeds{many}, in the order of "
-        f"{called(collection, first)}. Lines: Wilson's 95% interval of each share by itself; the first of many is high "
+        f"{variant_name(collection, first)}. Lines: Wilson's 95% interval of each share by itself; the first of many is high "
         "by chance too."
     )
     rows = [_row(variant, label, named, counts[label]) for variant, counts in found.items() for label in sorted(counts)]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
 from dejavu_lightning.report.collection import Collection, Entry
+from dejavu_lightning.report.formatting import csv_columns, format_estimate, metric_label
 from dejavu_lightning.report.panels.panel import Cell, Panel
-from dejavu_lightning.report.words import columns, label, written
 
 
 def differences(collection: Collection) -> Panel | None:
@@ -24,17 +24,17 @@ def differences(collection: Collection) -> Panel | None:
             continue
         memorization = _difference([(_memorization(a, collection), _memorization(b, collection)) for a, b in pairs])
         utility = _difference([(_utility(a, collection), _utility(b, collection)) for a, b in pairs])
-        line = {"variant": variant, "seeds": len(pairs), **columns(collection.metric, memorization)}
-        cells = [variant, written(memorization)]
+        line = {"variant": variant, "seeds": len(pairs), **csv_columns(collection.metric, memorization)}
+        cells = [variant, format_estimate(memorization)]
         if collection.utility is not None:
-            line |= columns(collection.utility, utility)
-            cells.append(written(utility))
+            line |= csv_columns(collection.utility, utility)
+            cells.append(format_estimate(utility))
         rows.append(line)
         table.append([Cell(text) for text in (*cells, str(len(pairs)))])
     if not rows:
         return None
-    headings = ["variant", label(collection, collection.metric)]
-    headings += [label(collection, collection.utility)] if collection.utility is not None else []
+    headings = ["variant", metric_label(collection, collection.metric)]
+    headings += [metric_label(collection, collection.utility)] if collection.utility is not None else []
     caption = f"Of the final models, each minus {collection.default} of the same seed. In brackets: 95% Student t over "
     caption += f"seeds of these differences, where there are {SEEDS_FOR_SPREAD}."
     return Panel("differences", "Against the default", caption, rows, (), [*headings, "seeds"], table)

@@ -19,8 +19,8 @@ from dejavu_lightning.figures.spread import (
 )
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import variant_name
 from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
-from dejavu_lightning.report.words import called
 
 
 def spreads(collection: Collection) -> Panel | None:
@@ -46,7 +46,7 @@ def spreads(collection: Collection) -> Panel | None:
         rows, drawn = records, _binned(found, display)
     pictures = []
     for variant, figure in drawn.items():
-        name = called(collection, variant)
+        name = variant_name(collection, variant)
         source = data_uri("image/svg+xml", style.svg(figure))
         pictures.append(Picture(source, f"{display.spread.title}: {name}", name))
     return Panel(display.spread.key, display.spread.title, display.spread.caption, rows, pictures)

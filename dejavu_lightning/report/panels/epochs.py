@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import Estimate, estimates_in, over_runs
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import csv_columns, metric_label, variant_name
 from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
 from dejavu_lightning.report.runs import Run
-from dejavu_lightning.report.words import called, columns, label
 from dejavu_lightning.runs.history import History
 
 Curve = list[tuple[float, Estimate]]
@@ -62,7 +62,7 @@ def _curves(collection: Collection, kind: str, name: str, history: Callable[[Run
     if lacking:
         caption += f"Not measured: {', '.join(lacking)}."
     rows = [
-        {"variant": variant, "epoch": epoch, "runs": estimate.runs, **columns(name, estimate)}
+        {"variant": variant, "epoch": epoch, "runs": estimate.runs, **csv_columns(name, estimate)}
         for variant, curves in found.items()
         for points in curves
         for epoch, estimate in points
@@ -70,7 +70,9 @@ def _curves(collection: Collection, kind: str, name: str, history: Callable[[Run
     if crowded:
         others = [variant for variant in found if variant != collection.default]
         found |= {variant: [_bare(points) for points in found[variant]] for variant in others}
-    picture = Picture(data_uri("image/svg+xml", _draw(collection, found, name)), f"{label(collection, name)} by epoch")
+    picture = Picture(
+        data_uri("image/svg+xml", _draw(collection, found, name)), f"{metric_label(collection, name)} by epoch"
+    )
     return Panel(f"{kind}_by_epoch", f"{kind.capitalize()} by epoch", caption, rows, [picture])
 
 
@@ -85,10 +87,10 @@ def _draw(collection: Collection, found: dict[str, list[Curve]], name: str) -> b
     axes = figure.subplots()
     for variant, mark in style.marks(collection.variants).items():
         for number, points in enumerate(drawn.get(variant, [])):
-            shaded_line(axes, points, mark, "" if number else called(collection, variant))
+            shaded_line(axes, points, mark, "" if number else variant_name(collection, variant))
     axes.axhline(0, color=style.INK, linewidth=0.8)
     axes.set_xlabel("epochs completed")
-    axes.set_ylabel(label(collection, name))
+    axes.set_ylabel(metric_label(collection, name))
     style.plain(axes)
     style.legend_below(figure, axes)
     return style.svg(figure)

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import over_runs
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import csv_columns, metric_label, variant_name
 from dejavu_lightning.report.panels.epochs import Curve, shaded_line
 from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
-from dejavu_lightning.report.words import called, columns, label
 
 FRACTIONS = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
@@ -27,9 +27,9 @@ def fractions(collection: Collection) -> Panel | None:
     if not found:
         return None
     headline = next(run.test.headline for _, run in collection.measured())
-    words = label(collection, headline)
+    words = metric_label(collection, headline)
     rows = [
-        {"variant": variant, "fraction": fraction, "runs": estimate.runs, **columns(headline, estimate)}
+        {"variant": variant, "fraction": fraction, "runs": estimate.runs, **csv_columns(headline, estimate)}
         for variant, points in found.items()
         for fraction, estimate in points
     ]
@@ -47,7 +47,7 @@ def _draw(collection: Collection, found: dict[str, Curve], words: str) -> bytes:
     for variant, mark in style.marks(collection.variants).items():
         if points := found.get(variant):
             percent = [(100 * fraction, estimate) for fraction, estimate in points]
-            shaded_line(axes, percent, mark, called(collection, variant))
+            shaded_line(axes, percent, mark, variant_name(collection, variant))
     axes.axhline(0, color=style.INK, linewidth=0.8)
     axes.set_xlabel("% most confident records of each model")
     axes.set_ylabel(words)

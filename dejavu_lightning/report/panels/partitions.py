@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import csv_columns, variant_name
 from dejavu_lightning.report.panels.epochs import curve
 from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
-from dejavu_lightning.report.words import called, columns
 
 
 def partitions(collection: Collection) -> Panel | None:
@@ -30,7 +30,7 @@ def partitions(collection: Collection) -> Panel | None:
             **{
                 key: value
                 for name, share in zip(outcomes, shares, strict=True)
-                for key, value in columns(name, share).items()
+                for key, value in csv_columns(name, share).items()
             },
         }
         for variant, shares in found.items()
@@ -61,7 +61,7 @@ def partitions_by_epoch(collection: Collection) -> Panel | None:
             {"variant": variant, "epoch": epoch, **{name: values[at] for name, values in shares.items()}}
             for at, epoch in enumerate(epochs)
         ]
-        name = called(collection, variant)
+        name = variant_name(collection, variant)
         pictures.append(Picture(data_uri("image/svg+xml", _stack(epochs, shares)), f"Outcomes by epoch: {name}", name))
     if not rows:
         return None
@@ -72,7 +72,7 @@ def partitions_by_epoch(collection: Collection) -> Panel | None:
 def _bars(collection: Collection, found: dict[str, list[Estimate]], outcomes: Iterable[str]) -> bytes:
     figure = Figure(figsize=(5.4, 1.3 + 0.42 * len(found)), layout="constrained")
     axes = figure.subplots()
-    names = [called(collection, variant) for variant in found]
+    names = [variant_name(collection, variant) for variant in found]
     left = [0.0] * len(found)
     for at, (outcome, color) in enumerate(style.outcome_colors(outcomes).items()):
         widths = [shares[at].value for shares in found.values()]

@@ -6,26 +6,26 @@ from typing import Any
 
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import csv_columns, format_estimate, metric_label, variant_name
 from dejavu_lightning.report.panels.panel import Cell, Panel
 from dejavu_lightning.report.runs import Run
-from dejavu_lightning.report.words import called, columns, label, written
 
 
 def summary(collection: Collection) -> Panel:
     """A line a variant, and one for each run that failed."""
     control = _control(collection)
-    headings = ["variant", label(collection, collection.metric)]
+    headings = ["variant", metric_label(collection, collection.metric)]
     headings += ["control"] if control else []
-    headings += [label(collection, collection.utility)] if collection.utility else []
+    headings += [metric_label(collection, collection.utility)] if collection.utility else []
     headings += ["records", "reference", "epochs", "runs"]
     table = []
     for variant in collection.variants:
-        name = called(collection, variant)
+        name = variant_name(collection, variant)
         runs = collection.runs(variant)
         if runs:
-            cells = [name, written(collection.final(variant, collection.metric))]
-            cells += [written(collection.final(variant, control))] if control else []
-            cells += [written(_useful(collection, variant), signed=False)] if collection.utility else []
+            cells = [name, format_estimate(collection.final(variant, collection.metric))]
+            cells += [format_estimate(collection.final(variant, control))] if control else []
+            cells += [format_estimate(_useful(collection, variant), signed=False)] if collection.utility else []
             cells += [_range([len(run.target) for run in runs]), _references(runs), _epochs(runs), str(len(runs))]
             table.append([Cell(text) for text in cells])
         for entry in collection.entries:
@@ -82,7 +82,7 @@ def _rows(collection: Collection, control: str | None) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"variant": entry.variant, "seed": "" if entry.seed is None else entry.seed}
         for name, values in ((collection.metric, metrics), (control, metrics), (collection.utility, utility)):
             if name is not None:
-                row |= columns(name, values.get(name))
+                row |= csv_columns(name, values.get(name))
         epochs = None if run is None else run.epochs
         row |= {"records": "" if run is None else len(run.target), "epochs": "" if epochs is None else epochs}
         rows.append(row | {"folder": str(run.folder) if run else "", "error": entry.error or ""})

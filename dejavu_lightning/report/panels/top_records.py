@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dejavu_lightning.report.collection import Collection, Entry
+from dejavu_lightning.report.formatting import variant_name
 from dejavu_lightning.report.panels.panel import Cell, Panel, Picture, png
 from dejavu_lightning.report.runs import Run
-from dejavu_lightning.report.words import called
 
 SHOWN = 20
 
@@ -18,7 +18,7 @@ def galleries(collection: Collection) -> Panel | None:
     for variant, runs in collection.shown():
         drawn = next((run.gallery for run in runs if run.gallery is not None), None)
         if drawn is not None:
-            name = called(collection, variant)
+            name = variant_name(collection, variant)
             picture = Picture(png(drawn), f"Most memorized records: {name}", name)
             pictures.insert(0 if variant == collection.default else len(pictures), picture)
     if not pictures:
@@ -47,9 +47,9 @@ def forgetting(collection: Collection) -> Panel | None:
     }
     truth = _truth(run)
     rows = [{"id": id, "truth": truth[id], **{name: found[id] for name, found in known.items()}} for id in ids]
-    one, several = run.display.truth_words
+    one, several = run.display.truth_labels
     many = run.display.truth and isinstance(run.target.table[run.display.truth][0].as_py(), list)
-    headings = ["record", several if many else one, *(called(collection, variant) for variant in known)]
+    headings = ["record", several if many else one, *(variant_name(collection, variant) for variant in known)]
     table = [[Cell(f"all {len(ids)}"), Cell(""), *(_total(found, ids) for found in known.values())]]
     for row in rows[:SHOWN]:
         cells = [Cell("memorized", "yes") if found[row["id"]] else Cell("not", "no") for found in known.values()]

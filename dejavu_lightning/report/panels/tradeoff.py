@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import csv_columns, metric_label, variant_name
 from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
-from dejavu_lightning.report.words import called, columns, label
 
 
 def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -47,8 +47,8 @@ def tradeoff(collection: Collection) -> Panel | None:
         {
             "variant": variant,
             "runs": memorization.runs,
-            **columns(collection.metric, memorization),
-            **columns(collection.utility, utility),
+            **csv_columns(collection.metric, memorization),
+            **csv_columns(collection.utility, utility),
             "on_frontier": variant in best,
         }
         for variant, (memorization, utility) in found.items()
@@ -62,7 +62,7 @@ def tradeoff(collection: Collection) -> Panel | None:
     )
     lacking = [variant for variant, _ in collection.shown() if variant not in found]
     if lacking:
-        caption += f" Without {label(collection, collection.utility)}, and so not shown: {', '.join(lacking)}."
+        caption += f" Without {metric_label(collection, collection.utility)}, and so not shown: {', '.join(lacking)}."
     picture = Picture(data_uri("image/svg+xml", _draw(collection, found, best)), "Memorization against utility")
     return Panel("tradeoff", "Memorization against utility", caption, rows, [picture])
 
@@ -88,15 +88,15 @@ def _draw(collection: Collection, found: dict[str, tuple[Estimate, Estimate]], b
     axes = figure.subplots()
     marks = style.marks(collection.variants)
     for variant, (memorization, utility) in found.items():
-        _point(axes, memorization, utility, marks[variant], called(collection, variant))
+        _point(axes, memorization, utility, marks[variant], variant_name(collection, variant))
         if collection.marked and variant == collection.default:
             axes.plot(
                 memorization.value, utility.value, "o", markersize=15, fillstyle="none", color=style.INK, zorder=2
             )
     _draw_frontier(axes, [(found[name][0].value, found[name][1].value) for name in best])
     assert collection.utility is not None
-    axes.set_xlabel(f"memorization: {label(collection, collection.metric)}")
-    axes.set_ylabel(f"utility: {label(collection, collection.utility)}")
+    axes.set_xlabel(f"memorization: {metric_label(collection, collection.metric)}")
+    axes.set_ylabel(f"utility: {metric_label(collection, collection.utility)}")
     style.plain(axes)
     style.legend_below(figure, axes)
     return style.svg(figure)

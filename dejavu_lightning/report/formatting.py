@@ -1,4 +1,4 @@
-"""What metrics are called on a page, and how numbers are written there."""
+"""Labels of metrics and variants on the page, and how its numbers are written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ UTILITIES = {
 }
 
 
-def label(collection: Collection, name: str) -> str:
-    """Put a metric in words; its own name where it has none."""
+def metric_label(collection: Collection, name: str) -> str:
+    """The label of a metric; its own name where it has none."""
     known = UTILITIES.get(name)
     return known or (collection.display.label(name) if collection.display else name)
 
 
-def written(estimate: Estimate | None, signed: bool = True) -> str:
+def format_estimate(estimate: Estimate | None, signed: bool = True) -> str:
     """The value with its interval; a dash where there is none."""
     if estimate is None:
         return "–"
@@ -29,7 +29,7 @@ def written(estimate: Estimate | None, signed: bool = True) -> str:
     return f"{text} [{estimate.low:{sign}.3f},\N{NO-BREAK SPACE}{estimate.high:{sign}.3f}]"
 
 
-def columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
+def csv_columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
     """Columns of a CSV file, empty where there is nothing."""
     if estimate is None:
         return {name: "", f"{name}_low": "", f"{name}_high": ""}
@@ -37,7 +37,7 @@ def columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
     return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
 
 
-def called(collection: Collection, variant: str) -> str:
+def variant_name(collection: Collection, variant: str) -> str:
     """A variant's name, the default's marked where the name does not say it."""
     marked = collection.marked and variant == collection.default != "default" and len(collection.variants) > 1
     return f"{variant} (default)" if marked else variant
