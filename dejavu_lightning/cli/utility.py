@@ -63,9 +63,7 @@ def utility(arguments: list[str]) -> None:
     if not isinstance(first, Mapping) or "label" in first:
         probes += [built.linear, built.knn]
     elif not probes:
-        raise ValueError(
-            f"the data of {options.checkpoint} have no labels to probe; name other measures with --measures"
-        )
+        raise ValueError(f"the data of {options.checkpoint} have no labels to probe; name others by --measures")
     metrics = measure_utility(
         ModuleEncoder(model.encoder.module, encode),
         probes,
