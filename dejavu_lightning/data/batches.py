@@ -1,14 +1,59 @@
-"""Batches that show every sample exactly once an epoch, whatever the number of processes."""
+"""Training batches: in an order of seed and epoch alone, from any batch of an epoch on, no sample twice in an epoch.
+
+What a model memorizes depends on how often it is shown a sample, so no batch is padded with samples of another. There are
+two ways to cut an epoch:
+
+- :class:`EqualBatches`, of pictures: all of one size, because the self-supervised losses gather batches of one shape over
+  ranks and take statistics of them, and compiled models would be compiled again. The rest of an epoch, less than a batch
+  of all ranks, is left out, another one in each epoch.
+- :class:`EvenBatches`, of captioned pictures: every sample once, sizes differ by one; the contrastive loss takes any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class EpochBatches(Protocol):
+    """One rank's batches of the items of a dataset; ``skip`` of them are left out at the start of ``epoch``."""
+
+    seed: int
+    epoch: int
+    skip: int
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[Any]]: ...
+
+
+class EqualBatches(Sampler[list[int]]):
+    """One rank's batches of positions, all of one size.
+
+    Args:
+        samples: N, of the dataset.
+        batch_size: of each batch and rank.
+        ranks, rank: number of processes, and which one this is.
+        seed: the same on every rank.
+    """
+
+    def __init__(self, samples: int, batch_size: int, ranks: int, rank: int, seed: int) -> None:
+        self.samples, self.batch_size, self.ranks, self.rank, self.seed = samples, batch_size, ranks, rank, seed
+        self.epoch, self.skip = 0, 0
+
+    def __len__(self) -> int:
+        return self.samples // self.ranks // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(self.seed + self.epoch))
+        own = order[: self.samples // self.ranks * self.ranks][self.rank :: self.ranks].tolist()
+        for step in range(self.skip, len(self)):
+            yield own[step * self.batch_size : (step + 1) * self.batch_size]
 
 
 def even_batches(samples: int, batch_size: int, ranks: int) -> NDArray[np.int64]:
@@ -62,14 +107,14 @@ class EvenBatches(Sampler[list[tuple[int, int]]]):
 
 
 class EpochLoader:
-    """Loads :class:`EvenBatches`, from any batch of any epoch on.
+    """Loads batches, from any batch of any epoch on.
 
     Where an epoch begins is asked when its first batch is, not when Lightning makes the iterator: a resumed
     run knows by then in which epoch and after how many batches it was stopped. It is not a ``DataLoader`` itself,
     whose batches Lightning would divide among ranks once more.
 
     Args:
-        dataset: items by (position, epoch).
+        dataset: items by what the batches hold.
         batches: what to load.
         epoch: which epoch the training is in, from 0.
         processed: how many batches of it the training has been through.
@@ -79,7 +124,7 @@ class EpochLoader:
     def __init__(
         self,
         dataset: Dataset[dict[str, Any]],
-        batches: EvenBatches,
+        batches: EpochBatches,
         *,
         epoch: Callable[[], int],
         processed: Callable[[], int],

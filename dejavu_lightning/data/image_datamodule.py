@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
+from dejavu_lightning.data.batches import EpochLoader, EqualBatches
 from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
-from dejavu_lightning.data.loader import TrainingLoader
 from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.data.split_datamodule import SplitDataModule
 from dejavu_lightning.data.splits import SplitManifest, partition_per_class
@@ -158,7 +158,7 @@ class ImageDataModule(SplitDataModule):
             listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
             rank_zero_info(f"{type(self.source).__name__}: {listed}")
 
-    def train_dataloader(self) -> TrainingLoader:
+    def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the training split and the shared split; the incomplete last one is dropped.
 
         The order depends on the seed and the epoch alone, so a resumed run sees what an uninterrupted one does.
@@ -175,12 +175,9 @@ class ImageDataModule(SplitDataModule):
                 f"batch_size={self.batch_size} on {ranks} devices exceeds the {len(pictures)} pictures of split "
                 f"{self.train_on!r}: there would be no step"
             )
-        return TrainingLoader(
+        return EpochLoader(
             pictures,
-            self.batch_size,
-            ranks=ranks,
-            rank=rank,
-            seed=self.seed,
+            EqualBatches(len(pictures), self.batch_size, ranks, rank, self.seed),
             epoch=self.epoch,
             processed=self.processed_batches,
             num_workers=self.num_workers,

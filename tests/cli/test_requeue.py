@@ -13,7 +13,6 @@ import yaml
 from dejavu_lightning.callbacks import RequeueBetweenBatches
 from lightning.pytorch import Callback
 
-from dejavu_lightning.data.loader import TrainingLoader
 from tests.commands import ROOT, TINY, history, run
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
 
@@ -26,25 +25,6 @@ SLURM = {
     "SLURM_NODEID": "0",
     "SLURM_JOB_NODELIST": "localhost",
 }
-
-
-def test_the_loader_continues_within_an_epoch():
-    epoch = done = 0
-    settings = {"ranks": 2, "rank": 1, "seed": 3, "epoch": lambda: epoch, "processed": lambda: done}
-    whole = TrainingLoader(list(range(41)), 4, **settings)  # 20 samples a rank: 5 batches
-    first = [batch.tolist() for batch in whole]
-    resumed = TrainingLoader(list(range(41)), 4, **settings)
-    batches = iter(resumed)  # before it is known where the epoch was stopped
-    done = 3
-    assert [batch.tolist() for batch in batches] == first[3:]
-    assert len(resumed) == len(first) == 5
-    epoch, done = 1, 0
-    second = [batch.tolist() for batch in whole]
-    assert second != first
-    assert [batch.tolist() for batch in resumed] == second  # only the first epoch is cut short
-    other = TrainingLoader(list(range(41)), 4, **{**settings, "rank": 0})
-    seen = [sample for loader in (whole, other) for batch in loader for sample in batch.tolist()]
-    assert len(seen) == len(set(seen)) == 40
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from torch.utils.data import DistributedSampler
 
-from dejavu_lightning.data.batches import EvenBatches, even_batches
+from dejavu_lightning.data.batches import EpochLoader, EqualBatches, EvenBatches, even_batches
 
 
 def test_bounds_by_hand():
@@ -51,3 +52,33 @@ def test_an_epoch_continues_where_it_was():
 def test_a_rank_is_never_left_without_a_sample(samples):
     with pytest.raises(ValueError, match=f"{samples} samples cannot give each of 4 devices one in every step"):
         even_batches(samples, 8, 4)
+
+
+def test_the_loader_continues_within_an_epoch():
+    epoch = done = 0
+
+    def loader(rank):  # 20 samples a rank: 5 batches
+        batches = EqualBatches(41, 4, 2, rank, seed=3)
+        return EpochLoader(list(range(41)), batches, epoch=lambda: epoch, processed=lambda: done)
+
+    whole, resumed = loader(1), loader(1)
+    first = [batch.tolist() for batch in whole]
+    batches = iter(resumed)  # before it is known where the epoch was stopped
+    done = 3
+    assert [batch.tolist() for batch in batches] == first[3:]
+    assert len(resumed) == len(first) == 5
+    epoch, done = 1, 0
+    second = [batch.tolist() for batch in whole]
+    assert second != first
+    assert [batch.tolist() for batch in resumed] == second  # only the first epoch is cut short
+    seen = [sample for ranks in (whole, loader(0)) for batch in ranks for sample in batch.tolist()]
+    assert len(seen) == len(set(seen)) == 40
+
+
+def test_equal_batches_are_in_the_order_of_torch_s_distributed_sampler():
+    for rank in (0, 1):
+        sampler = DistributedSampler(range(41), 2, rank, shuffle=True, seed=3, drop_last=True)
+        sampler.set_epoch(2)
+        batches = EqualBatches(41, 4, 2, rank, seed=3)
+        batches.epoch = 2
+        assert [position for batch in batches for position in batch] == list(sampler)[:20]

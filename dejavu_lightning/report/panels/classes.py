@@ -60,8 +60,8 @@ def classes(collection: Collection) -> Panel | None:
     many = f", the {SHOWN} highest of {len(order)} {plural}" if len(order) > SHOWN else ""
     caption = (
         f"Of the records of each {what}, those where only the target knows it, over all seeds{many}, in the order of "
-        f"{variant_name(collection, first)}. Lines: Wilson's 95% interval of each share by itself; the first of many is "
-        "high by chance too."
+        f"{variant_name(collection, first)}. Lines: Wilson's 95% interval of each share by itself; the first of many "
+        "is high by chance too."
     )
     rows = [_row(variant, label, named, counts[label]) for variant, counts in found.items() for label in sorted(counts)]
     return Panel(f"memorized_by_{what}", f"Which {plural} are memorized most", caption, rows, pictures)
