@@ -1,11 +1,11 @@
 """Training batches: in an order of seed and epoch alone, from any batch of an epoch on, no sample twice in an epoch.
 
-What a model memorizes depends on how often it is shown a sample, so no batch is padded with samples of another. There are
-two ways to cut an epoch:
+What a model memorizes depends on how often it is shown a sample, so no batch is padded with samples of another. There
+are two ways to cut an epoch:
 
-- :class:`EqualBatches`, of pictures: all of one size, because the self-supervised losses gather batches of one shape over
-  ranks and take statistics of them, and compiled models would be compiled again. The rest of an epoch, less than a batch
-  of all ranks, is left out, another one in each epoch.
+- :class:`EqualBatches`, of pictures: all of one size, because the self-supervised losses gather batches of one shape
+  over ranks and take statistics of them, and compiled models would be compiled again. The rest of an epoch, less than
+  a batch of all ranks, is left out, another one in each epoch.
 - :class:`EvenBatches`, of captioned pictures: every sample once, sizes differ by one; the contrastive loss takes any.
 """
 
