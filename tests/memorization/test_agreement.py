@@ -8,7 +8,7 @@ import torch
 from dejavu_lightning.callbacks import MemorizationMonitor
 from torchmetrics.functional.classification import binary_cohen_kappa
 
-from dejavu_lightning.cli.memorization import read_references
+from dejavu_lightning.cli.memorization_options import read_references
 from dejavu_lightning.figures.artifacts import save_ranking, save_records
 from dejavu_lightning.figures.tables import print_agreement, print_references
 from dejavu_lightning.memorization import Comparison, HeldOut, LabelInference, NaiveBayes, ObjectRetrieval, measure
