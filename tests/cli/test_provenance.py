@@ -43,9 +43,9 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_change_shows_where_it_belongs(tmp_path, name):
     def provenance(module=None, trained_on=None, **changes):
-        settings = {"model_settings": {}, "data_settings": {}, "preprocessing": Preprocessing(32), **changes}
+        parts = {"model_settings": {}, "data_settings": {}, "preprocessing": Preprocessing(32), **changes}
         encoder = ModuleEncoder(module or nn.Identity())
-        model = MeasuredModel("a model", encoder, data=None, monitor=None, **settings)
+        model = MeasuredModel("a model", encoder, data=None, settings=None, **parts)
         sets = MemorizationSets(attack=[0], public=[0], num_classes=1, trained_on=trained_on)
         keep_embeddings(KeptEmbeddings(tmp_path), [model], model, sets)
         return model.encoder.kept.provenance
@@ -106,17 +106,9 @@ def test_evaluate_of_two_runs_takes_another_k_from_the_folder(config, tmp_path):
     pair, kept = tmp_path / "pair", tmp_path / "kept"
     run("train.py", "pair", "--config", config, "--output", pair)
     target, reference = (pair / role / "checkpoints" / "last.ckpt" for role in ("target", "reference"))
-    (tmp_path / "extra.yaml").write_text(yaml.safe_dump({"again": str(reference)}))
-    given = [
-        "--target",
-        target,
-        "--reference",
-        reference,
-        "--symmetric",
-        "true",
-        "--extra_references",
-        tmp_path / "extra.yaml",
-    ]
+    extra = tmp_path / "extra.yaml"
+    extra.write_text(yaml.safe_dump({"again": str(reference)}))
+    given = ["--target", target, "--reference", reference, "--symmetric", "true", "--extra_references", extra]
 
     def evaluated(name, k, *more):
         printed = run("evaluate.py", "memorization", *given, "--k", k, "--output", tmp_path / name, *more).stdout

@@ -12,7 +12,7 @@ from torch import nn
 from dejavu_lightning.embedding.kept import KeptEmbeddings, tensors_hash
 from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, ModuleEncoder, measure
 from dejavu_lightning.memorization.object_retrieval.attack import ObjectRetrieval
-from dejavu_lightning.memorization.references.second_model import Checkpoint
+from dejavu_lightning.memorization.references.checkpoint import Checkpoint
 from tests.captions import caption_data, tiny_clip
 from tests.models import Pairs
 from tests.processes import run_processes
