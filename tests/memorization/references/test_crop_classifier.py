@@ -135,7 +135,7 @@ def test_bad_input(tmp_path):
 
     with pytest.raises(
         TypeError,
-        match="CropClassifier reference of ObjectRetrieval: it is made for tests of label",
+        match="CropClassifier cannot be the reference of ObjectRetrieval: it is made for",
     ):
         CropClassifier(file, supervised()).records(Retrieval(), None)
 
