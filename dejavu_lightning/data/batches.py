@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 class EpochBatches(Protocol):
     """One rank's batches of the items of a dataset; ``skip`` of them are left out at the start of ``epoch``."""
 
+    batch_size: int
     seed: int
     epoch: int
     skip: int
@@ -93,7 +94,7 @@ class EvenBatches(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(self, samples: int, batch_size: int, ranks: int, rank: int, seed: int) -> None:
-        self.samples, self.rank, self.seed = samples, rank, seed
+        self.samples, self.batch_size, self.rank, self.seed = samples, batch_size, rank, seed
         self.bounds = even_batches(samples, batch_size, ranks)
         self.epoch, self.skip = 0, 0
 
@@ -133,6 +134,16 @@ class EpochLoader:
         self.batches, self.epoch, self.processed = batches, epoch, processed
         own = torch.Generator().manual_seed(batches.seed)  # leaves the global stream to the training
         self.loader: DataLoader[dict[str, Any]] = DataLoader(dataset, batch_sampler=batches, generator=own, **options)
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch, at most; learning rates are scaled with it."""
+        return self.batches.batch_size
+
+    @property
+    def dataset(self) -> Dataset[dict[str, Any]]:
+        """What the batches are of."""
+        return self.loader.dataset
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -83,7 +83,7 @@ def test_measured_sets_do_not_depend_on_order_or_layout(tmp_path, shards):
     more = shard_data(shards, fractions=HALVES, max_attack=6).memorization_sets()
     assert more.attack.ids[:4] == sets[0].attack.ids
     swapped = shard_data(shards, train_on="B", fractions=HALVES, **limits).memorization_sets()
-    assert (swapped.attack.ids, swapped.unseen.ids) == (sets[0].unseen.ids, sets[0].attack.ids)
+    assert (swapped.attack.ids, swapped.other_split.ids) == (sets[0].other_split.ids, sets[0].attack.ids)
 
 
 def test_measured_shards(tmp_path):

@@ -81,7 +81,7 @@ def test_a_loaded_index_gives_the_source_that_was_built(tmp_path, monkeypatch):
     without = contents(source_of(root, index=None))
     built = contents(source_of(root))
     assert sorted(path.name for path in root.glob("index*")) == ["index.parquet", "index.parquet.lock"]
-    monkeypatch.setattr(imagefolder_module, "survey", None)  # no file is opened
+    monkeypatch.setattr(imagefolder_module, "scan_images", None)  # no file is opened
     monkeypatch.setattr(imagefolder_module._Layout, "pictures", None)  # no class folder is listed
     loaded = source_of(root)
     assert contents(loaded) == built == without
