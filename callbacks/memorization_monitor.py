@@ -158,7 +158,7 @@ class MemorizationMonitor(Monitor):
                 publish_figures(trainer.loggers, self.name, figures, trainer.global_step)
                 rows = gallery_rows(found, self._active, display)
                 publish_gallery(trainer.loggers, self.name, rows, trainer.global_step)
-        self._latest, self.replicates = found, found.comparison.replicates
+        self._latest, self.replicates = found, found.replicates
         self.tell_followers(trainer)
         return found
 

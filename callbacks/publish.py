@@ -47,7 +47,8 @@ def publish_gallery(loggers: Iterable[Any], name: str, rows: Sequence[GalleryRow
         return
     captioned = any(row.record.caption for row in rows)
     cropped = any(row.record.crop is not None for row in rows)
-    near = [f"{role} neighbor {n + 1}" for role in ("target", "reference") for n in range(GALLERY_NEIGHBORS)]
+    neighbors = GALLERY_NEIGHBORS if any(row.target or row.reference for row in rows) else 0
+    near = [f"{role} neighbor {n + 1}" for role in ("target", "reference") for n in range(neighbors)]
     columns = ["id", *(["caption"] if captioned else []), "correct", "record"]
     columns += [*(["what the test saw"] if cropped else []), *near]
     for logger in filter(is_wandb, loggers):
@@ -64,7 +65,7 @@ def publish_gallery(loggers: Iterable[Any], name: str, rows: Sequence[GalleryRow
                 crop = seen(row.record)
                 cells.append(None if crop is None else wandb.Image(crop))
             for side in (row.target, row.reference):
-                cells += [shown(sample) for sample in (*side, *[None] * (GALLERY_NEIGHBORS - len(side)))]
+                cells += [shown(sample) for sample in (*side, *[None] * (neighbors - len(side)))]
             data.append(cells)
         logger.log_table(f"{name}/most_memorized", columns=columns, data=data, step=step)
 

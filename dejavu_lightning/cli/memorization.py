@@ -117,7 +117,7 @@ def _find_reference(
     if not isinstance(given, PretrainedModel | str):
         return NamedReference(type(given).__name__, given)
     model = (
-        load_model(given, config, built.device)
+        load_model(given, config, built.device, built.test, built.k)
         if isinstance(given, str)
         else load_published(given, device=built.device, like=target)
     )

@@ -8,6 +8,7 @@ import shlex
 import signal
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 from dejavu_lightning.cli.configs import find_config
@@ -33,6 +34,8 @@ INTERRUPTED = 130
 def study(arguments: list[str]) -> None:
     """Run what is not finished and write the table; ``arguments`` begin with "study"."""
     options = _parser().parse_args(arguments[1:])
+    for module in options.modules or ():
+        import_module(module)
     file = find_config(options.config)
     plan = read_study(file, options.seeds)
     output = Path(options.output or plan.output or f"runs/studies/{plan.name}")
@@ -74,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
     parser.add_argument(
         "--jobs", type=_positive, help="pairs at once; 1 on this machine, submitit's limit on a cluster"
+    )
+    parser.add_argument(
+        "--import", dest="modules", nargs="+", metavar="MODULE", help="modules that register tests of your own"
     )
     parser.add_argument("--launcher", choices=("local", "slurm"), default="local", help="where the pairs run")
     return parser

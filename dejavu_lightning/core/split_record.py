@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+SPLITS_FILE = "splits.parquet"  # the partition of a run's data, in its folder
+
 
 @dataclass(frozen=True)
 class SplitRecord:

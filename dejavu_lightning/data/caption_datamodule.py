@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
+from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.batches import EpochLoader, EvenBatches
 from dejavu_lightning.data.caption_dataset import TrainingCaptionDataset, collate
 from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
@@ -58,7 +59,7 @@ class CaptionDataModule(ImageTextDataModule):
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
         if self.trainer is not None and self.trainer.is_global_zero:
-            self.manifest.save(Path(self.trainer.default_root_dir) / "splits.parquet")
+            self.manifest.save(Path(self.trainer.default_root_dir) / SPLITS_FILE)
         counts: Mapping[str, int] = getattr(self.source, "counts", {})
         listed = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
         shared = self._captions_shared()

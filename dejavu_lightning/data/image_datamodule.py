@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
+from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.batches import EpochLoader, EqualBatches
 from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
@@ -152,7 +153,7 @@ class ImageDataModule(SplitDataModule):
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
         if self.trainer is not None and self.trainer.is_global_zero:
-            self.manifest.save(Path(self.trainer.default_root_dir) / "splits.parquet")
+            self.manifest.save(Path(self.trainer.default_root_dir) / SPLITS_FILE)
         counts: Mapping[str, int] = getattr(self.source, "counts", {})
         if counts:
             listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)

@@ -12,12 +12,12 @@ from torch import Tensor
 from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.core.samples import Samples, draws_views, whole
 from dejavu_lightning.embedding.embed import Embedded, Reading, embed
-from dejavu_lightning.embedding.encoders import Encoder
+from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
 
 Augment = Callable[[Tensor], Tensor]
 
 
-def check_views(dataset: Samples, augment: Augment | None, test: str) -> None:
+def check_views(dataset: Samples, augment: Augment | None, role: str) -> None:
     """Raise now what drawing views would raise later.
 
     Raises:
@@ -25,8 +25,8 @@ def check_views(dataset: Samples, augment: Augment | None, test: str) -> None:
     """
     if augment is None and not draws_views(dataset):
         raise TypeError(
-            f"{test} needs training views of the pictures, and a {type(dataset).__name__} draws none: give it a method "
-            f"views(position, count) -> (count, ...), or pass {test}(augment=...), a function picture -> view"
+            f"the {role} set must offer training views of its pictures, and a {type(dataset).__name__} draws none: "
+            "give it a method views(position, count) -> (count, ...), or the test augment=, a function picture -> view"
         )
 
 
@@ -56,11 +56,14 @@ def embed_views(
     Returns:
         E columns for each sample; its facts are the label, -1 where it has none.
     """
+    check_views(dataset, augment, role)
 
     def reduced(inputs: Tensor) -> Tensor:
         found = encoder(inputs.flatten(0, 1))
         return reduce(found.float().view(len(inputs), 1 + views, -1))
 
+    if isinstance(encoder, ModuleEncoder) and encoder.kept is not None:
+        encoder.kept.pass_over("those of training views are not, see docs/models.md")
     stacks = _ViewStacks(whole(dataset), views, seed, augment, role)
     return embed(reduced, stacks, role, max(1, batch_size // (1 + views)), num_workers, _read)
 

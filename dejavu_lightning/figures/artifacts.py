@@ -71,7 +71,7 @@ def draw_most_memorized(
 
 
 def save_ranking(measurement: Measurement, sets: MemorizationSets, folder: Path, display: Display) -> dict[str, Path]:
-    """Write ``ranking.csv`` and draw ``confidence.png``, where the test ranks its records; by name.
+    """Write ``ranking.csv`` and draw the spread, such as ``confidence.png``, where the test ranks its records.
 
     ``classes.json`` has the names of the classes, or objects, where the sets have them: records hold numbers.
     """
@@ -84,5 +84,7 @@ def save_ranking(measurement: Measurement, sets: MemorizationSets, folder: Path,
     found = {"ranking": write_ranking(folder, rows)}
     values = values_of(table, display)
     if values and not is_counted(values):
-        found["confidence"] = draw_spread(values, figure_file(folder, "confidence"), display)
+        assert display.spread is not None
+        name = display.spread.file
+        found[name] = draw_spread(values, figure_file(folder, name), display)
     return found

@@ -47,7 +47,8 @@ def draw_curve(
     if len(display.gaps) > 1:
         gaps.legend(frameon=False, loc="upper left")
     gaps.set_xlabel("epochs completed")
-    answers.set_ylim(bottom=0)
+    if answers.dataLim.ymin >= 0:
+        answers.set_ylim(bottom=0)
     for axes in (answers, gaps):
         style.plain(axes)
     return style.save(figure, path)

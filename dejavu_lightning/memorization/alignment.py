@@ -35,7 +35,8 @@ def compare_alignment(
         ``<metric>``, ``<metric>_scaled``, ``<metric>/<layer>``, ``target_<column>``, ``reference_<column>``; the table
         has ``memorization``, m(x), and both models' columns.
     """
-    suffixes = [name.removeprefix(column) for name in target.table.column_names if name.startswith(column)]
+    measured = [name for name in target.table.column_names if name == column or name.startswith(f"{column}/")]
+    suffixes = [name.removeprefix(column) for name in measured]
     own = np.stack([target.column(column + suffix).double().numpy() for suffix in suffixes], axis=1)
     other = np.stack([reference.column(column + suffix).double().numpy() for suffix in suffixes], axis=1)
 
@@ -58,7 +59,7 @@ def compare_alignment(
     replicates[f"{metric}_scaled"] = replicates[metric] * scale
     mean, deviation = statistics.subsample_spread(lambda rows: float(each[rows].mean()), len(each), seed)
     values |= {f"{metric}_subsample_mean": mean, f"{metric}_subsample_std": deviation}
-    kept = [name for name in target.table.column_names if name != column and not name.startswith(f"{column}/")]
+    kept = [name for name in target.table.column_names if name not in measured]
     columns: dict[str, Any] = {name: target.table[name] for name in kept}
     columns["memorization"] = each
     for role, records in (("target", target), ("reference", reference)):
@@ -72,7 +73,7 @@ class AlignmentDisplay(Display):
 
     def note(self, row: Mapping[str, Any]) -> str:
         """How much the record is memorized."""
-        return f"{row['memorization']:+.3f}" if "memorization" in row else ""
+        return f"{row['memorization']:+.3f}"
 
     def ranking(self, table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
         """List every record, the most memorized first, with the names of its class where it has one."""
@@ -83,14 +84,14 @@ class AlignmentDisplay(Display):
         return rows
 
 
-def alignment_display(metric: str, paper: str, column: str, label: str, titles: tuple[str, str]) -> AlignmentDisplay:
+def alignment_display(metric: str, paper: str, column: str, label: str, title: str) -> AlignmentDisplay:
     """Describe how a test of alignment is shown.
 
     Args:
         metric, column: as in :func:`compare_alignment`.
         paper: what the paper calls the metric.
         label: of ``column``.
-        titles: of the gallery with a reference per record, and without one.
+        title: of the gallery.
     """
     return AlignmentDisplay(
         rows=(
@@ -106,12 +107,12 @@ def alignment_display(metric: str, paper: str, column: str, label: str, titles: 
         gaps={metric: paper},
         spread=Spread(
             key=metric,
+            file=metric,
             column="memorization",
             title=f"{paper} of each record",
             axis=f"{paper}: to the right the target aligns the record better",
             caption=f"{paper} of each record: how much better the target aligns it than the reference. Two models "
             "differ in this also where nothing is memorized: see the control. All records and seeds; no intervals.",
         ),
-        most_memorized_title=titles[0],
-        best_answered_title=titles[1],
+        most_memorized_title=title,
     )

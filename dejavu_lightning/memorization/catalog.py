@@ -26,7 +26,7 @@ def register_test(test: T) -> T:
         ValueError: another test has that name.
     """
     known = TESTS.get(test.name)
-    if known is not None and known.__qualname__ != test.__qualname__:
+    if known is not None and (known.__module__, known.__qualname__) != (test.__module__, test.__qualname__):
         raise ValueError(f"a memorization test named {test.name!r} is known already: {known}; choose another name")
     TESTS[test.name] = test
     return test

@@ -38,8 +38,8 @@ class Answers(NamedTuple):
 class Spread(NamedTuple):
     """A column of the comparison whose distribution over records is drawn.
 
-    ``key`` names its panel and CSV file. Whole numbers get a bar each, others bins. Colours tell what the column ``by``
-    says, one of the outcomes; without one, the sign.
+    ``key`` names its panel and CSV file, ``file`` its picture. Whole numbers get a bar each, others bins. Colours tell
+    what the column ``by`` says, one of the outcomes; without one, the sign.
     """
 
     key: str
@@ -48,6 +48,7 @@ class Spread(NamedTuple):
     axis: str
     caption: str
     by: str = ""
+    file: str = "spread"
 
 
 class GalleryRow(NamedTuple):
@@ -156,7 +157,7 @@ class Display:
 
         The order selects on the outcome, so it shows what memorization looks like, not how much there is.
         """
-        if not (isinstance(sets.attack, DisplayableSamples) and isinstance(sets.public, DisplayableSamples)):
+        if not isinstance(sets.attack, DisplayableSamples):
             return []
         if table is None:
             own = target.table.column_names
@@ -165,13 +166,17 @@ class Display:
             )
         rows = self.most_memorized(table).slice(0, count).to_pylist()
         attacked = _positions(sets.attack, {row["id"] for row in rows})
-        public = _positions(sets.public, {i for row in rows for side in _sides(row) for i in side})
+        near = {identifier for row in rows for side in _sides(row) for identifier in side}
+        if near and not isinstance(sets.public, DisplayableSamples):
+            return []
+        bank: Any = sets.public
+        public = _positions(bank, near) if near else {}
         found = []
         for row in rows:
             record = sets.attack.display(attacked[row["id"]])
-            near, other = ([sets.public.display(public[i]) for i in side] for side in _sides(row))
+            own, other = ([bank.display(public[i]) for i in side] for side in _sides(row))
             correct = self.correct(record, target.settings)
-            found.append(GalleryRow(row["id"], record, correct, near, other, self.note(row)))
+            found.append(GalleryRow(row["id"], record, correct, own, other, self.note(row)))
         return found
 
 

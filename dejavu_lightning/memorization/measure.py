@@ -16,6 +16,7 @@ from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder, preserve
 from dejavu_lightning.memorization.agreement import Agreement, agreement
 from dejavu_lightning.memorization.compare import compare, net
 from dejavu_lightning.memorization.protocols import Comparison, MemorizationTest, Reference, ReferenceRecords
+from dejavu_lightning.memorization.statistics import Floats
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Measurement:
             the share of records of which two references say the same as ``agreement/<one>/<other>``.
         comparison: target against reference.
         target, reference: their records.
+        replicates: bootstrap values (R,) behind the intervals, those of the net estimates among them.
         extra_references: the measurement with each extra reference by its name.
         agreement: what the references say of the same records, pair by pair.
     """
@@ -36,6 +38,7 @@ class Measurement:
     comparison: Comparison
     target: Records
     reference: Records
+    replicates: Mapping[str, Floats] = field(default_factory=dict)
     extra_references: Mapping[str, Measurement] = field(default_factory=dict)
     agreement: Sequence[Agreement] = ()
 
@@ -134,13 +137,22 @@ def _against(
 ) -> Measurement:
     """Compare, and compare on held-out records, whose target records are ``held_out``: what only a control may find."""
     comparison = compare(target, answer.attack, paired=paired)
-    estimates = dict(comparison.estimates)
+    estimates, replicates = dict(comparison.estimates), dict(comparison.replicates)
     if answer.neither_split is not None and held_out is not None:
         control = compare(held_out, answer.neither_split)
-        estimates |= {name: control.estimates[metric] for name, metric in test.controls.items()}
-        if test.nets:
-            resampled = compare(
-                held_out, answer.neither_split, seed=1
-            )  # independent of the attacked records' resamples
-            estimates |= {name: net(comparison, resampled, metric) for name, metric in test.nets.items()}
-    return Measurement(estimates, comparison, target, answer.attack)
+        estimates |= {name: control.estimates[metric] for name, metric in _named(test.controls, control)}
+        # Resampled by another seed, independently of the attacked records.
+        resampled = compare(held_out, answer.neither_split, seed=1) if test.nets else control
+        for name, metric in _named(test.nets, resampled):
+            estimates[name], replicates[name] = net(comparison, resampled, metric)
+    return Measurement(estimates, comparison, target, answer.attack, replicates)
+
+
+def _named(logged: Mapping[str, str], comparison: Comparison) -> list[tuple[str, str]]:
+    """Logged name and metric, also of the layers of a metric, ``<metric>/<layer>``."""
+    return [
+        (name + found.removeprefix(metric), found)
+        for name, metric in logged.items()
+        for found in comparison.estimates
+        if found == metric or found.startswith(f"{metric}/")
+    ]

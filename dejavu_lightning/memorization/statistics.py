@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.estimate import LEVEL, Estimate
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 RESAMPLES = 1000
-LEVEL = 0.95
 KIND = "bootstrap over records"
 CELLS_AT_ONCE = 1 << 23
 

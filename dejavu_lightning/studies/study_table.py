@@ -83,6 +83,8 @@ def summarize_study(
 def _headline(finished: Sequence[StudyRun]) -> str:
     """That of the test which the finished runs were measured by."""
     facts = [read_metrics(run.files.comparison) for run in finished[:1]]
+    if facts and "headline" not in facts[0]:
+        raise ValueError(f"{finished[0].folder} was compared before headlines were kept: give the study a headline")
     return str(facts[0]["headline"]) if facts else "headline"
 
 

@@ -99,6 +99,7 @@ DISPLAY = LabelDisplay(
         "right the target is surer than the reference. All records, over all seeds; no intervals. Being sure is not "
         "being right, which is what the colours tell.",
         by="outcome",
+        file="confidence",
     ),
     left_out="annotated pictures without usable background",
     truth="label",

@@ -201,7 +201,11 @@ class RetrievalAttack:
         }
 
     def _checked(self, fact: Mapping[str, Sequence[int]], kind: str, identifier: str, role: str) -> list[int]:
-        objects = sorted(set(fact[kind]))
+        if "objects" not in fact:
+            raise TypeError(
+                f"sample {identifier!r} of the {role} set has no 'objects', which object retrieval asks for"
+            )
+        objects = sorted(set(fact.get(kind, ())))
         if objects and not (0 <= objects[0] and objects[-1] < self.sets.num_classes):
             raise ValueError(
                 f"{kind} {objects} of {identifier!r} ({role} set) lie outside [0, {self.sets.num_classes}), the "

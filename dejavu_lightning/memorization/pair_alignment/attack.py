@@ -19,7 +19,7 @@ import pyarrow as pa
 from torch import Tensor, nn
 
 from dejavu_lightning.core.records import Records
-from dejavu_lightning.core.samples import DisplayableSamples, DisplayableSubsample, Samples, Subsample, without_images
+from dejavu_lightning.core.samples import Samples, Subsample, without_images
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.embed import check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec
@@ -85,7 +85,7 @@ class PairAlignment:
             TypeError: no views of the attacked pictures can be drawn.
             ValueError: there are no records of neither split.
         """
-        check_views(sets.attack, self.augment, type(self).__name__)
+        check_views(sets.attack, self.augment, "attack")
         return PairAttack(self, encoder, sets)
 
     def encode_image(self, encoder: Encoder) -> Encoder:
@@ -164,4 +164,4 @@ def _sample(dataset: Samples, count: int, seed: int) -> Samples:
     if count >= len(dataset):
         return dataset
     positions = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:count])
-    return (DisplayableSubsample if isinstance(dataset, DisplayableSamples) else Subsample)(dataset, positions)
+    return Subsample(dataset, positions)

@@ -9,8 +9,5 @@ DISPLAY = alignment_display(
     paper="CLIPMem",
     column="alignment",
     label="alignment of picture and caption",
-    titles=(
-        "Most memorized pairs: the target puts picture and caption closer together than the reference",
-        "Pairs by the target's alignment of picture and caption (no reference per record)",
-    ),
+    title="Most memorized pairs: the target puts picture and caption closer together than the reference",
 )

@@ -38,7 +38,7 @@ class CropClassifier(FixedReference):
             (module, crops) -> logits, or None for a module that is itself the function, such as torchvision's.
         batch_size: crops it sees at once.
         num_workers: processes that decode pictures.
-        allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.second_model.Checkpoint`.
+        allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.checkpoint.Checkpoint`.
     """
 
     serves, served = InfersLabels, "label inference"

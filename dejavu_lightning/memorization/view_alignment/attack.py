@@ -77,7 +77,7 @@ class ViewAlignment:
             TypeError: no views of the attacked pictures can be drawn.
             ValueError: the module has no such layer.
         """
-        check_views(sets.attack, self.augment, type(self).__name__)
+        check_views(sets.attack, self.augment, "attack")
         return ViewAttack(self, encoder, sets)
 
     @staticmethod
@@ -162,6 +162,12 @@ class _Layers:
         if not isinstance(embedding, Tensor) or embedding.ndim != 2:
             shape = tuple(embedding.shape) if isinstance(embedding, Tensor) else type(embedding).__name__
             raise ValueError(f"the encoder must return embeddings (B, D), it returned {shape}; choose another encode=")
+        lacking = [name for name in self._modules if not isinstance(self._outputs.get(name), Tensor)]
+        if lacking:
+            raise ValueError(
+                f"ViewAlignment: layers names {lacking[0]!r}, which gives no tensor where the model encodes; choose a "
+                "layer that encode= runs through"
+            )
         parts = [embedding.float(), *(self._outputs[name].flatten(1).float() for name in self._modules)]
         self._widths = [part.shape[1] for part in parts]
         return torch.cat(parts, dim=1)

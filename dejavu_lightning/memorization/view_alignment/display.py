@@ -9,8 +9,5 @@ DISPLAY = alignment_display(
     paper="SSLMem",
     column="distance",
     label="distance of views",
-    titles=(
-        "Most memorized records: the target puts their views closer together than the reference",
-        "Records by the target's distance of views (no reference per record)",
-    ),
+    title="Most memorized records: the target puts their views closer together than the reference",
 )

@@ -35,7 +35,10 @@ def summary(collection: Collection) -> Panel:
     over = f" Seeds: {', '.join(map(str, seeds))}." if seeds else ""
     caption = f"Of the final models. In brackets: {collection.intervals()}.{over}"
     if control:
-        caption += " The control is the same measurement on records that neither model was trained on: near 0 if sound."
+        caption += (
+            " The control is the same measurement on records that neither model was trained on: what two models differ "
+            "by without memory."
+        )
     if len({run.comparison is None for _, run in collection.measured()}) == 2:
         caption += (
             " Some runs have a reference that answers for the same records, others one of held-out records: they "

@@ -220,7 +220,7 @@ def test_two_processes_give_the_numbers_of_one_and_share_their_errors():
             lambda: ObjectRetrieval(k=1, ks=(1,)).prepare(
                 Embeddings({}), MemorizationSets(None, torch.utils.data.TensorDataset(torch.zeros(2, 1)), 5)
             ),
-            "set is tuple; tests of pictures and captions expect a mapping with 'image', 'id' and 'objects'",
+            "set is tuple; tests of pictures and captions expect a mapping with 'image', 'id' and, of object",
         ),
         (
             lambda: ObjectRetrieval().prepare(torch.zeros_like, MemorizationSets(None, Captioned([[0]] * 200), 5)),

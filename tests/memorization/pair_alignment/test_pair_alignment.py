@@ -142,5 +142,5 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="encode='visual' is for tests of images alone"):
         PairAlignment().check(ModuleEncoder(tiny_clip(tmp_path / "tiny.json"), "visual"))
     plain = MemorizationSets(attack=Captioned([[0]]), public=Captioned([[0]]), num_classes=1)
-    with pytest.raises(TypeError, match=r"PairAlignment needs training views of .*, and a Captioned draws none"):
+    with pytest.raises(TypeError, match=r"the attack set must offer training views .* a Captioned draws none"):
         PairAlignment().prepare(Embeddings({}), plain)

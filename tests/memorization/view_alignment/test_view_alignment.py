@@ -202,7 +202,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="views and batch_size must be at least 1, got views=0, batch_size=250"):
         ViewAlignment(views=0)
     plain = MemorizationSets(attack=Pairs(4, 0), public=Pairs(4, 1), num_classes=10)
-    with pytest.raises(TypeError, match=r"a Pairs draws none: give it a method views\(position, count\).*augment="):
+    with pytest.raises(TypeError, match=r"the attack set must offer .*, and a Pairs draws none: give it .*augment="):
         ViewAlignment().prepare(lambda images: images.flatten(1), plain)
     same = ViewAlignment(views=2).prepare(lambda images: torch.ones(len(images), 3), sets())
     with pytest.raises(ValueError, match="all views of all 2 pictures of the attack set have the same embedding"):
