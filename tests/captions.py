@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import torch
+import yaml
 
 from dejavu_lightning.data import CaptionDataModule, ObjectScenes, RandomViews
 from dejavu_lightning.methods import CLIP, ClipOptimizerConfig
@@ -15,6 +16,9 @@ TINY_CLIP = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
+
+PICTURES = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+VIEWS = {"image_size": 32, "num_views": 1, "jitter": 0.0, "grayscale": 0.0, **PICTURES}
 
 
 class Embeddings:
@@ -61,3 +65,41 @@ def tiny_clip(path, seed=0, **options):
     torch.manual_seed(seed)
     optimizer = ClipOptimizerConfig(lr=0.01, warmup_steps=0)
     return CLIP(str(path), **{"optimizer": optimizer, **options})
+
+
+def write_clip_config(tmp_path):
+    """A tiny run's config beside its model's; its path."""
+    (tmp_path / "tiny-clip.json").write_text(json.dumps(TINY_CLIP))
+    config = {
+        "seed_everything": 0,
+        "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_progress_bar": False},
+        "model": {
+            "class_path": "dejavu_lightning.methods.CLIP",
+            "init_args": {"model": str(tmp_path / "tiny-clip.json"), "optimizer": {"lr": 0.01, "warmup_steps": 0}},
+        },
+        "data": {
+            "class_path": "dejavu_lightning.data.CaptionDataModule",
+            "init_args": {
+                "source": {
+                    "class_path": "dejavu_lightning.data.ObjectScenes",
+                    "init_args": {"num_images": 160, "image_size": 32},
+                },
+                "image_size": 32,
+                "per_split": 21,
+                "held_out": 20,
+                "batch_size": 10,
+                "views": {"class_path": "dejavu_lightning.data.RandomViews", "init_args": VIEWS},
+                **PICTURES,
+            },
+        },
+        "memorization": {
+            "test": {
+                "class_path": "dejavu_lightning.memorization.ObjectRetrieval",
+                "init_args": {"k": 5, "ks": [1, 5], "top_n": [1]},
+            },
+            "every_n_epochs": 1,
+        },
+    }
+    path = tmp_path / "clip.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path

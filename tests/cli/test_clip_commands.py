@@ -9,50 +9,14 @@ import pytest
 import torch
 import yaml
 
-from tests.captions import TINY_CLIP
+from tests.captions import write_clip_config
 from tests.commands import ROOT, history, run
 from tests.shards import write_shards
-
-PICTURES = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-VIEWS = {"image_size": 32, "num_views": 1, "jitter": 0.0, "grayscale": 0.0, **PICTURES}
 
 
 @pytest.fixture
 def clip_config(tmp_path):
-    (tmp_path / "tiny-clip.json").write_text(json.dumps(TINY_CLIP))
-    config = {
-        "seed_everything": 0,
-        "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_progress_bar": False},
-        "model": {
-            "class_path": "dejavu_lightning.methods.CLIP",
-            "init_args": {"model": str(tmp_path / "tiny-clip.json"), "optimizer": {"lr": 0.01, "warmup_steps": 0}},
-        },
-        "data": {
-            "class_path": "dejavu_lightning.data.CaptionDataModule",
-            "init_args": {
-                "source": {
-                    "class_path": "dejavu_lightning.data.ObjectScenes",
-                    "init_args": {"num_images": 160, "image_size": 32},
-                },
-                "image_size": 32,
-                "per_split": 21,
-                "held_out": 20,
-                "batch_size": 10,
-                "views": {"class_path": "dejavu_lightning.data.RandomViews", "init_args": VIEWS},
-                **PICTURES,
-            },
-        },
-        "memorization": {
-            "test": {
-                "class_path": "dejavu_lightning.memorization.ObjectRetrieval",
-                "init_args": {"k": 5, "ks": [1, 5], "top_n": [1]},
-            },
-            "every_n_epochs": 1,
-        },
-    }
-    path = tmp_path / "clip.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return write_clip_config(tmp_path)
 
 
 def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tmp_path):
