@@ -11,4 +11,4 @@ known = [
         scenes.ids, pictures, scenes.captions, scenes.objects, scenes.named, strict=True
     )
 ]
-attacked, unseen, public = known[:300], known[300:600], known[600:]
+attacked, other_split, public = known[:300], known[300:600], known[600:]

@@ -5,7 +5,7 @@ python examples/open_clip_loop.py
 
 import open_clip
 import torch
-from host_captions import attacked, captioned, public, unseen
+from host_captions import attacked, captioned, other_split, public
 from torch.utils.data import DataLoader
 
 from dejavu_lightning.memorization import HeldOut, MemorizationSets, ObjectRetrieval, measure  # dejavu
@@ -18,7 +18,7 @@ tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=12)
 loss_function = open_clip.ClipLoss()
 optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
 loader = DataLoader(captioned, batch_size=50, shuffle=True)
-sets = MemorizationSets(attack=attacked, public=public, num_classes=24, other_split=unseen)  # dejavu
+sets = MemorizationSets(attack=attacked, public=public, num_classes=24, other_split=other_split)  # dejavu
 test = ObjectRetrieval(ks=[10], text=lambda model, captions: model.encode_text(tokenizer(captions)))  # dejavu
 
 for epoch in range(2):

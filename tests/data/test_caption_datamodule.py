@@ -118,12 +118,12 @@ def test_preprocessing_is_open_clips(size):
 
 
 def test_survey_counts_and_stops():
-    survey = CaptionScan("captions.csv", max_unusable=0.5)
+    scan = CaptionScan("captions.csv", max_unusable=0.5)
     captions = ["a cat", "a  cat", "", None, "x" * 301, "二匹の猫", "Ein Bär", "a cat"]
-    usable = [survey.usable(f"i{row}", caption) for row, caption in enumerate(captions)]
+    usable = [scan.usable(f"i{row}", caption) for row, caption in enumerate(captions)]
     assert usable == [True, True, False, False, True, True, True, True]
-    assert survey.usable("i8", "a dog", "undecodable_images") is False
-    assert dict(survey.counts) == {
+    assert scan.usable("i8", "a dog", "undecodable_images") is False
+    assert dict(scan.counts) == {
         "pictures": 9,
         "duplicate_captions": 2,
         "empty_captions": 1,
@@ -132,12 +132,12 @@ def test_survey_counts_and_stops():
         "non_latin_captions": 1,
         "undecodable_images": 1,
     }
-    survey.check()
-    survey.max_unusable = 0.3
+    scan.check()
+    scan.max_unusable = 0.3
     with pytest.raises(
         ValueError, match=r"captions.csv: 3 of 9 samples are unusable \(1 missing captions, such as i3; 1 "
     ):
-        survey.check()
+        scan.check()
     with pytest.raises(ValueError, match="there are no captioned pictures"):
         CaptionScan("empty.csv").check()
 

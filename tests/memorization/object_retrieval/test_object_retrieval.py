@@ -77,10 +77,10 @@ def random_sets(seed=0, records=60, public=150, classes=12, width=8):
     def objects(count, least):
         return [sorted(rng.permutation(classes)[: rng.integers(least, 5)].tolist()) for _ in range(count)]
 
-    attack, unseen, held_out = (Captioned(objects(records, 0), prefix=p) for p in "auh")
+    attack, other, neither = (Captioned(objects(records, 0), prefix=p) for p in "auh")
     bank = Captioned(objects(public, 0), list(torch.randn(public, width, generator=generator)), prefix="p")
-    texts = {c: torch.randn(width, generator=generator) for part in (attack, unseen, held_out) for c in part.captions}
-    return Embeddings(texts), MemorizationSets(attack, bank, classes, other_split=unseen, neither_split=held_out)
+    texts = {c: torch.randn(width, generator=generator) for part in (attack, other, neither) for c in part.captions}
+    return Embeddings(texts), MemorizationSets(attack, bank, classes, other_split=other, neither_split=neither)
 
 
 def slow_scores(encoder, sets, k, n):
