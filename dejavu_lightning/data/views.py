@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import kornia.augmentation as augment
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import normalize, resize
+from torchvision.transforms.v2.functional import normalize
 
 from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.data.image_dataset import square
 
 
 def resize_weights(start: Tensor, length: Tensor, size_in: int, size_out: int) -> Tensor:
@@ -138,8 +139,7 @@ class RandomViews(nn.Module):
             (count, 3, shown.image_size, shown.image_size) normalised.
         """
         aspect = torch.tensor(image.shape[2] / image.shape[1]).expand(count)
-        square = image if tuple(image.shape[1:]) == (storage_size,) * 2 else resize(image, [storage_size] * 2)
-        pixels = (square.float() / 255).expand(count, -1, -1, -1)
+        pixels = (square(image, storage_size).float() / 255).expand(count, -1, -1, -1)
         views: Tensor = normalize(self._pixels(pixels, aspect, shown.image_size), list(shown.mean), list(shown.std))
         return views
 
