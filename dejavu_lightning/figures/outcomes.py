@@ -10,9 +10,7 @@ from matplotlib.axes import Axes
 from dejavu_lightning.figures import style
 
 
-def draw_outcomes(
-    history: Sequence[Mapping[str, float]], path: str | Path, meanings: Mapping[str, str], title: str = "Partition"
-) -> Path:
+def draw_outcomes(history: Sequence[Mapping[str, float]], path: str | Path, meanings: Mapping[str, str]) -> Path:
     """Draw the shares of the outcomes by epoch, stacked; the last measurement's shares written beside.
 
     Args:
@@ -21,7 +19,7 @@ def draw_outcomes(
         meanings: outcome -> what it means.
     """
     colors = style.outcome_colors(meanings)
-    figure, axes = style.canvas(7, 4, title, grid=False)
+    figure, axes = style.canvas(7, 4, "Partition", grid=False)
     epochs = [row["epoch"] for row in history]
     wide = [epochs[0] - 0.5, epochs[0] + 0.5] if len(epochs) == 1 else epochs
     shares = [[row[name] for row in history] * (2 if len(epochs) == 1 else 1) for name in colors]
