@@ -11,13 +11,8 @@ from torchvision.models import detection, get_model, get_model_weights, list_mod
 from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size, detections
 from dejavu_lightning.annotation.torchvision_weights import chosen_weights, load_weights
 
+DETECTORS: list[str] = list_models(module=detection)
 NOT_CLASSES = ("__background__", "no person", "N/A")  # N/A: numbers that COCO left unused
-
-
-def detector_names() -> list[str]:
-    """List torchvision's detectors."""
-    found: list[str] = list_models(module=detection)
-    return found
 
 
 class TorchvisionDetector:

@@ -122,8 +122,9 @@ class RandomViews(nn.Module):
         Returns:
             ``num_views`` normalised (B, 3, image_size, image_size).
         """
-        pixels = images.float() / 255
-        return [self._view(pixels, aspect, image_size or self.image_size) for _ in range(self.num_views)]
+        pixels, side = images.float() / 255, image_size or self.image_size
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        return [(self._pixels(pixels, aspect, side) - mean) / std for _ in range(self.num_views)]
 
     @torch.no_grad()
     def of_one(self, image: Tensor, count: int, storage_size: int, shown: Preprocessing) -> Tensor:
@@ -142,9 +143,6 @@ class RandomViews(nn.Module):
         pixels = (square(image, storage_size).float() / 255).expand(count, -1, -1, -1)
         views: Tensor = normalize(self._pixels(pixels, aspect, shown.image_size), list(shown.mean), list(shown.std))
         return views
-
-    def _view(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
-        return (self._pixels(pixels, aspect, size) - self.get_buffer("mean")) / self.get_buffer("std")
 
     def _pixels(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
         boxes = random_boxes(aspect, pixels.shape[-1], self.scale, self.ratio)
