@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from dejavu_lightning.callbacks.lightning.kept_checkpoints import cadences, kept_checkpoint
-from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
 from dejavu_lightning.callbacks.monitor import Curve, Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics
 from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
@@ -197,8 +196,7 @@ class MemorizationEarlyStopping(Curve):
                 f"names are: {names}. Add a {argument.capitalize()}Monitor, or name a key as <name>/<metric>"
             )
         monitor, metric = found[0], key.removeprefix(found[0].name).removeprefix("/")
-        if not metric and isinstance(monitor, MemorizationMonitor):
-            metric = monitor.test.headline
+        metric = metric or monitor.headline
         known = probe_metrics(monitor.probes) if isinstance(monitor, UtilityMonitor) else [metric]
         if not metric or metric.partition("/")[0] not in known:
             raise ValueError(

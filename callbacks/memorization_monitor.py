@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dejavu_lightning.callbacks.monitor import Monitor
@@ -77,15 +78,9 @@ class MemorizationMonitor(Monitor):
         figures: bool = True,
         name: str = "memorization",
     ) -> None:
-        super().__init__(name, folder, every_n_epochs)
-        for argument, value in (
-            ("every_n_epochs", every_n_epochs),
-            ("max_records", max_records),
-            ("max_public", max_public),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(f"{argument} must be at least 1, got {value}")
+        super().__init__(name, folder, every_n_epochs, max_records=max_records, max_public=max_public)
         self.test: MemorizationTest = test or DEFAULT_TEST()
+        self.headline = self.test.headline
         self.reference, self.extra_references = reference or HeldOut(), extra_references
         self.encode, self.sets = encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
@@ -100,7 +95,8 @@ class MemorizationMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""
-        self._active = self._find_sets(trainer).subsample(self.max_records, self.max_public, self.seed)
+        found = self._find_sets(trainer, self.sets, MemorizationSets, "memorization_sets")
+        self._active = found.subsample(self.max_records, self.max_public, self.seed)
         self.test.check(ModuleEncoder(pl_module, self.encode))
         check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         if self._active.trained_on is not None:
@@ -115,14 +111,6 @@ class MemorizationMonitor(Monitor):
         if not self.history:
             self._measure(trainer, pl_module, trainer.current_epoch)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
-        completed = trainer.current_epoch + 1
-        if completed % self.every_n_epochs == 0 and not self.measured(completed):
-            metrics = self._measure(trainer, pl_module, completed).metrics
-            for key, value in metrics.items():
-                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.test.headline)
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""
         if not self.measured(trainer.current_epoch):
@@ -133,7 +121,7 @@ class MemorizationMonitor(Monitor):
             if self.figures and self._latest is not None and self._active is not None:
                 draw_most_memorized(self._latest, self._active, self.output(trainer), self.test.display)
                 save_ranking(self._latest, self._active, self.output(trainer), self.test.display)
-            publish_summary(trainer.loggers, self.name, [self.test.headline], self.history)
+            publish_summary(trainer.loggers, self.name, [self.headline], self.history)
             epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)
             publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
@@ -141,7 +129,7 @@ class MemorizationMonitor(Monitor):
         """Let go of the datasets and the latest records."""
         self._active = self._latest = None
 
-    def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Measurement:
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         assert self._active is not None
         encoder = ModuleEncoder(pl_module, self.encode)
         found = measure(encoder, self.test, self.reference, self._active, epoch, self.extra_references)
@@ -160,19 +148,7 @@ class MemorizationMonitor(Monitor):
                 publish_gallery(trainer.loggers, self.name, rows, trainer.global_step)
         self._latest, self.replicates = found, found.replicates
         self.tell_followers(trainer)
-        return found
-
-    def _find_sets(self, trainer: Trainer) -> MemorizationSets:
-        if self.sets is not None:
-            return self.sets
-        offer = getattr(getattr(trainer, "datamodule", None), "memorization_sets", None)
-        if offer is None:
-            raise ValueError(
-                "MemorizationMonitor found no data: pass sets=MemorizationSets(...), or train with a datamodule that "
-                "has a method memorization_sets()"
-            )
-        found: MemorizationSets = offer()
-        return found
+        return found.metrics
 
     def _schedule(self, trainer: Trainer) -> list[int]:
         """Epochs still to be measured, as far as they are known."""

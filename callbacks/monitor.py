@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
+from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.memorization.statistics import Floats
 from dejavu_lightning.runs.history import write_history
+
+Sets = TypeVar("Sets", MemorizationSets, UtilitySets)
 
 
 class Curve(Callback):
@@ -54,18 +57,51 @@ class Curve(Callback):
 class Monitor(Curve):
     """A curve of measurements of the model, which other callbacks may follow.
 
+    Args:
+        limits: further arguments that must be at least 1 where they are given, by name.
+
     Attributes:
         every_n_epochs: it measures whenever this many more epochs are complete, and at the end.
+        headline: the metric that ``name`` alone stands for; none if empty.
         replicates: bootstrap values (R,) of the latest measurement by metric. At every measurement they are of
             the same resamples of the same samples, so differences between two measurements are paired.
         followers: called after each measurement.
     """
 
-    def __init__(self, name: str, folder: str | None, every_n_epochs: int) -> None:
+    headline = ""
+
+    def __init__(self, name: str, folder: str | None, every_n_epochs: int, **limits: int | None) -> None:
         super().__init__(name, folder)
+        for argument, value in {"every_n_epochs": every_n_epochs, **limits}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{argument} must be at least 1, got {value}")
         self.every_n_epochs = every_n_epochs
         self.replicates: Mapping[str, Floats] = {}
         self.followers: list[Callable[[Trainer], None]] = []
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
+        """Measure on all ranks, add to the history and tell the followers; returns the metrics."""
+        raise NotImplementedError
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
+        completed = trainer.current_epoch + 1
+        if completed % self.every_n_epochs == 0 and not self.measured(completed):
+            for key, value in self._measure(trainer, pl_module, completed).items():
+                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
+
+    def _find_sets(self, trainer: Trainer, given: Sets | None, kind: type[Sets], method: str) -> Sets:
+        """The sets that were given, else those that a method of the datamodule offers."""
+        if given is not None:
+            return given
+        offer = getattr(getattr(trainer, "datamodule", None), method, None)
+        if offer is None:
+            raise ValueError(
+                f"{type(self).__name__} found no data: pass sets={kind.__name__}(...), or train with a datamodule that "
+                f"has a method {method}()"
+            )
+        found: Sets = offer()
+        return found
 
     def tell_followers(self, trainer: Trainer) -> None:
         """To be called on all ranks, after a measurement."""

@@ -55,14 +55,7 @@ class UtilityMonitor(Monitor):
         folder: str | None = None,
         name: str = "utility",
     ) -> None:
-        super().__init__(name, folder, every_n_epochs)
-        for argument, value in (
-            ("every_n_epochs", every_n_epochs),
-            ("max_train", max_train),
-            ("max_validation", max_validation),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(f"{argument} must be at least 1, got {value}")
+        super().__init__(name, folder, every_n_epochs, max_train=max_train, max_validation=max_validation)
         self.probes: list[Probe | PairMeasure] = (
             list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
         )
@@ -73,24 +66,9 @@ class UtilityMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the pictures, and fail now if a later measurement would."""
-        found = self.sets
-        if found is None:
-            offer = getattr(getattr(trainer, "datamodule", None), "utility_sets", None)
-            if offer is None:
-                raise ValueError(
-                    "UtilityMonitor found no data: pass sets=UtilitySets(...), or train with a datamodule that has a "
-                    "method utility_sets()"
-                )
-            found = offer()
+        found = self._find_sets(trainer, self.sets, UtilitySets, "utility_sets")
         self._active = found.subsample(self.max_train, self.max_validation, self.seed)
         ModuleEncoder(pl_module, self.encode).resolve()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
-        completed = trainer.current_epoch + 1
-        if completed % self.every_n_epochs == 0 and not self.measured(completed):
-            for key, value in self._measure(trainer, pl_module, completed).items():
-                pl_module.log(f"{self.name}/{key}", value, logger=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -38,6 +38,12 @@ class Detector(Protocol):
         ...
 
 
+def detections(labels: Iterable[str], boxes: Tensor, scores: Tensor) -> list[Detection]:
+    """Put together the n objects of a picture: n labels, boxes (n, 4), scores (n,)."""
+    found = zip(labels, boxes.tolist(), scores.tolist(), strict=True)
+    return [Detection(label, (x0, y0, x1, y1), score) for label, (x0, y0, x1, y1), score in found]
+
+
 def detect_by_size(
     images: list[Tensor], detect: Callable[[list[Tensor]], list[list[Detection]]]
 ) -> list[list[Detection]]:
@@ -47,8 +53,8 @@ def detect_by_size(
         groups.setdefault(tuple(image.shape), []).append(position)
     found: list[list[Detection]] = [[] for _ in images]
     for positions in groups.values():
-        for position, detections in zip(positions, detect([images[i] for i in positions]), strict=True):
-            found[position] = detections
+        for position, objects in zip(positions, detect([images[i] for i in positions]), strict=True):
+            found[position] = objects
     return found
 
 

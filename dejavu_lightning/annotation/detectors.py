@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dejavu_lightning.annotation.detection import Detector
-from dejavu_lightning.annotation.torchvision_detector import TorchvisionDetector, detector_names
-from dejavu_lightning.annotation.torchvision_tagger import TorchvisionTagger, tagger_names
+from dejavu_lightning.annotation.torchvision_detector import DETECTORS, TorchvisionDetector
+from dejavu_lightning.annotation.torchvision_tagger import TAGGERS, TorchvisionTagger
 from dejavu_lightning.annotation.zero_shot_detector import ZeroShotDetector
 
 
@@ -35,17 +35,17 @@ def load_detector(
         ValueError: the name is unknown, or an argument is not for this kind of detector.
         ImportError: transformers is needed and not installed.
     """
-    if name in detector_names() or name in tagger_names():
+    if name in DETECTORS or name in TAGGERS:
         if prompt != "{}":
             raise ValueError(f"prompt={prompt!r} is for zero-shot detectors, {name!r} is torchvision's")
-        kind = TorchvisionDetector if name in detector_names() else TorchvisionTagger
+        kind = TorchvisionDetector if name in DETECTORS else TorchvisionTagger
         return kind(name, labels, threshold=threshold, weights=weights, device=device)
     if "/" not in name and not Path(name).is_dir():
-        close = difflib.get_close_matches(name, [*detector_names(), *tagger_names()], n=3)
+        close = difflib.get_close_matches(name, [*DETECTORS, *TAGGERS], n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
             f"unknown detector {name!r}; {hint}It must be the folder or owner/name of a zero-shot detector, one of "
-            f"torchvision's: {', '.join(detector_names())}, or the name of a classifier of torchvision"
+            f"torchvision's: {', '.join(DETECTORS)}, or the name of a classifier of torchvision"
         )
     if weights is not None:
         raise ValueError(f"weights={weights!r} is for torchvision's detectors, {name!r} has weights of its own")

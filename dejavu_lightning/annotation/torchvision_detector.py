@@ -8,16 +8,11 @@ import torch
 from torch import Tensor
 from torchvision.models import detection, get_model, get_model_weights, list_models
 
-from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size
+from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size, detections
 from dejavu_lightning.annotation.torchvision_weights import chosen_weights, load_weights
 
+DETECTORS: list[str] = list_models(module=detection)
 NOT_CLASSES = ("__background__", "no person", "N/A")  # N/A: numbers that COCO left unused
-
-
-def detector_names() -> list[str]:
-    """List torchvision's detectors."""
-    found: list[str] = list_models(module=detection)
-    return found
 
 
 class TorchvisionDetector:
@@ -66,13 +61,8 @@ class TorchvisionDetector:
 
     def _detect(self, images: list[Tensor]) -> list[list[Detection]]:
         found = self.model([image.to(self.device).float() / 255 for image in images])
-        return [
-            [
-                Detection(self.categories[label], (x0, y0, x1, y1), score)
-                for label, (x0, y0, x1, y1), score in zip(
-                    one["labels"].tolist(), one["boxes"].tolist(), one["scores"].tolist(), strict=True
-                )
-                if self.categories[label] not in NOT_CLASSES
-            ]
+        named = [
+            detections([self.categories[label] for label in one["labels"].tolist()], one["boxes"], one["scores"])
             for one in found
         ]
+        return [[detected for detected in one if detected.label not in NOT_CLASSES] for one in named]

@@ -13,13 +13,8 @@ from torchvision.transforms.v2.functional import normalize, resize
 from dejavu_lightning.annotation.detection import Detection, check_threshold
 from dejavu_lightning.annotation.torchvision_weights import chosen_weights, load_weights
 
+TAGGERS: list[str] = list_models(module=models)
 TAGS = 20  # of a picture at most
-
-
-def tagger_names() -> list[str]:
-    """List torchvision's classifiers."""
-    found: list[str] = list_models(module=models)
-    return found
 
 
 class TorchvisionTagger:

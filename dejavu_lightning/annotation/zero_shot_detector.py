@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size
+from dejavu_lightning.annotation.detection import Detection, check_threshold, detect_by_size, detections
 
 OWL = ("owlvit", "owlv2")
 GROUNDING_DINO = ("grounding-dino", "mm-grounding-dino")
@@ -93,12 +93,7 @@ class ZeroShotDetector:
         )
         label_of = dict(zip(self.prompts, self.labels, strict=True))
         return [
-            [
-                Detection(label_of[prompt], (x0, y0, x1, y1), score)
-                for prompt, (x0, y0, x1, y1), score in zip(
-                    one["text_labels"], one["boxes"].tolist(), one["scores"].tolist(), strict=True
-                )
-            ]
+            detections([label_of[prompt] for prompt in one["text_labels"]], one["boxes"], one["scores"])
             for one in found
         ]
 
@@ -112,12 +107,7 @@ class ZeroShotDetector:
         height, width = images[0].shape[1:]
         corners = corners * torch.tensor([width, height, width, height], device=self.device)
         return [
-            [
-                Detection(self.labels[label], (x0, y0, x1, y1), score)
-                for label, (x0, y0, x1, y1), score in zip(
-                    labels[i][keep].tolist(), corners[i][keep].tolist(), scores[i][keep].tolist(), strict=True
-                )
-            ]
+            detections([self.labels[label] for label in labels[i][keep].tolist()], corners[i][keep], scores[i][keep])
             for i, keep in enumerate(scores > self.threshold)
         ]
 

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-
-def main(
-    arguments: Sequence[str] | None = None,
-    commands: Sequence[str] = ("fit", "pair", "study", "memorization", "utility", "report", "annotate"),
-) -> None:
-    """Run one command.
-
-    Args:
-        arguments: the command and its options; the process's own if not given.
-        commands: those to offer.
-    """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] in commands:
-        # Imported here: listing the commands should not take the seconds that importing torch does.
-        command = _find(given[0])
-        with plain_errors():
-            command(given)
-        return
-    print("usage: COMMAND --help\n\n" + "\n".join(f"  {name:14}{SUMMARY[name]}" for name in commands))
-    if given and given[0] not in ("-h", "--help"):
-        raise SystemExit(f"\nerror: unknown command {given[0]!r}; choose from {', '.join(commands)}")
-
-
-SUMMARY = {
+# A command is the function of its name in the module of its name.
+COMMANDS = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
     "study": "run pair for variants and seeds, and put them in one table",
@@ -42,34 +21,23 @@ SUMMARY = {
 }
 
 
-def _find(command: str) -> Callable[[list[str]], None]:
-    if command == "fit":
-        from dejavu_lightning.cli.fit import fit
+def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple(COMMANDS)) -> None:
+    """Run one command.
 
-        return fit
-    if command == "pair":
-        from dejavu_lightning.cli.pair import pair
-
-        return pair
-    if command == "study":
-        from dejavu_lightning.cli.study import study
-
-        return study
-    if command == "memorization":
-        from dejavu_lightning.cli.memorization import memorization
-
-        return memorization
-    if command == "utility":
-        from dejavu_lightning.cli.utility import utility
-
-        return utility
-    if command == "report":
-        from dejavu_lightning.cli.report import report
-
-        return report
-    from dejavu_lightning.cli.annotate import annotate
-
-    return annotate
+    Args:
+        arguments: the command and its options; the process's own if not given.
+        commands: those to offer.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in commands:
+        # Imported here: listing the commands should not take the seconds that importing torch does.
+        command = getattr(import_module(f"dejavu_lightning.cli.{given[0]}"), given[0])
+        with plain_errors():
+            command(given)
+        return
+    print("usage: COMMAND --help\n\n" + "\n".join(f"  {name:14}{COMMANDS[name]}" for name in commands))
+    if given and given[0] not in ("-h", "--help"):
+        raise SystemExit(f"\nerror: unknown command {given[0]!r}; choose from {', '.join(commands)}")
 
 
 @contextmanager

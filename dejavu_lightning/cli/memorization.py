@@ -99,13 +99,12 @@ def memorization(arguments: list[str]) -> None:
     if found.comparison.sample_gaps is not None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())
     if output is not None:
-        shown = {role: _shown(model) for role, model in models.items()}
         facts = {
             "metrics": flatten(estimates),
             "headline": test.headline,
             "controls": dict(test.controls),
             "epoch": target.epoch,
-            "preprocessing": shown,
+            "preprocessing": {role: _shown(model) for role, model in models.items()},
             "options": options.as_dict(),
         }
         _write(output, facts, found, sets, target)

@@ -44,14 +44,14 @@ def study(arguments: list[str]) -> None:
     commands = {run: ["pair", *run.arguments, "--output", str(run.folder), "--resume"] for run in runs}
     if options.dry_run:
         for run in runs:
-            print(f"# {run.name}" + (" (finished)" if run.finished else ""))
+            print(f"# {run.name}" + (" (finished)" if run.files.finished else ""))
             print(shlex.join(["python", "-m", "dejavu_lightning", *commands[run]]))
         return
-    waiting = [run for run in runs if not run.finished]
+    waiting = [run for run in runs if not run.files.finished]
     print(f"{plan.name}: {len(runs)} runs, {len(runs) - len(waiting)} finished before, in {output}", flush=True)
     errors = _run_all({run: commands[run] for run in waiting}, options, plan, output)
     summarize_study(plan, runs, errors, output)
-    if any(run.finished for run in runs):
+    if any(run.files.finished for run in runs):
         # Imported here: planning and starting runs should not take the seconds that importing torch does.
         from dejavu_lightning.report.html import write_report
 
@@ -114,11 +114,11 @@ def _run_all(
     try:
         with closing(_launch(commands, options, plan, output)) as outcomes:
             for run, outcome in outcomes:
-                error = outcome.error or (None if run.finished else "ended without comparison/metrics.json")
+                error = outcome.error or (None if run.files.finished else "ended without comparison/metrics.json")
                 run.end(Outcome(outcome.seconds, error))
                 if error:
                     errors[run] = error
-                told = f"failed: {error} ({run.log})" if error else "finished"
+                told = f"failed: {error} ({run.files.log})" if error else "finished"
                 print(f"{run.name}: {told}, {outcome.seconds:.0f} s", flush=True)
     except KeyboardInterrupt:
         print("stopped; the same command continues where it was", flush=True)
@@ -133,7 +133,7 @@ def _launch(
     at_once = options.jobs or 1
     if options.launcher == "local" and at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
         added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))
-    jobs = {run: Job(program(command), run.log, added) for run, command in commands.items()}
+    jobs = {run: Job(program(command), run.files.log, added) for run, command in commands.items()}
     if options.launcher == "local":
         return run_jobs(jobs, JobProcess, at_once)
     return run_slurm(jobs, options.jobs, plan.slurm, StudyFolder(output).submitit)

@@ -43,10 +43,9 @@ class TrainingImageDataset(Dataset[Sample]):
     def __getitem__(self, position: int) -> Sample:
         index = self.indices[position]
         image = _cut(self.source.image(index), self.crops, position)
-        aspect = image.shape[2] / image.shape[1]
         return {
-            "image": _square(image, self.storage_size),
-            "aspect": torch.tensor(aspect, dtype=torch.float32),
+            "image": square(image, self.storage_size),
+            "aspect": torch.tensor(image.shape[2] / image.shape[1], dtype=torch.float32),
             "label": self.source.labels[index],
             "id": self.source.ids[index],
         }
@@ -91,7 +90,7 @@ class ImageDataset(Dataset[Sample]):
     def __getitem__(self, position: int) -> Sample:
         index = self.indices[position]
         shown = self.preprocessing
-        image = _square(self.shown(position).float() / 255, shown.image_size, shown.interpolation)
+        image = square(self.shown(position).float() / 255, shown.image_size, shown.interpolation)
         return {
             "image": normalize(image, list(shown.mean), list(shown.std)),
             "label": self.source.labels[index],
@@ -134,7 +133,8 @@ def _cut(image: Tensor, crops: NDArray[np.int64] | None, position: int) -> Tenso
     return image[:, y0:y1, x0:x1]
 
 
-def _square(image: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
+def square(image: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Squeeze a picture (3, H, W) into a square of ``size`` pixels; one of that size stays as it is."""
     if tuple(image.shape[1:]) == (size, size):
         return image
     resized: Tensor = resize(image, [size, size], InterpolationMode(interpolation), antialias=True)

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import torch
 from open_clip.transform import AugmentationCfg, PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import normalize, resize, to_pil_image
+from torchvision.transforms.v2.functional import normalize, to_pil_image
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.caption_dataset import CaptionDataset, Transform
+from dejavu_lightning.data.image_dataset import square
 from dejavu_lightning.data.sources.caption_source import CaptionSource
 from dejavu_lightning.data.split_datamodule import SplitDataModule
 from dejavu_lightning.data.views import RandomViews
@@ -72,7 +73,7 @@ class ImageTextDataModule(SplitDataModule):
         self.storage_size, self.augmentation = storage_size or image_size, _checked(augmentation or {})
         self.preprocessing = Preprocessing(image_size, mean, std, interpolation, resize_mode)
         self.training_transform: Transform = (
-            partial(_squeezed, size=self.storage_size)
+            partial(square, size=self.storage_size)
             if views is not None
             else _OpenClip(self.preprocessing, aug_cfg=self.augmentation)
         )
@@ -106,7 +107,7 @@ class ImageTextDataModule(SplitDataModule):
             preprocessing: of an encoder that takes other pictures than those of training.
         """
         shown = preprocessing or self.preprocessing
-        transform = self._transform(shown)
+        transform = _OpenClip(self._square(shown))
         augment = (
             partial(deepcopy(self.views).cpu().of_one, storage_size=self.storage_size, shown=shown)
             if self.views is not None
@@ -126,9 +127,6 @@ class ImageTextDataModule(SplitDataModule):
             trained_on=self.record,
         )
 
-    def _transform(self, shown: Preprocessing) -> Transform:
-        return _OpenClip(self._square(shown))
-
     def _square(self, shown: Preprocessing) -> Preprocessing:
         return replace(shown, resize_mode=shown.resize_mode or self.preprocessing.resize_mode)
 
@@ -137,7 +135,7 @@ class ImageTextDataModule(SplitDataModule):
         validation = members["validation"] if len(members["validation"]) else members["held_out"]
         if not len(validation):
             raise ValueError("measuring utility needs pictures to test on: give data a validation or held-out part")
-        transform = self._transform(self.preprocessing)
+        transform = _OpenClip(self._square(self.preprocessing))
         return UtilitySets(
             train=CaptionDataset(source, members["public"], transform),
             validation=CaptionDataset(source, validation, transform),
@@ -177,10 +175,6 @@ class _OpenClip(nn.Module):
 
 def _repeated(image: Tensor, count: int, transform: Transform) -> Tensor:
     return torch.stack([transform(image) for _ in range(count)])
-
-
-def _squeezed(image: Tensor, size: int) -> Tensor:
-    return image if tuple(image.shape[1:]) == (size, size) else resize(image, [size, size], antialias=True)
 
 
 def _checked(augmentation: Mapping[str, Any]) -> AugmentationCfg:

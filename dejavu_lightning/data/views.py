@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import kornia.augmentation as augment
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import normalize, resize
+from torchvision.transforms.v2.functional import normalize
 
 from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.data.image_dataset import square
 
 
 def resize_weights(start: Tensor, length: Tensor, size_in: int, size_out: int) -> Tensor:
@@ -121,8 +122,9 @@ class RandomViews(nn.Module):
         Returns:
             ``num_views`` normalised (B, 3, image_size, image_size).
         """
-        pixels = images.float() / 255
-        return [self._view(pixels, aspect, image_size or self.image_size) for _ in range(self.num_views)]
+        pixels, side = images.float() / 255, image_size or self.image_size
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        return [(self._pixels(pixels, aspect, side) - mean) / std for _ in range(self.num_views)]
 
     @torch.no_grad()
     def of_one(self, image: Tensor, count: int, storage_size: int, shown: Preprocessing) -> Tensor:
@@ -138,13 +140,9 @@ class RandomViews(nn.Module):
             (count, 3, shown.image_size, shown.image_size) normalised.
         """
         aspect = torch.tensor(image.shape[2] / image.shape[1]).expand(count)
-        square = image if tuple(image.shape[1:]) == (storage_size,) * 2 else resize(image, [storage_size] * 2)
-        pixels = (square.float() / 255).expand(count, -1, -1, -1)
+        pixels = (square(image, storage_size).float() / 255).expand(count, -1, -1, -1)
         views: Tensor = normalize(self._pixels(pixels, aspect, shown.image_size), list(shown.mean), list(shown.std))
         return views
-
-    def _view(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
-        return (self._pixels(pixels, aspect, size) - self.get_buffer("mean")) / self.get_buffer("std")
 
     def _pixels(self, pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
         boxes = random_boxes(aspect, pixels.shape[-1], self.scale, self.ratio)

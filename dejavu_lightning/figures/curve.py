@@ -13,9 +13,7 @@ from dejavu_lightning.figures import style
 from dejavu_lightning.memorization.display import Display
 
 
-def draw_curve(
-    history: Sequence[Mapping[str, float]], path: str | Path, display: Display, title: str = "Memorization"
-) -> Path:
+def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, display: Display) -> Path:
     """Draw what target and reference find, and below it the gap between them, each with its 95% interval shaded.
 
     Args:
@@ -25,7 +23,7 @@ def draw_curve(
     """
     figure = Figure(figsize=(7, 5.6), layout="constrained")
     answers, gaps = figure.subplots(2, 1, sharex=True)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=style.INK)
+    figure.suptitle("Memorization", x=0.02, ha="left", fontsize=12, color=style.INK)
     _line(answers, history, f"target_{display.answers.metric}", style.TARGET, "target")
     _line(answers, history, f"reference_{display.answers.metric}", style.REFERENCE, "reference")
     answers.set_ylabel(display.answers.label)

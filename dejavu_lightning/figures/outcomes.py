@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from dejavu_lightning.figures import style
 
 
-def draw_outcomes(
-    history: Sequence[Mapping[str, float]], path: str | Path, meanings: Mapping[str, str], title: str = "Partition"
-) -> Path:
+def draw_outcomes(history: Sequence[Mapping[str, float]], path: str | Path, meanings: Mapping[str, str]) -> Path:
     """Draw the shares of the outcomes by epoch, stacked; the last measurement's shares written beside.
 
     Args:
@@ -21,19 +19,11 @@ def draw_outcomes(
         meanings: outcome -> what it means.
     """
     colors = style.outcome_colors(meanings)
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=12, color=style.INK)
+    figure, axes = style.canvas(7, 4, "Partition", grid=False)
     epochs = [row["epoch"] for row in history]
     wide = [epochs[0] - 0.5, epochs[0] + 0.5] if len(epochs) == 1 else epochs
     shares = [[row[name] for row in history] * (2 if len(epochs) == 1 else 1) for name in colors]
-    axes.stackplot(wide, shares, colors=list(colors.values()), edgecolor="white", linewidth=0.6)
-    axes.set_xlim(wide[0], wide[-1])
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("epochs completed")
-    axes.set_ylabel("share of records")
-    style.plain(axes)
-    axes.grid(visible=False)
+    plot_stack(axes, wide, shares, list(colors.values()))
     heights = _spread([sum(share[-1] for share in shares[:i]) + shares[i][-1] / 2 for i in range(len(shares))], 0.11)
     for (name, color), share, height in zip(colors.items(), shares, heights, strict=True):
         axes.annotate(
@@ -46,6 +36,15 @@ def draw_outcomes(
             annotation_clip=False,
         )
     return style.save(figure, path)
+
+
+def plot_stack(axes: Axes, epochs: Sequence[float], shares: Sequence[Sequence[float]], colors: Sequence[str]) -> None:
+    """Plot shares by epoch on given axes, each on top of the one before; ``shares`` is by outcome, then epoch."""
+    axes.stackplot(epochs, shares, colors=colors, edgecolor="white", linewidth=0.6)
+    axes.set_xlim(epochs[0], epochs[-1])
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("epochs completed")
+    axes.set_ylabel("share of records")
 
 
 def _spread(heights: list[float], gap: float) -> list[float]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dejavu_lightning.figures import style
 from dejavu_lightning.memorization.display import Display
@@ -39,9 +38,7 @@ def colors_of(display: Display) -> Mapping[str, str]:
 def draw_spread(values: Sequence[Value], path: str | Path, display: Display) -> Path:
     """Draw a histogram, stacked by outcome, the first outcome at the bottom; ``path`` is where the PNG goes."""
     assert display.spread is not None
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(display.spread.title, loc="left", fontsize=12, color=style.INK)
+    figure, axes = style.canvas(7, 3.6, display.spread.title)
     plot_histogram(axes, values, bin_edges([value for value, _ in values]), colors_of(display))
     axes.set_xlabel(display.spread.axis)
     axes.legend(frameon=False, fontsize=8.5)
@@ -60,7 +57,6 @@ def plot_histogram(axes: Axes, values: Sequence[Value], edges: Sequence[float], 
     axes.hist(shares, bins=list(edges), stacked=True, color=list(colors.values()), label=labels)
     axes.axvline(0, color=style.INK, linewidth=0.8)
     axes.set_ylabel("records")
-    style.plain(axes)
 
 
 def is_counted(values: Iterable[Value]) -> bool:
@@ -78,4 +74,3 @@ def plot_bars(axes: Axes, counts: Counter[int], values: Sequence[int], top: floa
     axes.set_ylim(0, 1.12 * top)
     axes.set_xticks(values)
     axes.set_ylabel("share of records")
-    style.plain(axes)

@@ -44,6 +44,17 @@ def marks(variants: Sequence[str]) -> dict[str, Mark]:
     }
 
 
+def canvas(width: float, height: float, title: str = "", grid: bool = True) -> tuple[Figure, Axes]:
+    """A figure of one pair of plain axes; width and height in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=12, color=INK)
+    plain(axes)
+    if not grid:
+        axes.grid(visible=False)
+    return figure, axes
+
+
 def plain(axes: Axes) -> None:
     """Only the axes that carry numbers."""
     axes.spines[["top", "right"]].set_visible(False)

@@ -17,19 +17,16 @@ from dejavu_lightning.memorization.protocols import MemorizationTest
 
 def print_table(estimates: Mapping[str, Estimate], display: Display, title: str) -> None:
     """Print what there is of the rows of a test, with 95% intervals."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
+    counts = {name: estimates[name].value for name in ("records", "public", "excluded") if name in estimates}
+    caption = f"{counts.get('records', 0):.0f} records, {counts.get('public', 0):.0f} public images"
+    if counts.get("excluded"):
+        caption += f", {counts['excluded']:.0f} {display.left_out} left out"
+    table = Table("", title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("value", justify="right")
     table.add_column("95% interval", justify="center")
     for row in display.rows:
         if row.metric in estimates:
             table.add_row(row.label, *_cells(estimates[row.metric], row.signed))
-    counts = {name: estimates[name].value for name in ("records", "public", "excluded") if name in estimates}
-    caption = f"{counts.get('records', 0):.0f} records, {counts.get('public', 0):.0f} public images"
-    if counts.get("excluded"):
-        caption += f", {counts['excluded']:.0f} {display.left_out} left out"
-    table.caption = caption
-    table.caption_justify = "left"
     Console().print(table)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentError
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,7 @@ def _check(study: Study, file: str) -> None:
         if not given:
             raise ValueError(f"{file}: {key} is empty; a study needs at least one")
     for key, values in (("seeds", study.seeds), ("seed_keys", study.seed_keys)):
-        twice = _repeated(values)
+        twice = [value for position, value in enumerate(values) if value in values[:position]]
         if twice:
             raise ValueError(f"{file}: {key} has {twice[0]!r} twice")
     for name in study.variants:
@@ -151,7 +150,3 @@ def _check(study: Study, file: str) -> None:
         clash = sorted(set(variant.overrides) & set(study.seed_keys))
         if clash:
             raise ValueError(f"{file}: the variant {name!r} overrides {clash[0]!r}, which each seed sets (seed_keys)")
-
-
-def _repeated(values: Sequence[object]) -> list[object]:
-    return [value for position, value in enumerate(values) if value in values[:position]]

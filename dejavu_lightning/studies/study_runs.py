@@ -46,21 +46,6 @@ class StudyRun:
         """Where they lie."""
         return PairFolder(self.folder)
 
-    @property
-    def log(self) -> Path:
-        """The file of all that its processes print."""
-        return self.files.log
-
-    @property
-    def finished(self) -> bool:
-        """Whether both models are trained and compared."""
-        return self.files.finished
-
-    @property
-    def trained(self) -> bool:
-        """Whether the folder holds weights, which those of other settings must not join."""
-        return self.files.trained
-
     def record(self) -> dict[str, Any]:
         """Read ``run.json``; empty before the first start."""
         file = self.files.record
@@ -119,7 +104,7 @@ def refuse_changed(runs: Sequence[StudyRun]) -> None:
     """
     for run in runs:
         before = run.record().get("settings")
-        if not (run.trained or run.finished) or before == run.settings:
+        if not (run.files.trained or run.files.finished) or before == run.settings:
             continue
         if before is None:
             raise ValueError(f"{run.folder} holds models that no study trained; name another output")

@@ -46,11 +46,6 @@ class VariantRow(NamedTuple):
     finished: int
     errors: list[str]
 
-    @property
-    def failed(self) -> int:
-        """How many runs did not finish."""
-        return len(self.errors)
-
 
 def summarize_study(
     study: Study, runs: Sequence[StudyRun], errors: Mapping[StudyRun, str], output: Path
@@ -143,7 +138,7 @@ def _save(study: Study, rows: Sequence[VariantRow], file: Path) -> None:
     lines = []
     for row in rows:
         line: dict[str, Any] = {"variant": row.variant, "default": row.variant == study.default}
-        line |= {"finished": row.finished, "failed": row.failed}
+        line |= {"finished": row.finished, "failed": len(row.errors)}
         line |= _cells(str(study.headline), row.headline) | {"interval": _kind(row.finished)}
         line |= _cells("control", row.control)
         for name in _utility_names(rows):
@@ -178,7 +173,7 @@ def _print(study: Study, rows: Sequence[VariantRow]) -> None:
         estimates = [_shown(row.headline, "+", between), _shown(row.control, "+", between)]
         estimates += [_shown(row.utility.get(name), "", between) for name in names]
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
-        runs = f"{row.finished}" + (f", {row.failed} failed" if row.failed else "")
+        runs = f"{row.finished}" + (f", {len(row.errors)} failed" if row.errors else "")
         table.add_row(escape(row.variant) + mark, *estimates, seconds, runs)
     console.print(table)
     for row in rows:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dejavu_lightning.core.distributed import gathered
 from dejavu_lightning.core.sets import UtilitySets
-from dejavu_lightning.embedding.embed import Embedded, embed
+from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.statistics import Floats
 from dejavu_lightning.utility.averages import Average, averages
@@ -100,7 +100,8 @@ def utility_measurement(
     for layer, width in widths.items():
         columns = slice(start, start + width)
         start += width
-        learned, asked = _everyone(train, columns).to(device), own[:, columns].to(device)
+        learned = train._replace(embeddings=train.embeddings[:, columns]).gather().to(device)
+        asked = own[:, columns].to(device)
         suffix = f"/{layer}" if len(widths) > 1 else ""
         for probe in fitted:
             classify = probe.fit(learned, labels, sets.num_classes)
@@ -150,13 +151,3 @@ class _Layers:
             raise ValueError(f"the encoder must return features of shape (B, D), it returned {shapes}")
         self.widths = {name: value.shape[1] for name, value in layers.items()}
         return torch.cat([value.float() for value in layers.values()], dim=1)
-
-
-def _everyone(embedded: Embedded, columns: slice) -> Tensor:
-    """Gather all processes' features of one layer, in the dataset's order: (N, D)."""
-    own = embedded.embeddings[:, columns].cpu() if len(embedded.rows) else embedded.embeddings.cpu()
-    shares = [share for share in gathered((embedded.rows, own)) if len(share[0])]
-    features = torch.empty(len(embedded.ids), shares[0][1].shape[1])
-    for rows, values in shares:
-        features[rows] = values
-    return features

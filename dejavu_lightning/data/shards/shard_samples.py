@@ -18,7 +18,7 @@ from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_index import REBUILD, UNUSABLE, ShardIndex
 from dejavu_lightning.data.shards.tar_reading import ShardSample, read_shard
-from dejavu_lightning.data.sources.caption_source import THREADS, named_objects
+from dejavu_lightning.data.sources.caption_source import THREADS, all_named
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary
 
 
@@ -64,10 +64,7 @@ class ShardSamples:
         vocabulary = in_vocabulary([sample.objects for sample in kept], object_names)
         self.object_names: Sequence[str] = vocabulary.names
         self.objects: Sequence[NDArray[Any]] = vocabulary.positions
-        self.named: Sequence[NDArray[Any]] = [
-            named_objects(caption, objects, self.object_names)
-            for caption, objects in zip(self.captions, self.objects, strict=True)
-        ]
+        self.named: Sequence[NDArray[Any]] = all_named(self.captions, self.objects, self.object_names)
         self.counts = {"pictures": len(kept), **vocabulary.counts}
 
     def __len__(self) -> int:

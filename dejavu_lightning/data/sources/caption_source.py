@@ -82,6 +82,13 @@ def named_objects(caption: str, objects: NDArray[np.int64], names: Sequence[str]
     return np.array([o for o in objects.tolist() if _names(caption, names[o])], dtype=np.int64)
 
 
+def all_named(
+    captions: Sequence[str], objects: Sequence[NDArray[np.int64]], names: Sequence[str]
+) -> list[NDArray[np.int64]]:
+    """:func:`named_objects` of N pictures."""
+    return [named_objects(caption, shown, names) for caption, shown in zip(captions, objects, strict=True)]
+
+
 def _names(caption: str, name: str) -> bool:
     if not name.isascii():  # scripts such as Japanese put no space between words
         return name.casefold() in caption.casefold()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dejavu_lightning.core.object_file import labels_of
 from dejavu_lightning.data.decode import decode_identified
-from dejavu_lightning.data.sources.caption_source import CaptionScan, image_problems, named_objects
+from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
 
 CSV = pa_csv.ParseOptions(newlines_in_values=True)
@@ -104,10 +104,7 @@ class CaptionTable:
         vocabulary = in_vocabulary(labels, object_names)
         self.object_names: Sequence[str] = vocabulary.names
         self.objects: Sequence[NDArray[Any]] = vocabulary.positions
-        self.named: Sequence[NDArray[Any]] = [
-            named_objects(text, shown, self.object_names)
-            for text, shown in zip(self.captions, self.objects, strict=True)
-        ]
+        self.named: Sequence[NDArray[Any]] = all_named(self.captions, self.objects, self.object_names)
         self.counts = {**scan.counts, "pictures": len(kept), **vocabulary.counts}
 
     def __len__(self) -> int:

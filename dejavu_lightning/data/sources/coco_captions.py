@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dejavu_lightning.data.sources.caption_source import CaptionScan, image_problems, named_objects
+from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems
 from dejavu_lightning.data.sources.coco import REMEDY, numbered, parse_instances, read_coco, sizes_of, stems
 from dejavu_lightning.data.sources.image_index import IntArray, decode_sized
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
@@ -99,10 +99,7 @@ class CocoCaptions:
         self.folder, self.origin = Path(root), captions
         self.ids: Sequence[str] = [picture.id for picture in pictures]
         self.captions: Sequence[str] = [picture.caption or "" for picture in pictures]
-        self.named: Sequence[NDArray[Any]] = [
-            named_objects(text, shown, self.object_names)
-            for text, shown in zip(self.captions, self.objects, strict=True)
-        ]
+        self.named: Sequence[NDArray[Any]] = all_named(self.captions, self.objects, self.object_names)
         self._files = [picture.file for picture in pictures]
         self._sizes = [picture.size for picture in pictures]
 

@@ -11,7 +11,7 @@ from dejavu_lightning.core.estimate import Estimate, share
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import variant_name
-from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, svg_picture
 from dejavu_lightning.report.runs import Run
 
 SHOWN = 15
@@ -55,8 +55,7 @@ def classes(collection: Collection) -> Panel | None:
     for variant, counts in found.items():
         lines = [(named.named(label), counts.get(label, Tally())) for label in shown]
         name = variant_name(collection, variant)
-        source = data_uri("image/svg+xml", _draw(lines, top, what))
-        pictures.append(Picture(source, f"Memorized records by {what}: {name}", name))
+        pictures.append(svg_picture(_draw(lines, top, what), f"Memorized records by {what}: {name}", name))
     many = f", the {SHOWN} highest of {len(order)} {plural}" if len(order) > SHOWN else ""
     caption = (
         f"Of the records of each {what}, those where only the target knows it, over all seeds{many}, in the order of "
@@ -73,9 +72,8 @@ def _row(variant: str, label: int, named: Run, counted: Tally) -> Mapping[str, A
     return {"variant": variant, "label": label, "name": named.named(label), **counted._asdict(), **shares}
 
 
-def _draw(lines: Sequence[tuple[str, Tally]], top: float, what: str) -> bytes:
-    figure = Figure(figsize=(3.8, 0.8 + 0.24 * len(lines)), layout="constrained")
-    axes = figure.subplots()
+def _draw(lines: Sequence[tuple[str, Tally]], top: float, what: str) -> Figure:
+    figure, axes = style.canvas(3.8, 0.8 + 0.24 * len(lines), grid=False)
     for height, (_, counted) in enumerate(lines):
         style.beside(axes, height, f"{counted.memorized}/{counted.records}")
         if counted.records:
@@ -87,6 +85,4 @@ def _draw(lines: Sequence[tuple[str, Tally]], top: float, what: str) -> bytes:
     axes.invert_yaxis()
     axes.set_xlabel("share memorized")
     axes.set_ylabel(what)
-    style.plain(axes)
-    axes.grid(visible=False)
-    return style.svg(figure)
+    return figure

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
-from dejavu_lightning.report.collection import Collection, Entry
+from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import csv_columns, format_estimate, metric_label
 from dejavu_lightning.report.panels.panel import Cell, Panel
+from dejavu_lightning.report.runs import Run
 
 
 def differences(collection: Collection) -> Panel | None:
@@ -22,11 +23,11 @@ def differences(collection: Collection) -> Panel | None:
         pairs = [(its, base[seed]) for seed, its in _by_seed(collection, variant).items() if seed in base]
         if variant == collection.default or len(pairs) < 2:
             continue
-        memorization = _difference([(_memorization(a, collection), _memorization(b, collection)) for a, b in pairs])
-        utility = _difference([(_utility(a, collection), _utility(b, collection)) for a, b in pairs])
+        memorization = _difference([(a.estimates, b.estimates) for a, b in pairs], collection.metric)
         line = {"variant": variant, "seeds": len(pairs), **csv_columns(collection.metric, memorization)}
         cells = [variant, format_estimate(memorization)]
         if collection.utility is not None:
+            utility = _difference([(a.final_utility, b.final_utility) for a, b in pairs], collection.utility)
             line |= csv_columns(collection.utility, utility)
             cells.append(format_estimate(utility))
         rows.append(line)
@@ -40,26 +41,12 @@ def differences(collection: Collection) -> Panel | None:
     return Panel("differences", "Against the default", caption, rows, (), [*headings, "seeds"], table)
 
 
-def _by_seed(collection: Collection, variant: str) -> dict[int, Entry]:
+def _by_seed(collection: Collection, variant: str) -> dict[int, Run]:
     return {
-        entry.seed: entry for entry, _ in collection.measured() if entry.variant == variant and entry.seed is not None
+        entry.seed: run for entry, run in collection.measured() if entry.variant == variant and entry.seed is not None
     }
 
 
-def _memorization(entry: Entry, collection: Collection) -> float | None:
-    return _value(entry.run.estimates, collection.metric) if entry.run is not None else None
-
-
-def _utility(entry: Entry, collection: Collection) -> float | None:
-    if entry.run is None or collection.utility is None:
-        return None
-    return _value(entry.run.final_utility, collection.utility)
-
-
-def _value(estimates: Mapping[str, Estimate], name: str) -> float | None:
-    return estimates[name].value if name in estimates else None
-
-
-def _difference(pairs: list[tuple[float | None, float | None]]) -> Estimate | None:
-    found = [Estimate(one - other) for one, other in pairs if one is not None and other is not None]
+def _difference(pairs: list[tuple[Mapping[str, Estimate], Mapping[str, Estimate]]], name: str) -> Estimate | None:
+    found = [Estimate(one[name].value - other[name].value) for one, other in pairs if name in one and name in other]
     return over_runs(found) if len(found) > 1 else None

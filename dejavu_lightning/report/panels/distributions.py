@@ -20,7 +20,7 @@ from dejavu_lightning.figures.spread import (
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import variant_name
-from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, svg_picture
 
 
 def spreads(collection: Collection) -> Panel | None:
@@ -47,8 +47,7 @@ def spreads(collection: Collection) -> Panel | None:
     pictures = []
     for variant, figure in drawn.items():
         name = variant_name(collection, variant)
-        source = data_uri("image/svg+xml", style.svg(figure))
-        pictures.append(Picture(source, f"{display.spread.title}: {name}", name))
+        pictures.append(svg_picture(figure, f"{display.spread.title}: {name}", name))
     return Panel(display.spread.key, display.spread.title, display.spread.caption, rows, pictures)
 
 
@@ -57,11 +56,10 @@ def _binned(found: dict[str, list[Value]], display: Display) -> dict[str, Figure
     edges = bin_edges([value for values in found.values() for value, _ in values])
     figures = {}
     for variant, values in found.items():
-        figure = figures[variant] = Figure(figsize=(3.6, 3.1), layout="constrained")
-        axes = figure.subplots()
+        figures[variant], axes = style.canvas(3.6, 3.1)
         plot_histogram(axes, values, edges, colors_of(display))
         axes.set_xlabel(display.spread.axis)
-        style.legend_below(figure, axes)
+        style.legend_below(figures[variant], axes)
     return figures
 
 
@@ -83,8 +81,7 @@ def _counted(found: dict[str, list[Value]], display: Display) -> tuple[list[dict
     top = max(row["share"] for row in rows)
     figures = {}
     for variant, counted in counts.items():
-        figure = figures[variant] = Figure(figsize=(3.6, 2.5), layout="constrained")
-        axes = figure.subplots()
+        figures[variant], axes = style.canvas(3.6, 2.5)
         plot_bars(axes, counted, values, top)
         axes.set_xlabel(display.spread.axis)
     return rows, figures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from dejavu_lightning.core.estimate import Estimate, estimates_in, over_runs
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import csv_columns, metric_label, variant_name
-from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, svg_picture
 from dejavu_lightning.report.runs import Run
 from dejavu_lightning.runs.history import History
 
@@ -70,9 +70,8 @@ def _curves(collection: Collection, kind: str, name: str, history: Callable[[Run
     if crowded:
         others = [variant for variant in found if variant != collection.default]
         found |= {variant: [_bare(points) for points in found[variant]] for variant in others}
-    picture = Picture(
-        data_uri("image/svg+xml", _draw(collection, found, name)), f"{metric_label(collection, name)} by epoch"
-    )
+    label = metric_label(collection, name)
+    picture = svg_picture(draw_curves(collection, found, "epochs completed", label), f"{label} by epoch")
     return Panel(f"{kind}_by_epoch", f"{kind.capitalize()} by epoch", caption, rows, [picture])
 
 
@@ -81,22 +80,21 @@ def _bare(points: Curve) -> Curve:
     return [(epoch, Estimate(estimate.value, runs=estimate.runs)) for epoch, estimate in points]
 
 
-def _draw(collection: Collection, found: dict[str, list[Curve]], name: str) -> bytes:
+def draw_curves(collection: Collection, found: Mapping[str, Sequence[Curve]], across: str, up: str) -> Figure:
+    """Draw the curves of each variant in its colour; ``across`` and ``up`` label the axes."""
     drawn = {variant: curves for variant, curves in found.items() if any(curves)}
-    figure = Figure(figsize=(5.4, 3.6 + 0.2 * ((len(drawn) + 1) // 2)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = style.canvas(5.4, 3.6 + 0.2 * ((len(drawn) + 1) // 2))
     for variant, mark in style.marks(collection.variants).items():
         for number, points in enumerate(drawn.get(variant, [])):
-            shaded_line(axes, points, mark, "" if number else variant_name(collection, variant))
+            _shaded_line(axes, points, mark, "" if number else variant_name(collection, variant))
     axes.axhline(0, color=style.INK, linewidth=0.8)
-    axes.set_xlabel("epochs completed")
-    axes.set_ylabel(metric_label(collection, name))
-    style.plain(axes)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
     style.legend_below(figure, axes)
-    return style.svg(figure)
+    return figure
 
 
-def shaded_line(axes: Axes, points: Curve, mark: style.Mark, name: str) -> None:
+def _shaded_line(axes: Axes, points: Curve, mark: style.Mark, name: str) -> None:
     """A line with its interval shaded, where every point has one."""
     across = [position for position, _ in points]
     axes.plot(

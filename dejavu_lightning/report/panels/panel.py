@@ -7,8 +7,11 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from dejavu_lightning.figures import style
 
 
 class Picture(NamedTuple):
@@ -65,6 +68,6 @@ def data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def png(path: Path) -> str:
-    """A PNG file as a data URI."""
-    return data_uri("image/png", path.read_bytes())
+def svg_picture(figure: Figure, alt: str, title: str = "") -> Picture:
+    """A figure as a picture of the page."""
+    return Picture(data_uri("image/svg+xml", style.svg(figure)), alt, title)

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.figures import style
+from dejavu_lightning.figures.outcomes import plot_stack
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import csv_columns, variant_name
 from dejavu_lightning.report.panels.epochs import curve
-from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, svg_picture
 
 
 def partitions(collection: Collection) -> Panel | None:
@@ -38,9 +39,7 @@ def partitions(collection: Collection) -> Panel | None:
     explained = ", ".join(f"{name}: {meaning}" for name, meaning in outcomes.items())
     caption = f"{explained[0].upper()}{explained[1:]}. Means over seeds where there are several. Intervals, "
     caption += f"{collection.intervals()}, are in the CSV."
-    picture = Picture(
-        data_uri("image/svg+xml", _bars(collection, found, outcomes)), "Outcomes of the records by variant"
-    )
+    picture = svg_picture(_bars(collection, found, outcomes), "Outcomes of the records by variant")
     return Panel("partition", "What becomes of the records", caption, rows, [picture])
 
 
@@ -62,16 +61,17 @@ def partitions_by_epoch(collection: Collection) -> Panel | None:
             for at, epoch in enumerate(epochs)
         ]
         name = variant_name(collection, variant)
-        pictures.append(Picture(data_uri("image/svg+xml", _stack(epochs, shares)), f"Outcomes by epoch: {name}", name))
+        figure, axes = style.canvas(3.4, 2.4, grid=False)
+        plot_stack(axes, epochs, list(shares.values()), list(style.outcome_colors(shares).values()))
+        pictures.append(svg_picture(figure, f"Outcomes by epoch: {name}", name))
     if not rows:
         return None
     caption = "Shares of the records by epochs completed, colours as above; means over seeds, no intervals."
     return Panel("partition_by_epoch", "What becomes of the records, by epoch", caption, rows, pictures)
 
 
-def _bars(collection: Collection, found: dict[str, list[Estimate]], outcomes: Iterable[str]) -> bytes:
-    figure = Figure(figsize=(5.4, 1.3 + 0.42 * len(found)), layout="constrained")
-    axes = figure.subplots()
+def _bars(collection: Collection, found: dict[str, list[Estimate]], outcomes: Iterable[str]) -> Figure:
+    figure, axes = style.canvas(5.4, 1.3 + 0.42 * len(found), grid=False)
     names = [variant_name(collection, variant) for variant in found]
     left = [0.0] * len(found)
     for at, (outcome, color) in enumerate(style.outcome_colors(outcomes).items()):
@@ -85,21 +85,5 @@ def _bars(collection: Collection, found: dict[str, list[Estimate]], outcomes: It
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of records")
-    style.plain(axes)
-    axes.grid(visible=False)
     style.legend_below(figure, axes)
-    return style.svg(figure)
-
-
-def _stack(epochs: list[float], shares: dict[str, list[float]]) -> bytes:
-    figure = Figure(figsize=(3.4, 2.4), layout="constrained")
-    axes = figure.subplots()
-    colors = list(style.outcome_colors(shares).values())
-    axes.stackplot(epochs, list(shares.values()), colors=colors, edgecolor="white", linewidth=0.6)
-    axes.set_xlim(epochs[0], epochs[-1])
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("epochs completed")
-    axes.set_ylabel("share of records")
-    style.plain(axes)
-    axes.grid(visible=False)
-    return style.svg(figure)
+    return figure

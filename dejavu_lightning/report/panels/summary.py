@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import csv_columns, format_estimate, metric_label, variant_name
 from dejavu_lightning.report.panels.panel import Cell, Panel
@@ -25,7 +24,8 @@ def summary(collection: Collection) -> Panel:
         if runs:
             cells = [name, format_estimate(collection.final(variant, collection.metric))]
             cells += [format_estimate(collection.final(variant, control))] if control else []
-            cells += [format_estimate(_useful(collection, variant), signed=False)] if collection.utility else []
+            if collection.utility:
+                cells.append(format_estimate(collection.useful(variant, collection.utility), signed=False))
             cells += [_range([len(run.target) for run in runs]), _references(runs), _epochs(runs), str(len(runs))]
             table.append([Cell(text) for text in cells])
         for entry in collection.entries:
@@ -54,11 +54,6 @@ def _control(collection: Collection) -> str | None:
             if metric == collection.metric and name in run.metrics:
                 return name
     return None
-
-
-def _useful(collection: Collection, variant: str) -> Estimate | None:
-    assert collection.utility is not None
-    return collection.useful(variant, collection.utility)
 
 
 def _range(counts: list[int]) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, svg_picture
 
 
 def top_gaps(collection: Collection) -> Panel | None:
@@ -25,11 +25,7 @@ def top_gaps(collection: Collection) -> Panel | None:
     seeds: dict[str, Any] = {}
     first = [row for row in rows if row["seed"] == seeds.setdefault(row["variant"], row["seed"])]
     pictures = [
-        Picture(
-            data_uri("image/svg+xml", _draw(collection, chosen, measure)),
-            f"Top records by {order}",
-            f"Sorted by {order}: {meaning}",
-        )
+        svg_picture(_draw(collection, chosen, measure), f"Top records by {order}", f"Sorted by {order}: {meaning}")
         for order, meaning in collection.display.orders.items()
         if (chosen := [row for row in first if row["order"] == order and row["measure"] == measure])
     ]
@@ -42,11 +38,10 @@ def top_gaps(collection: Collection) -> Panel | None:
     return Panel("top_records", "Gaps of the top records", caption, rows, pictures)
 
 
-def _draw(collection: Collection, rows: list[dict[str, Any]], measure: str) -> bytes:
+def _draw(collection: Collection, rows: list[dict[str, Any]], measure: str) -> Figure:
     marks = style.marks(collection.variants)
     rows = sorted(rows, key=lambda row: list(marks).index(row["variant"]))
-    figure = Figure(figsize=(5.4, 0.9 + 0.27 * len(rows)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = style.canvas(5.4, 0.9 + 0.27 * len(rows), grid=False)
     for line, row in enumerate(rows):
         mark = marks[row["variant"]]
         axes.barh(line, row["null_high"] - row["null_low"], left=row["null_low"], height=0.5, color="#D9D9D9")
@@ -57,6 +52,4 @@ def _draw(collection: Collection, rows: list[dict[str, Any]], measure: str) -> b
     axes.set_yticks(range(len(rows)), [f"{row['variant']}, L = {row['records']}" for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel(f"{measure} gap")
-    style.plain(axes)
-    axes.grid(visible=False)
-    return style.svg(figure)
+    return figure

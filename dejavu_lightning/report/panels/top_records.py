@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dejavu_lightning.report.collection import Collection, Entry
 from dejavu_lightning.report.formatting import variant_name
-from dejavu_lightning.report.panels.panel import Cell, Panel, Picture, png
+from dejavu_lightning.report.panels.panel import Cell, Panel, Picture, data_uri
 from dejavu_lightning.report.runs import Run
 
 SHOWN = 20
@@ -19,7 +19,8 @@ def galleries(collection: Collection) -> Panel | None:
         drawn = next((run.gallery for run in runs if run.gallery is not None), None)
         if drawn is not None:
             name = variant_name(collection, variant)
-            picture = Picture(png(drawn), f"Most memorized records: {name}", name)
+            source = data_uri("image/png", drawn.read_bytes())
+            picture = Picture(source, f"Most memorized records: {name}", name)
             pictures.insert(0 if variant == collection.default else len(pictures), picture)
     if not pictures:
         return None

@@ -11,7 +11,7 @@ from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import csv_columns, metric_label, variant_name
-from dejavu_lightning.report.panels.panel import Panel, Picture, data_uri
+from dejavu_lightning.report.panels.panel import Panel, svg_picture
 
 
 def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -63,7 +63,7 @@ def tradeoff(collection: Collection) -> Panel | None:
     lacking = [variant for variant, _ in collection.shown() if variant not in found]
     if lacking:
         caption += f" Without {metric_label(collection, collection.utility)}, and so not shown: {', '.join(lacking)}."
-    picture = Picture(data_uri("image/svg+xml", _draw(collection, found, best)), "Memorization against utility")
+    picture = svg_picture(_draw(collection, found, best), "Memorization against utility")
     return Panel("tradeoff", "Memorization against utility", caption, rows, [picture])
 
 
@@ -83,9 +83,8 @@ def _upward(found: dict[str, tuple[Estimate, Estimate]]) -> str:
     return f"; of variants with fewer than {SEEDS_FOR_SPREAD} runs ".join(kinds)
 
 
-def _draw(collection: Collection, found: dict[str, tuple[Estimate, Estimate]], best: Sequence[str]) -> bytes:
-    figure = Figure(figsize=(5.4, 4.2 + 0.2 * ((len(found) + 1) // 2)), layout="constrained")
-    axes = figure.subplots()
+def _draw(collection: Collection, found: dict[str, tuple[Estimate, Estimate]], best: Sequence[str]) -> Figure:
+    figure, axes = style.canvas(5.4, 4.2 + 0.2 * ((len(found) + 1) // 2))
     marks = style.marks(collection.variants)
     for variant, (memorization, utility) in found.items():
         _point(axes, memorization, utility, marks[variant], variant_name(collection, variant))
@@ -97,9 +96,8 @@ def _draw(collection: Collection, found: dict[str, tuple[Estimate, Estimate]], b
     assert collection.utility is not None
     axes.set_xlabel(f"memorization: {metric_label(collection, collection.metric)}")
     axes.set_ylabel(f"utility: {metric_label(collection, collection.utility)}")
-    style.plain(axes)
     style.legend_below(figure, axes)
-    return style.svg(figure)
+    return figure
 
 
 def _draw_frontier(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
