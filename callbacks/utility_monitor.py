@@ -8,6 +8,7 @@ from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 
+from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.utility import (
     LinearProbe,
@@ -75,7 +76,7 @@ class UtilityMonitor(Monitor):
         if not self.measured(trainer.current_epoch):
             self._measure(trainer, pl_module, trainer.current_epoch)
         if trainer.is_global_zero:
-            values = [name for name in self.history[-1] if name != "epoch" and not name.endswith(("_low", "_high"))]
+            values = [name for name in estimates_in(self.history[-1]) if name != "epoch"]
             publish_summary(trainer.loggers, self.name, values, self.history)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

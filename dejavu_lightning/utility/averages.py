@@ -9,22 +9,21 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.distributed import gathered
-from dejavu_lightning.core.estimate import share
-from dejavu_lightning.memorization.statistics import Floats, Interval, bootstrap, interval
+from dejavu_lightning.core.estimate import Estimate, share
+from dejavu_lightning.memorization.statistics import KIND, Floats, bootstrap, interval
 
 # Another one than that of memorization: equal draws would tie the two kinds of samples to each other.
 SEED = 1
 
 
 class Average(NamedTuple):
-    """A mean over samples, the ends of its 95% interval, and the bootstrap replicates (R,) behind them.
+    """A mean over samples with its 95% interval, and the bootstrap replicates (R,) behind it.
 
     Means over the same samples have replicates of the same resamples, so that replicates of two measurements
     may be subtracted: the difference is paired.
     """
 
-    value: float
-    ends: Interval
+    estimate: Estimate
     replicates: Floats
 
 
@@ -52,16 +51,13 @@ def averages(rows: Tensor, hits: Mapping[str, Tensor], trials: int = 1) -> dict[
     # Whole numbers add up to the same sum in any order; the division comes last.
     replicates = bootstrap(lambda drawn, _: drawn @ values / (count * trials), count, seed=SEED)
     return {
-        name: Average(value, _ends(value, count, replicates[:, column]), replicates[:, column])
+        name: Average(_estimate(value, count, replicates[:, column]), replicates[:, column])
         for column, name in enumerate(hits)
         for value in [float(values[:, column].sum() / (count * trials))]
     }
 
 
-def _ends(value: float, count: int, replicates: Floats) -> Interval:
-    if value not in (0, 1):
-        return interval(replicates)
-    _, low, high, *_ = share(round(value * count), count, "exact")
-    assert low is not None
-    assert high is not None
-    return Interval(low, high)
+def _estimate(value: float, count: int, replicates: Floats) -> Estimate:
+    if value in (0, 1):
+        return share(round(value * count), count, "exact")
+    return Estimate(value, *interval(replicates), kind=KIND)

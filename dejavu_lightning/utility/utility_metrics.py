@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.distributed import gathered
+from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
@@ -120,9 +121,7 @@ def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
 
 
 def _with_ends(found: Mapping[str, Average]) -> UtilityMeasurement:
-    metrics: dict[str, float] = {}
-    for name, average in found.items():
-        metrics |= {name: average.value, f"{name}_low": average.ends.low, f"{name}_high": average.ends.high}
+    metrics = flatten({name: average.estimate for name, average in found.items()})
     return UtilityMeasurement(metrics, {name: average.replicates for name, average in found.items()})
 
 

@@ -154,5 +154,6 @@ def test_shards_are_trained_on_and_measured(clip_config, tmp_path):
     assert "named_objects@10" in found
     assert "linear_top1" not in found, "shards have no labels"
     assert (
-        "no labels to probe; name other measures" in run("evaluate.py", "utility", "--checkpoint", last, code=1).stderr
+        "no labels to probe; name others by --measures"
+        in run("evaluate.py", "utility", "--checkpoint", last, code=1).stderr
     )

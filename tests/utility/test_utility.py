@@ -143,20 +143,20 @@ def test_the_interval_is_that_of_a_slow_bootstrap():
     found = averages(torch.arange(30), {"a": hits})["a"]
     draw = random.Random(5)
     slow = sorted(statistics.fmean(draw.choices(hits.tolist(), k=30)) for _ in range(20000))
-    assert found.value == 0.7
+    assert found.estimate.value == 0.7
     # Ends are multiples of 1/30; those of 1000 resamples may miss the neighbouring one.
-    assert found.ends.low == pytest.approx(slow[500], abs=1 / 30 + 1e-9)
-    assert found.ends.high == pytest.approx(slow[-500], abs=1 / 30 + 1e-9)
-    assert found.ends == interval(found.replicates)
+    assert found.estimate.low == pytest.approx(slow[500], abs=1 / 30 + 1e-9)
+    assert found.estimate.high == pytest.approx(slow[-500], abs=1 / 30 + 1e-9)
+    assert found.estimate[1:3] == interval(found.replicates)
 
 
 def test_pictures_are_resampled_whole():
     """Ten trials a picture, always all right or all wrong: as sure as one trial a picture, not ten times as sure."""
     hits = torch.arange(40) % 2
     alone, many = averages(torch.arange(40), {"a": hits})["a"], averages(torch.arange(40), {"a": 10 * hits}, 10)["a"]
-    assert alone.value == many.value == 0.5
-    assert alone.ends == many.ends
-    assert alone.ends.high - alone.ends.low > 0.25  # 2 * 1.96 * 0.5 / sqrt(40) = 0.31
+    assert alone.estimate.value == many.estimate.value == 0.5
+    assert alone.estimate[1:3] == many.estimate[1:3]
+    assert alone.estimate.high - alone.estimate.low > 0.25  # 2 * 1.96 * 0.5 / sqrt(40) = 0.31
 
 
 def test_the_order_of_the_rows_changes_nothing():
@@ -169,8 +169,8 @@ def test_the_order_of_the_rows_changes_nothing():
 def test_without_a_mistake_the_interval_is_exact():
     """Of 20 pictures all right: an accuracy p would do that with probability p^20, which is 0.025 at 0.8316."""
     found = averages(torch.arange(20), {"all": torch.ones(20), "none": torch.zeros(20)})
-    assert found["all"].ends == (pytest.approx(0.8316, abs=1e-4), 1.0)
-    assert found["none"].ends == (0.0, pytest.approx(0.1684, abs=1e-4))
+    assert found["all"].estimate[1:3] == (pytest.approx(0.8316, abs=1e-4), 1.0)
+    assert found["none"].estimate[1:3] == (0.0, pytest.approx(0.1684, abs=1e-4))
 
 
 SLOW = pytest.mark.slow
