@@ -15,9 +15,11 @@ ROOT = Path(__file__).parent.parent
 
 def test_every_package_is_listed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {"dejavu_lightning.callbacks", "dejavu_lightning.configs"}
-    for init in (ROOT / "dejavu_lightning").rglob("__init__.py"):
-        found.add(".".join(init.parent.relative_to(ROOT).parts))
+    found = {"dejavu_lightning.configs"}
+    for home in (ROOT / "dejavu_lightning", ROOT / "callbacks"):
+        for init in home.rglob("__init__.py"):
+            name = ".".join(init.parent.relative_to(ROOT).parts)
+            found.add(name if home.name == "dejavu_lightning" else f"dejavu_lightning.{name}")
     assert set(listed) == found
 
 

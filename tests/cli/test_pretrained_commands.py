@@ -141,5 +141,5 @@ def test_open_clip_models_are_measured(tmp_path):
     assert "epoch_1.pt: pictures of 48 pixels, bicubic, mean 0.4815" in printed
     assert json.loads((out / "metrics.json").read_text())["metrics"]["records"] == 20
     wrong = [str(word) for word in [*given[6:], "--target", "TimmModel", "--target.name", "resnet10t"]]
-    with pytest.raises(ValueError, match="ResNet has no 'encode_image' to encode with"):
+    with pytest.raises(ValueError, match="ResNet has no 'encode_text' to encode with"):
         memorization(["memorization", *wrong, "--allow_unverified_split", "true"])

@@ -1,5 +1,6 @@
 """CLIPMem (Wang et al. 2025, arXiv 2502.07830): by hand, against loops over views and samples, in two processes."""
 
+import os
 import zlib
 
 import numpy as np
@@ -119,17 +120,16 @@ def test_the_contrast_sample_is_seeded_and_bounded(tmp_path):
     assert numbers[0] == numbers[1] != numbers[2]
 
 
-def measured(path):
+def measured(folder):
     torch.manual_seed(0)
-    found = measure(
-        tiny_clip(path), PairAlignment(views=3, batch_size=16), HeldOut(), caption_data().memorization_sets()
-    )
+    module = tiny_clip(folder / f"{os.getpid()}.json")  # each process its own: it is written and read
+    found = measure(module, PairAlignment(views=3, batch_size=16), HeldOut(), caption_data().memorization_sets())
     return found.metrics, found.target.table.to_pylist()
 
 
 def test_two_processes_give_the_numbers_of_one(tmp_path):
-    alone = measured(tmp_path / "tiny.json")
-    for found in run_processes(2, measured, tmp_path / "tiny.json"):
+    alone = measured(tmp_path)
+    for found in run_processes(2, measured, tmp_path):
         assert found == alone
 
 
