@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,7 +55,7 @@ class Curve(Callback):
         write_history(self.output(trainer), self.history)
 
 
-class Monitor(Curve):
+class Monitor(Curve, ABC):
     """A curve of measurements of the model, which other callbacks may follow.
 
     Args:
@@ -79,9 +80,9 @@ class Monitor(Curve):
         self.replicates: Mapping[str, Floats] = {}
         self.followers: list[Callable[[Trainer], None]] = []
 
+    @abstractmethod
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         """Measure on all ranks, add to the history and tell the followers; returns the metrics."""
-        raise NotImplementedError
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
