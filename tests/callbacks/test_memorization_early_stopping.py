@@ -35,11 +35,14 @@ class Scripted(Monitor):
         self.samples, self.seed = samples, seed
 
     def on_train_epoch_end(self, trainer, module):
-        epoch = trainer.current_epoch + 1
+        self._measure(trainer, module, trainer.current_epoch + 1)
+
+    def _measure(self, trainer, module, epoch):
         found = self.samples[epoch - 1]
         self.history.append({"epoch": float(epoch), "m": float(found.mean())})
         self.replicates = {"m": bootstrap(lambda drawn, _: drawn @ found / len(found), len(found), seed=self.seed)}
         self.tell_followers(trainer)
+        return self.history[-1]
 
 
 class Told(Scripted):
@@ -307,7 +310,10 @@ def test_processes_stop_together_and_the_command_line_takes_the_callbacks_in_any
             "class_path": "dejavu_lightning.callbacks.MemorizationEarlyStopping",
             "init_args": {"memorization": "told_memory/m", "utility": "told_use/m", "patience": 2},
         },
-        *({"class_path": "tests.test_early_stopping.Told", "init_args": arguments} for arguments in told),
+        *(
+            {"class_path": "tests.callbacks.test_memorization_early_stopping.Told", "init_args": arguments}
+            for arguments in told
+        ),
     ]
     trainer = {**TINY["trainer"], "callbacks": callbacks, "strategy": "ddp", "devices": 2, "max_epochs": 6}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**TINY, "trainer": trainer}))
