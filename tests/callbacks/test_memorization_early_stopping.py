@@ -310,10 +310,7 @@ def test_processes_stop_together_and_the_command_line_takes_the_callbacks_in_any
             "class_path": "dejavu_lightning.callbacks.MemorizationEarlyStopping",
             "init_args": {"memorization": "told_memory/m", "utility": "told_use/m", "patience": 2},
         },
-        *(
-            {"class_path": "tests.callbacks.test_memorization_early_stopping.Told", "init_args": arguments}
-            for arguments in told
-        ),
+        *({"class_path": f"{__name__}.Told", "init_args": arguments} for arguments in told),
     ]
     trainer = {**TINY["trainer"], "callbacks": callbacks, "strategy": "ddp", "devices": 2, "max_epochs": 6}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**TINY, "trainer": trainer}))
