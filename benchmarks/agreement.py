@@ -104,7 +104,8 @@ def study(run: Path, folder: Path) -> list[dict[str, Any]]:
         found = measure(model.encoder, test, second, sets, model.epoch, also)
         metrics = found.extra_references[name].metrics if also else found.metrics
         pair = found.agreement[0]._asdict() if found.agreement else {}
-        told = {key: metrics.get(key) for key in (test.headline, *test.controls)}
+        keys = (f"{prefix}{test.headline}" for prefix in ("net_", "", "control_"))
+        told = {key: metrics.get(key) for key in keys}
         told |= {key: pair.get(key) for key in ("agreement", "kappa", "jaccard")}
         rows.append({"run": str(run), "reference": name, **told, "made": made, "asked": asked})
         print(json.dumps(rows[-1]), flush=True)

@@ -71,7 +71,7 @@ def main() -> None:
             two = pair.measured(other, options.encode, given)
             if part == "attacked":
                 for found, test in ((one, own), (two, other)):
-                    for name in (test.headline, *test.controls, *test.nets):
+                    for name in (f"{prefix}{test.headline}" for prefix in ("net_", "", "control_")):
                         value, low, high, *_ = found.estimates[name]
                         print(f"{run}  {name:16} {value:+.4f} [{low:+.4f}, {high:+.4f}]")
             first, second = shown(one, own), shown(two, other)

@@ -14,7 +14,9 @@ from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from dejavu_lightning.memorization.statistics import Floats, Interval, interval
+from dejavu_lightning.core.estimate import Estimate, flatten
+from dejavu_lightning.core.intervals import Floats
+from dejavu_lightning.memorization.statistics import change
 from dejavu_lightning.runs.checkpoints import BEST, load_checkpoint
 from dejavu_lightning.utility import probe_metrics
 
@@ -30,10 +32,10 @@ class MemorizationEarlyStopping(Curve):
     Training stops when, at ``patience`` measurements in a row, the lower end of the 95% interval of G_t is above
     ``min_delta``; a measurement at which it is not, such as a new best (G = 0), starts the count anew.
 
-    The interval is that of a paired bootstrap: both epochs are measured on the same records and the same
-    validation samples, so both are resampled alike, records and samples independently of each other. What
-    they have in common cancels, which the two epochs' own intervals would count twice. It holds neither the
-    noise of training nor that b was chosen by the same numbers: ``patience`` and ``min_delta`` are there for those.
+    The interval is of paired differences: both epochs are measured on the same records and the same validation
+    samples, so what they have in common cancels, which the two epochs' own intervals would count twice. It holds
+    neither the noise of training nor that b was chosen by the same numbers: ``patience`` and ``min_delta`` are there
+    for those.
 
     Args:
         memorization: M, a logged key such as "memorization/score", or a monitor's name for its headline metric.
@@ -71,7 +73,7 @@ class MemorizationEarlyStopping(Curve):
         self.memorization, self.utility, self.weight = memorization, utility, weight
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self._followed: tuple[tuple[Monitor, str], ...] = ()
-        self._best: Floats | None = None  # replicates (R,) of the best trade-off
+        self._best: list[Floats] | None = None  # what each sample's records add to the best trade-off
 
     @property
     def state_key(self) -> str:
@@ -82,12 +84,15 @@ class MemorizationEarlyStopping(Curve):
 
     def state_dict(self) -> dict[str, Any]:
         """The decisions so far and the best measurement."""
-        return super().state_dict() | {"best": None if self._best is None else torch.from_numpy(self._best)}
+        return super().state_dict() | {
+            "best": None if self._best is None else [torch.from_numpy(added) for added in self._best]
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue to decide."""
         super().load_state_dict(state_dict)
-        self._best = None if state_dict["best"] is None else state_dict["best"].numpy()
+        best = state_dict["best"]
+        self._best = None if best is None else [added.numpy() for added in best]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find both monitors, and fail now if a metric or a checkpoint would be missing later."""
@@ -133,16 +138,17 @@ class MemorizationEarlyStopping(Curve):
         epoch = epochs.pop()
         if epochs or epoch is None or self.measured(int(epoch)):
             return
-        values, replicates = [], []
-        for monitor, metric in self._followed:
-            if metric not in monitor.replicates:
+        values, added = [], []
+        for (monitor, metric), weight in zip(self._followed, (-self.weight, 1.0), strict=True):
+            metric = metric or monitor.headline
+            if metric not in monitor.terms:
                 raise ValueError(
-                    f"MemorizationEarlyStopping: {metric!r} is no metric of {monitor.name!r} with an interval; choose "
-                    f"from {', '.join(f'{monitor.name}/{name}' for name in monitor.replicates)}"
+                    f"MemorizationEarlyStopping: {metric!r} is no metric of {monitor.name!r} that its records add up "
+                    f"to; choose from {', '.join(f'{monitor.name}/{name}' for name in monitor.terms)}"
                 )
             values.append(monitor.history[-1][metric])
-            replicates.append(monitor.replicates[metric])
-        self._decide(epoch, values[0], values[1], replicates[1] - self.weight * replicates[0])
+            added += [weight * terms.values for terms in monitor.terms[metric]]
+        self._decide(epoch, values[0], values[1], added)
         row = self.history[-1]
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
@@ -156,15 +162,15 @@ class MemorizationEarlyStopping(Curve):
             )
             trainer.should_stop = True
 
-    def _decide(self, epoch: float, memorization: float, utility: float, tradeoff: Floats) -> None:
-        """Add a row to the history: ``tradeoff`` (R,) are the replicates of U - weight * M."""
+    def _decide(self, epoch: float, memorization: float, utility: float, added: list[Floats]) -> None:
+        """Add a row to the history: ``added`` is what the records of each sample add to U - weight * M."""
         value = utility - self.weight * memorization
         best = next((row for row in self.history if row["epoch"] == self.history[-1]["best_epoch"]), None)
         if best is None or self._best is None or value > best["value"]:
-            self._best, best_epoch, growth, ends, waited = tradeoff, epoch, 0.0, Interval(0.0, 0.0), 0.0
+            self._best, best_epoch, growth, waited = added, epoch, Estimate(0.0, 0.0, 0.0), 0.0
         else:
-            best_epoch, growth, ends = best["epoch"], best["value"] - value, interval(self._best - tradeoff)
-            waited = self.history[-1]["waited"] + 1 if ends.low > self.min_delta else 0.0
+            best_epoch, growth = best["epoch"], change(added, self._best)
+            waited = self.history[-1]["waited"] + 1 if (growth.low or 0.0) > self.min_delta else 0.0
         self.history.append(
             {
                 "epoch": epoch,
@@ -172,9 +178,7 @@ class MemorizationEarlyStopping(Curve):
                 "utility": utility,
                 "value": value,
                 "best_epoch": best_epoch,
-                "growth": growth,
-                "growth_low": ends.low,
-                "growth_high": ends.high,
+                **flatten({"growth": growth}),
                 "waited": waited,
             }
         )
@@ -196,9 +200,8 @@ class MemorizationEarlyStopping(Curve):
                 f"names are: {names}. Add a {argument.capitalize()}Monitor, or name a key as <name>/<metric>"
             )
         monitor, metric = found[0], key.removeprefix(found[0].name).removeprefix("/")
-        metric = metric or monitor.headline
         known = probe_metrics(monitor.probes) if isinstance(monitor, UtilityMonitor) else [metric]
-        if not metric or metric.partition("/")[0] not in known:
+        if metric.partition("/")[0] not in known:
             raise ValueError(
                 f"MemorizationEarlyStopping: {argument}={key!r} is no metric of {monitor.name!r}; choose from "
                 f"{', '.join(f'{monitor.name}/{name}' for name in known if name) or f'{monitor.name}/<metric>'}"

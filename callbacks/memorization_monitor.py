@@ -27,6 +27,7 @@ from dejavu_lightning.figures.artifacts import (
     save_records,
 )
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
+from dejavu_lightning.memorization.compare import headline
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
@@ -80,7 +81,6 @@ class MemorizationMonitor(Monitor):
     ) -> None:
         super().__init__(name, folder, every_n_epochs, max_records=max_records, max_public=max_public)
         self.test: MemorizationTest = test or DEFAULT_TEST()
-        self.headline = self.test.headline
         self.reference, self.extra_references = reference or HeldOut(), extra_references
         self.encode, self.sets = encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
@@ -121,7 +121,8 @@ class MemorizationMonitor(Monitor):
             if self.figures and self._latest is not None and self._active is not None:
                 draw_most_memorized(self._latest, self._active, self.output(trainer), self.test.display)
                 save_ranking(self._latest, self._active, self.output(trainer), self.test.display)
-            publish_summary(trainer.loggers, self.name, [self.headline], self.history)
+            shown = [headline(self.test, self.history[-1]), self.test.headline]
+            publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.history[-1]], self.history)
             epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)
             publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
@@ -133,6 +134,7 @@ class MemorizationMonitor(Monitor):
         assert self._active is not None
         encoder = ModuleEncoder(pl_module, self.encode)
         found = measure(encoder, self.test, self.reference, self._active, epoch, self.extra_references)
+        self.headline = found.headline
         self.history.append({"epoch": float(epoch), **found.metrics})
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
@@ -146,7 +148,7 @@ class MemorizationMonitor(Monitor):
                 publish_figures(trainer.loggers, self.name, figures, trainer.global_step)
                 rows = gallery_rows(found, self._active, display)
                 publish_gallery(trainer.loggers, self.name, rows, trainer.global_step)
-        self._latest, self.replicates = found, found.replicates
+        self._latest, self.terms = found, found.gaps
         self.tell_followers(trainer)
         return found.metrics
 

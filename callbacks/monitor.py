@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
-from dejavu_lightning.memorization.statistics import Floats
+from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.runs.history import write_history
 
 Sets = TypeVar("Sets", MemorizationSets, UtilitySets)
@@ -63,9 +63,9 @@ class Monitor(Curve, ABC):
 
     Attributes:
         every_n_epochs: it measures whenever this many more epochs are complete, and at the end.
-        headline: the metric that ``name`` alone stands for; none if empty.
-        replicates: bootstrap values (R,) of the latest measurement by metric. At every measurement they are of
-            the same resamples of the same samples, so differences between two measurements are paired.
+        headline: the metric of the latest measurement that ``name`` alone stands for; none if empty.
+        terms: what every sample adds to each metric of the latest measurement. Two measurements are of the same
+            samples, so what they add to differences is paired.
         followers: called after each measurement.
     """
 
@@ -77,7 +77,7 @@ class Monitor(Curve, ABC):
             if value is not None and value < 1:
                 raise ValueError(f"{argument} must be at least 1, got {value}")
         self.every_n_epochs = every_n_epochs
-        self.replicates: Mapping[str, Floats] = {}
+        self.terms: Mapping[str, tuple[Terms, ...]] = {}
         self.followers: list[Callable[[Trainer], None]] = []
 
     @abstractmethod

@@ -85,7 +85,7 @@ class UtilityMonitor(Monitor):
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> dict[str, float]:
         assert self._active is not None
-        metrics, self.replicates = utility_measurement(
+        metrics, self.terms = utility_measurement(
             ModuleEncoder(pl_module, self.encode),
             self.probes,
             self._active,

@@ -27,9 +27,8 @@ class Mirror:
     """How like a model finds a picture and its mirror image."""
 
     name, headline = "mirror", "mirror_gap"
-    controls, nets = {"control_mirror": "mirror_gap"}, {"net_mirror": "mirror_gap"}
     display = Display(
-        rows=(TableRow("mirror gap", "mirror_gap", True), TableRow("control", "control_mirror", True)),
+        rows=(TableRow("mirror gap", "mirror_gap", True), TableRow("control", "control_mirror_gap", True)),
         answers=Answers("likeness", "likeness of mirror images"),
         gaps={"mirror_gap": "mirror gap"},
     )
@@ -82,7 +81,7 @@ def test_a_test_of_one_s_own(tmp_path):
     assert "mirror gap" in told
     curve = history(tmp_path / "pair" / "target")
     assert [row["epoch"] for row in curve] == ["0.0", "1.0"]
-    assert {"mirror_gap_low", "net_mirror", "control_mirror_high"} <= set(curve[-1])
+    assert {"mirror_gap_low", "net_mirror_gap", "control_mirror_gap_high"} <= set(curve[-1])
     checkpoints = [tmp_path / "pair" / role / "checkpoints" / "epoch=0001.ckpt" for role in ("target", "reference")]
     again = run(tmp_path, "memorization", "--target", checkpoints[0], "--reference", checkpoints[1])
     row = next(line for line in again.splitlines() if "mirror gap" in line)

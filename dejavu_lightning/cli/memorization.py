@@ -87,8 +87,7 @@ def memorization(arguments: list[str]) -> None:
         assert named.model is not None
         exchanged = _second_model(target, named.model, built.allow_unverified_split)
         swapped, _ = _measure(named.model, exchanged, keep=keep)
-        average = symmetric_average(found.comparison, swapped.comparison)
-        estimates |= {f"symmetric_{metric}": average[metric] for metric in test.controls.values()}
+        estimates |= symmetric_average(found.comparison, swapped.comparison)
     if kept is not None:
         print(kept)
     print_table(estimates, test.display, f"{target.name} against {named.name}")
@@ -101,8 +100,7 @@ def memorization(arguments: list[str]) -> None:
     if output is not None:
         facts = {
             "metrics": flatten(estimates),
-            "headline": test.headline,
-            "controls": dict(test.controls),
+            "headline": found.headline,
             "epoch": target.epoch,
             "preprocessing": {role: _shown(model) for role, model in models.items()},
             "options": options.as_dict(),

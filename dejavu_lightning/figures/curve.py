@@ -16,6 +16,8 @@ from dejavu_lightning.memorization.display import Display
 def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, display: Display) -> Path:
     """Draw what target and reference find, and below it the gap between them, each with its 95% interval shaded.
 
+    Where there are held-out records the gap is net, the gap of the attacked records dotted beside it.
+
     Args:
         history: one row per measurement with ``epoch`` and what ``display`` names, as logged.
         path: where the PNG goes.
@@ -29,8 +31,12 @@ def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, display
     answers.set_ylabel(display.answers.label)
     answers.legend(frameon=False, loc="upper left")
     last = history[-1]
-    for (name, label), color in zip(display.gaps.items(), style.GAPS, strict=False):
+    shown = display.shown_gaps(last)
+    for (name, label, beside), color in zip(shown, style.GAPS, strict=False):
         _line(gaps, history, name, color, label)
+        if beside is not None:
+            epochs, values = [row["epoch"] for row in history], [row[beside] for row in history]
+            gaps.plot(epochs, values, color=color, linewidth=1, linestyle=":", label=f"{display.gaps[beside]}, not net")
         gaps.annotate(
             f"{last[name]:+.3f}",
             (last["epoch"], last[name]),
@@ -41,8 +47,9 @@ def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, display
             annotation_clip=False,
         )
     gaps.axhline(0, color=style.INK, linewidth=0.8)
-    gaps.set_ylabel("target minus reference" if len(display.gaps) > 1 else next(iter(display.gaps.values())))
-    if len(display.gaps) > 1:
+    several = len(shown) > 1 or any(beside for *_, beside in shown)
+    gaps.set_ylabel("target minus reference" if several else shown[0][1])
+    if several:
         gaps.legend(frameon=False, loc="upper left")
     gaps.set_xlabel("epochs completed")
     if answers.dataLim.ymin >= 0:

@@ -16,18 +16,35 @@ from dejavu_lightning.memorization.protocols import MemorizationTest
 
 
 def print_table(estimates: Mapping[str, Estimate], display: Display, title: str) -> None:
-    """Print what there is of the rows of a test, with 95% intervals."""
+    """Print what there is of the rows of a test, with 95% intervals.
+
+    The p-values are one-sided, of "nothing is memorized".
+    """
+    net = any(name.startswith("net_") for name in estimates)
+    paired = any(name in estimates and f"unpaired_{name}" not in estimates for name in display.outcomes or display.gaps)
     counts = {name: estimates[name].value for name in ("records", "public", "excluded") if name in estimates}
     caption = f"{counts.get('records', 0):.0f} records, {counts.get('public', 0):.0f} public images"
     if counts.get("excluded"):
         caption += f", {counts['excluded']:.0f} {display.left_out} left out"
+    if not net and paired:
+        caption += (
+            "\nNo held-out records, so no net value: two models that differ in ability differ here without any memory."
+        )
     table = Table("", title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("value", justify="right")
     table.add_column("95% interval", justify="center")
+    table.add_column("p", justify="right")
     for row in display.rows:
         if row.metric in estimates:
-            table.add_row(row.label, *_cells(estimates[row.metric], row.signed))
+            p_value = estimates[row.metric].p_value
+            beside = "" if p_value is None else format_p(p_value)
+            table.add_row(row.label, *_cells(estimates[row.metric], row.signed), beside)
     Console().print(table)
+
+
+def format_p(p_value: float) -> str:
+    """A p-value of three decimals, or below which it is."""
+    return "< .001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def _cells(estimate: Estimate, signed: bool) -> tuple[str, str]:
@@ -49,14 +66,13 @@ def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_references(extra_references: Mapping[str, Measurement], test: MemorizationTest) -> None:
-    """Print the headline metric and its control with each extra reference."""
-    headings = ("reference", test.headline, "95% interval", "control")
+    """Print the headline with each extra reference, and the gap and its control where it is a net value."""
+    headings = ("reference", "headline", "value", "95% interval", test.headline, "control")
     table = Table(*headings, title="Extra references", title_justify="left")
-    control = next((name for name, metric in test.controls.items() if metric == test.headline), None)
     for name, found in extra_references.items():
-        known = found.estimates.get(control) if control else None
-        beside = "" if known is None else f"{known.value:+.3f}"
-        table.add_row(name, *_cells(found.estimates[test.headline], True), beside)
+        parts = [found.estimates.get(part) for part in (test.headline, f"control_{test.headline}")]
+        beside = ["" if part is None else f"{part.value:+.3f}" for part in parts]
+        table.add_row(name, found.headline, *_cells(found.estimates[found.headline], True), *beside)
     Console().print(table)
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.intervals import difference, unbounded_mean
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization import statistics
-from dejavu_lightning.memorization.display import Answers, Display, Spread, TableRow
+from dejavu_lightning.memorization.display import Answers, Display, Spread, TableRow, gap_rows
 from dejavu_lightning.memorization.protocols import Comparison
-from dejavu_lightning.memorization.statistics import Counts, Floats
+from dejavu_lightning.memorization.statistics import Terms
 
 
 def compare_alignment(
@@ -40,31 +42,33 @@ def compare_alignment(
     own = np.stack([target.column(column + suffix).double().numpy() for suffix in suffixes], axis=1)
     other = np.stack([reference.column(column + suffix).double().numpy() for suffix in suffixes], axis=1)
 
-    def means(counts: Counts, others: Counts) -> Floats:
-        each = counts @ own / len(own), others @ other / len(other)
-        return np.concatenate([sign * (each[0] - each[1]), *each], axis=1)
-
-    names = [metric + suffix for suffix in suffixes]
-    names += [f"{role}_{column}{suffix}" for role in ("target", "reference") for suffix in suffixes]
-    every = (np.ones((1, len(own)), dtype=np.int64), np.ones((1, len(other)), dtype=np.int64))
-    drawn = statistics.bootstrap(means, len(own), None if paired else len(other), seed)
-    values = dict(zip(names, (float(value) for value in means(*every)[0]), strict=True))
-    replicates = dict(zip(names, drawn.T, strict=True))
+    estimates: dict[str, Estimate] = {}
+    gaps: dict[str, tuple[Terms, ...]] = {}
+    ids = target.ids
+    for place, suffix in enumerate(suffixes):
+        means = unbounded_mean(own[:, place]), unbounded_mean(other[:, place])
+        estimates |= {f"target_{column}{suffix}": means[0], f"reference_{column}{suffix}": means[1]}
+        if paired:
+            each = sign * (own[:, place] - other[:, place])
+            gaps[metric + suffix] = (Terms(ids, each),)
+            estimates[metric + suffix] = unbounded_mean(each)
+        else:
+            terms = Terms(ids, sign * own[:, place]), Terms(reference.ids, -sign * other[:, place])
+            gaps[metric + suffix] = terms
+            estimates[metric + suffix] = difference(*(means if sign > 0 else means[::-1]))
     if not paired:
-        return Comparison(statistics.with_intervals(values, replicates), None, replicates, target.settings)
-    each = sign * (own[:, 0] - other[:, 0])
+        return Comparison(estimates, None, gaps, target.settings)
+    each = gaps[metric][0].values
     spread = float(each.max() - each.min())
-    scale = 1 / spread if spread > 0 else 0.0
-    values[f"{metric}_scaled"] = values[metric] * scale
-    replicates[f"{metric}_scaled"] = replicates[metric] * scale
+    estimates[f"{metric}_scaled"] = estimates[metric].scaled(1 / spread if spread > 0 else 0.0)
     mean, deviation = statistics.subsample_spread(lambda rows: float(each[rows].mean()), len(each), seed)
-    values |= {f"{metric}_subsample_mean": mean, f"{metric}_subsample_std": deviation}
+    estimates |= {f"{metric}_subsample_mean": Estimate(mean), f"{metric}_subsample_std": Estimate(deviation)}
     kept = [name for name in target.table.column_names if name not in measured]
     columns: dict[str, Any] = {name: target.table[name] for name in kept}
     columns["memorization"] = each
     for role, records in (("target", target), ("reference", reference)):
         columns |= {f"{role}_{column}{suffix}": records.table[column + suffix] for suffix in suffixes}
-    return Comparison(statistics.with_intervals(values, replicates), pa.table(columns), replicates, target.settings)
+    return Comparison(estimates, pa.table(columns), gaps, target.settings)
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,10 @@ def alignment_display(metric: str, paper: str, column: str, label: str, title: s
     """
     return AlignmentDisplay(
         rows=(
+            *gap_rows(metric, f"{paper}, mean over records"),
+            TableRow(f"{paper} divided by its range, as published", f"{metric}_scaled", True),
             TableRow(f"target {label}", f"target_{column}"),
             TableRow(f"reference {label}", f"reference_{column}"),
-            TableRow(f"{paper}, mean over records", metric, True),
-            TableRow(f"net {paper}, less that on held-out records", f"net_{metric}", True),
-            TableRow(f"{paper} divided by its range, as published", f"{metric}_scaled", True),
-            TableRow(f"symmetric average of {paper}", f"symmetric_{metric}", True),
-            TableRow(f"control: {paper} on held-out records", f"control_{metric}", True),
         ),
         answers=Answers(column, label),
         gaps={metric: paper},

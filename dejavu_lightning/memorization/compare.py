@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dejavu_lightning.core import intervals
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.core.records import Records
-from dejavu_lightning.memorization import statistics
 from dejavu_lightning.memorization.catalog import find_test
-from dejavu_lightning.memorization.protocols import Comparison
-from dejavu_lightning.memorization.statistics import Floats
+from dejavu_lightning.memorization.protocols import Comparison, MemorizationTest
+from dejavu_lightning.memorization.statistics import Terms
 
 
 def compare(target: Records, reference: Records, *, paired: bool = True, seed: int = 0) -> Comparison:
@@ -22,7 +22,7 @@ def compare(target: Records, reference: Records, *, paired: bool = True, seed: i
         reference: the reference's records; of the same ids if ``paired``.
         paired: True where both were attacked on the same records. False, as with ``HeldOut``, compares
             two independent samples: there is no outcome per record, and intervals are two-sample.
-        seed: of the bootstrap and the subsamples.
+        seed: of the subsamples.
 
     Raises:
         ValueError: the ids differ although paired, or settings that both tables have differ.
@@ -38,38 +38,64 @@ def compare(target: Records, reference: Records, *, paired: bool = True, seed: i
     return replace(found, estimates={**found.estimates, "records": Estimate(float(len(target)))})
 
 
-def symmetric_average(first: Comparison, second: Comparison) -> dict[str, Estimate]:
-    """Average two comparisons with exchanged roles: (target A, reference B) and (target B, reference A).
+def control(held_out: Comparison) -> dict[str, Estimate]:
+    """Name the gaps on records that neither model was trained on ``control_<gap>``."""
+    return {f"control_{gap}": held_out.estimates[gap] for gap in held_out.gaps}
 
-    The attacked records are disjoint, so the intervals come from averaged independent replicates.
+
+def net(attacked: Comparison, held_out: Comparison) -> dict[str, Estimate]:
+    """Subtract each gap on held-out records from that on attacked ones, as ``net_<gap>``.
+
+    E_net = E(attacked) - E(held-out), of the same two models: what they differ by without memory cancels. Both samples
+    are independent. Each has the one-sided p-value of "nothing is memorized".
+    """
+    return {
+        f"net_{gap}": _tested(intervals.difference(attacked.estimates[gap], held_out.estimates[gap]))
+        for gap in attacked.gaps
+        if gap in held_out.gaps
+    }
+
+
+def net_terms(attacked: Comparison, held_out: Comparison) -> dict[str, tuple[Terms, ...]]:
+    """What both samples' records add to each net estimate."""
+    return {
+        f"net_{gap}": (*terms, *(Terms(ids, -values) for ids, values in held_out.gaps[gap]))
+        for gap, terms in attacked.gaps.items()
+        if gap in held_out.gaps
+    }
+
+
+def symmetric_average(first: Comparison, second: Comparison) -> dict[str, Estimate]:
+    """Average two comparisons with exchanged roles, (target A, reference B) and (target B, reference A).
+
+    The attacked records are disjoint: the two are independent samples.
+
+    Returns:
+        ``symmetric_<gap>``, with the one-sided p-value of "nothing is memorized": what the two models differ in by
+        ability cancels here, too.
 
     Raises:
         ValueError: the two were made with other settings.
     """
     _check_settings(first.settings, second.settings, "both directions cannot be averaged, they")
     return {
-        name: Estimate(
-            (first.estimates[name].value + second.estimates[name].value) / 2,
-            *statistics.interval((replicate + second.replicates[name]) / 2),
-            kind=statistics.KIND,
-        )
-        for name, replicate in first.replicates.items()
+        f"symmetric_{gap}": _tested(intervals.average([first.estimates[gap], second.estimates[gap]]))
+        for gap in first.gaps
     }
 
 
-def net(attacked: Comparison, held_out: Comparison, metric: str) -> tuple[Estimate, Floats]:
-    """Subtract an estimate on held-out records, which models of unequal ability have too, from that on attacked ones.
+def headline(test: MemorizationTest, estimates: Mapping[str, object]) -> str:
+    """The estimate that sums a measurement up: the net value of the test's headline where there is one.
 
-    Args:
-        attacked, held_out: of the same two models, their resamples drawn from different seeds.
-        metric: one with replicates.
-
-    Returns:
-        The estimate, and its bootstrap replicates (R,).
+    With ``HeldOut``, which is net by construction, it is the gap itself, or ``unpaired_<gap>`` where a gap of unpaired
+    records is another quantity.
     """
-    replicates = attacked.replicates[metric] - held_out.replicates[metric]
-    value = attacked.estimates[metric].value - held_out.estimates[metric].value
-    return Estimate(value, *statistics.interval(replicates), kind=statistics.KIND), replicates
+    names = (f"net_{test.headline}", test.headline, f"unpaired_{test.headline}")
+    return next((name for name in names if name in estimates), test.headline)
+
+
+def _tested(estimate: Estimate) -> Estimate:
+    return estimate._replace(p_value=intervals.p_value(estimate))
 
 
 def _check_settings(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:

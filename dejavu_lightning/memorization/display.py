@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +26,20 @@ class TableRow(NamedTuple):
     label: str
     metric: str
     signed: bool = False
+
+
+def gap_rows(gap: str, label: str) -> tuple[TableRow, ...]:
+    """Rows of a gap and of what is made of it, what sums it up first.
+
+    ``unpaired_<gap>`` is there in place of ``<gap>`` where the two of unpaired records are other quantities.
+    """
+    return (
+        TableRow(f"net {label}: attacked minus held-out records", f"net_{gap}", True),
+        TableRow(f"{label}: attacked records", gap, True),
+        TableRow(f"control, {label}: held-out records", f"control_{gap}", True),
+        TableRow(f"symmetric average of {label}", f"symmetric_{gap}", True),
+        TableRow(f"{label} of unpaired records: all pairs of an attacked and another", f"unpaired_{gap}", True),
+    )
 
 
 class Answers(NamedTuple):
@@ -73,7 +87,7 @@ class Display:
     Args:
         rows: of the terminal's table; their labels name the metrics everywhere.
         answers: the upper half of the curve.
-        gaps: metric -> label, the lower half of the curve, the headline first.
+        gaps: gap -> label, the lower half of the curve, the headline's first.
         outcomes: metric -> meaning, shares of all records that add up to 1.
         spread: of a column over the records.
         left_out: what ``excluded`` counts.
@@ -101,6 +115,21 @@ class Display:
     def label(self, metric: str) -> str:
         """The label of a metric; its own name where it has none."""
         return next((row.label for row in self.rows if row.metric == metric), metric)
+
+    def shown_gaps(self, metrics: Collection[str]) -> list[tuple[str, str, str | None]]:
+        """List (metric, label, metric beside it) of each gap, of what there is.
+
+        The net value has the gap of the attacked records beside it; without held-out records the gap stands alone.
+        """
+        found: list[tuple[str, str, str | None]] = []
+        for gap, label in self.gaps.items():
+            if f"net_{gap}" in metrics:
+                found.append((f"net_{gap}", f"net {label}", gap))
+            elif gap in metrics:
+                found.append((gap, label, None))
+            elif f"unpaired_{gap}" in metrics:
+                found.append((f"unpaired_{gap}", f"{label} of unpaired records", None))
+        return found
 
     def memorized(self, table: pa.Table) -> NDArray[np.bool_]:
         """(N,) whether the target knows more of each record of a comparison than the reference."""
@@ -137,7 +166,7 @@ class Display:
         return [{"rank": rank, **row} for rank, row in enumerate(ordered.select(plain).to_pylist(), start=1)]
 
     def gap_measure(self, metric: str) -> str:
-        """Which measure of ``sample_gaps`` goes with a metric."""
+        """Which measure of ``sample_gaps`` goes with a gap or its net value."""
         return metric
 
     def gallery_title(self, settings: Mapping[str, Any], paired: bool) -> str:

@@ -14,9 +14,9 @@ from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.agreement import Agreement, agreement
-from dejavu_lightning.memorization.compare import compare, net
+from dejavu_lightning.memorization.compare import compare, control, headline, net, net_terms
 from dejavu_lightning.memorization.protocols import Comparison, MemorizationTest, Reference, ReferenceRecords
-from dejavu_lightning.memorization.statistics import Floats
+from dejavu_lightning.memorization.statistics import Terms
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Measurement:
             the share of records of which two references say the same as ``agreement/<one>/<other>``.
         comparison: target against reference.
         target, reference: their records.
-        replicates: bootstrap values (R,) behind the intervals, those of the net estimates among them.
+        headline: the estimate that sums it up, see :func:`~dejavu_lightning.memorization.compare.headline`.
+        gaps: what the records add to each gap and net estimate.
         extra_references: the measurement with each extra reference by its name.
         agreement: what the references say of the same records, pair by pair.
     """
@@ -38,7 +39,8 @@ class Measurement:
     comparison: Comparison
     target: Records
     reference: Records
-    replicates: Mapping[str, Floats] = field(default_factory=dict)
+    headline: str
+    gaps: Mapping[str, tuple[Terms, ...]] = field(default_factory=dict)
     extra_references: Mapping[str, Measurement] = field(default_factory=dict)
     agreement: Sequence[Agreement] = ()
 
@@ -137,22 +139,9 @@ def _against(
 ) -> Measurement:
     """Compare, and compare on held-out records, whose target records are ``held_out``: what only a control may find."""
     comparison = compare(target, answer.attack, paired=paired)
-    estimates, replicates = dict(comparison.estimates), dict(comparison.replicates)
+    estimates, gaps = dict(comparison.estimates), dict(comparison.gaps)
     if answer.neither_split is not None and held_out is not None:
-        control = compare(held_out, answer.neither_split)
-        estimates |= {name: control.estimates[metric] for name, metric in _named(test.controls, control)}
-        # Resampled by another seed, independently of the attacked records.
-        resampled = compare(held_out, answer.neither_split, seed=1) if test.nets else control
-        for name, metric in _named(test.nets, resampled):
-            estimates[name], replicates[name] = net(comparison, resampled, metric)
-    return Measurement(estimates, comparison, target, answer.attack, replicates)
-
-
-def _named(logged: Mapping[str, str], comparison: Comparison) -> list[tuple[str, str]]:
-    """Logged name and metric, also of the layers of a metric, ``<metric>/<layer>``."""
-    return [
-        (name + found.removeprefix(metric), found)
-        for name, metric in logged.items()
-        for found in comparison.estimates
-        if found == metric or found.startswith(f"{metric}/")
-    ]
+        unseen = compare(held_out, answer.neither_split)
+        estimates |= control(unseen) | net(comparison, unseen)
+        gaps |= net_terms(comparison, unseen)
+    return Measurement(estimates, comparison, target, answer.attack, headline(test, estimates), gaps)

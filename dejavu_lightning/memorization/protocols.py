@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.core.estimate import Estimate, flatten
@@ -17,6 +15,7 @@ from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder
 from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.statistics import Terms
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,15 @@ class Comparison:
     Args:
         estimates: each name of the table in docs/metrics.md with its value and 95% interval.
         table: one row per record with both models' answers; None where they were attacked on different records.
-        replicates: bootstrap values (R,) behind the intervals.
+        gaps: what the records add to those estimates that are 0 of two models alike: one sample of paired records,
+            else the target's and the reference's. Controls, net estimates and symmetric averages are made of these.
         settings: of the target's records.
         sample_gaps: gaps of the top records beside their null, where the test has them.
     """
 
     estimates: dict[str, Estimate]
     table: pa.Table | None
-    replicates: dict[str, NDArray[np.float64]]
+    gaps: dict[str, tuple[Terms, ...]]
     settings: Mapping[str, Any]
     sample_gaps: pa.Table | None = None
 
@@ -75,16 +75,12 @@ class MemorizationTest(Protocol):
 
     Attributes:
         name: stands in the settings of its records and finds the test of saved ones, see ``TESTS``.
-        headline: the metric that sums a comparison up.
-        controls: logged name -> the metric that is taken on held-out records under this name.
-        nets: logged name -> the metric whose value on held-out records is subtracted under this name.
+        headline: the gap that sums a comparison up; its net value where there is one.
         display: labels, tables, order and pictures of its records.
     """
 
     name: ClassVar[str]
     headline: ClassVar[str]
-    controls: ClassVar[Mapping[str, str]]
-    nets: ClassVar[Mapping[str, str]]
     display: ClassVar[Display]
 
     def check(self, encoder: Encoder) -> None:

@@ -1,80 +1,42 @@
-"""How sure a population number is: bootstrap over records."""
+"""What single records add to a population number, and how it spreads over random halves of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_lightning.core.estimate import LEVEL, Estimate
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-
-RESAMPLES = 1000
-KIND = "bootstrap over records"
-CELLS_AT_ONCE = 1 << 23
+from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.intervals import Floats, Z
 
 
-class Interval(NamedTuple):
-    """Ends of a 95% interval."""
+class Terms(NamedTuple):
+    """What the records of one sample add to an estimate, which is the sum of its samples' mean values.
 
-    low: float
-    high: float
+    ``ids`` of the N records, in the order of ``values`` (N,). Of a statistic that is no mean of its records, the
+    values are those of its linear approximation (its influence function), whose mean is the statistic.
+    """
 
-
-def interval(replicates: Floats) -> Interval:
-    """Percentile interval of bootstrap replicates (R,)."""
-    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
+    ids: Sequence[str]
+    values: Floats
 
 
-def with_intervals(values: Mapping[str, float], replicates: Mapping[str, Floats]) -> dict[str, Estimate]:
-    """Give each value the percentile interval of its bootstrap replicates, where it has some."""
-    return {
-        name: Estimate(value, *interval(replicates[name]), kind=KIND) if name in replicates else Estimate(value)
-        for name, value in values.items()
-    }
-
-
-def bootstrap(
-    statistic: Callable[[Counts, Counts], Floats], records: int, others: int | None = None, seed: int = 0
-) -> Floats:
-    """Replicates of a statistic of resampled records.
+def change(before: Sequence[Floats], after: Sequence[Floats]) -> Estimate:
+    """By how much an estimate grew from one measurement to another of the same records.
 
     Args:
-        statistic: maps how often each record is drawn, when as many are drawn with replacement, to its
-            value: blocks (r, records) and (r, others) -> (r, ...).
-        records: size of the first sample.
-        others: size of the second sample, drawn independently; None resamples both together, because they
-            are the same records.
-        seed: of the resampling.
+        before, after: what the records of each sample add, (N,) a sample, in the same order.
+
+    Returns:
+        The difference, with the normal interval of paired differences of independent samples.
     """
-    rng = np.random.default_rng(seed)
-    step = max(1, CELLS_AT_ONCE // max(records, others or 0))
-    blocks = []
-    for start in range(0, RESAMPLES, step):
-        rows = min(step, RESAMPLES - start)
-        counts = _draw(rng, rows, records)
-        blocks.append(statistic(counts, counts if others is None else _draw(rng, rows, others)))
-    return np.concatenate(blocks)
-
-
-def _draw(rng: np.random.Generator, rows: int, records: int) -> Counts:
-    drawn = rng.integers(0, records, (rows, records)) + np.arange(rows)[:, None] * records
-    return np.bincount(drawn.ravel(), minlength=rows * records).reshape(rows, records)
-
-
-def mean_of_first(values: Floats, order: NDArray[np.int64], counts: Counts, keep: int) -> Floats:
-    """Mean of values (N,) over the first ``keep`` drawn records in ``order``: counts (r, N) -> (r,)."""
-    if keep == len(order):  # as many as are drawn
-        return np.asarray(counts @ values / keep, dtype=np.float64)
-    drawn = counts[:, order]
-    before = np.cumsum(drawn, axis=1) - drawn
-    used = np.clip(keep - before, 0, drawn)
-    return np.asarray(used @ values[order] / keep, dtype=np.float64)
+    grown = [now - then for then, now in zip(before, after, strict=True)]
+    value = math.fsum(float(each.mean()) for each in grown)
+    half = Z * math.hypot(*(float(each.std(ddof=1)) / math.sqrt(len(each)) for each in grown if len(each) > 1))
+    return Estimate(value, value - half, value + half, kind="normal over paired records")
 
 
 def subsample_spread(

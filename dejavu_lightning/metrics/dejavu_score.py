@@ -21,9 +21,7 @@ class DejaVuScore(Metric):
     ``update(target_correct, reference_correct, target_confidence, reference_confidence)`` takes (n,) each, a value a
     record, n may be 0; ``compute()`` gives a 0-dim float64 in [-1, 1], higher is more memorization.
 
-    Of records equally confident at the cut those updated first are kept, and those of lower ranks before those of
-    higher ones, as :func:`~dejavu_lightning.metrics.functional.dejavu_score` does: with ties, a fraction below 1
-    depends on the order of the records.
+    Records equally confident at the cut count by their mean, so that the order of updates and ranks changes nothing.
 
     Args:
         fraction: p in (0, 1]; 1 scores all records.

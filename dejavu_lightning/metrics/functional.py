@@ -120,9 +120,9 @@ def dejavu_score(
 
     Args:
         target_correct, reference_correct: (N,) booleans.
-        target_confidence, reference_confidence: (N,) any scale, higher is more confident. Of equally
-            confident records the one that comes first is preferred; sort by id to make that well defined.
-        fraction: p in (0, 1]; n = max(1, floor(p N)) records are kept of each model.
+        target_confidence, reference_confidence: (N,) any scale, higher is more confident.
+        fraction: p in (0, 1]; n = max(1, floor(p N)) records are kept of each model. Records equally confident at
+            the cut count by their mean, the expected value of a random order.
 
     Returns:
         0-dim float64 in [-1, 1].
@@ -137,15 +137,25 @@ def dejavu_score(
         reference_confidence=reference_confidence,
     )
     check_any(len(target_correct))
-    target = most_confident(target_confidence, fraction)
-    reference = most_confident(reference_confidence, fraction)
-    return target_correct[target].double().mean() - reference_correct[reference].double().mean()
+    target, reference = (kept_weights(each, fraction) for each in (target_confidence, reference_confidence))
+    return (target * target_correct).sum() / target.sum() - (reference * reference_correct).sum() / reference.sum()
 
 
-def most_confident(confidence: Tensor, fraction: float) -> Tensor:
-    """Positions of the max(1, floor(fraction * N)) highest values of confidence (N,), ties by position."""
+def kept_weights(confidence: Tensor, fraction: float) -> Tensor:
+    """How much each record counts where the max(1, floor(fraction * N)) most confident are kept.
+
+    Records equally confident at the cut share what is left of it, so that a mean over the kept ones is that of all
+    random orders of ties. Confidences that agree to nine decimals are equal: entropies of the same votes may differ
+    in their last bits.
+
+    confidence (N,) -> (N,) float64 in [0, 1]; they add up to the number of records kept.
+    """
     check_fraction(fraction)
-    return confidence.argsort(descending=True, stable=True)[: kept_records(fraction, len(confidence))]
+    kept = kept_records(fraction, len(confidence))
+    rounded = confidence.double().round(decimals=9)
+    cut = rounded.kthvalue(len(rounded) - kept + 1).values
+    above, tied = rounded > cut, rounded == cut
+    return above.double() + tied.double() * ((kept - above.sum()) / tied.sum())
 
 
 def kept_records(fraction: float, records: int) -> int:

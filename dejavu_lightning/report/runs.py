@@ -139,7 +139,7 @@ def _read(
             raise ValueError(f"RUN {root} lacks the records {table_file(records, role)}")
     target, comparison = read_records(records, "target"), read_table(records, "comparison")
     test = find_test(target.settings)
-    paired = any(name in metrics for name in (*test.controls, *test.display.outcomes))
+    paired = any(name in metrics for name in (f"control_{test.headline}", *test.display.outcomes))
     if paired and comparison is None:
         lacking = table_file(records, "comparison")
         raise ValueError(f"RUN {root} lacks {lacking}, both models' answers record by record")

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from dejavu_lightning.core.distributed import gathered
 from dejavu_lightning.core.estimate import flatten
+from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
-from dejavu_lightning.memorization.statistics import Floats
+from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.utility.averages import Average, averages
 from dejavu_lightning.utility.probe import PairMeasure, Probe
 
@@ -23,10 +24,10 @@ TOPS = (1, 5)
 
 
 class UtilityMeasurement(NamedTuple):
-    """``metrics`` by logged key with their intervals, and the bootstrap ``replicates`` (R,) behind those."""
+    """``metrics`` by logged key with their intervals, and the ``terms`` of each: what every sample adds to it."""
 
     metrics: dict[str, float]
-    replicates: dict[str, Floats]
+    terms: dict[str, tuple[Terms, ...]]
 
 
 def measure_utility(
@@ -79,7 +80,7 @@ def utility_measurement(
                     raise TypeError(f"{measure.name} encodes pictures and texts: pass a ModuleEncoder")
                 found |= measure.measure(encoder, sets, batch_size, num_workers)
         if not fitted:
-            return _with_ends(found)
+            return _measurement(found, sets.validation)
         layers = _Layers(encoder)
         train = embed(layers, sets.train, "train", batch_size, num_workers)
         validation = embed(layers, sets.validation, "validation", batch_size, num_workers)
@@ -108,7 +109,7 @@ def utility_measurement(
             classify = probe.fit(learned, labels, sets.num_classes)
             hits = _hits(classify(asked), truth) if len(asked) else torch.zeros(0, 5, device=device)
             named |= {f"{probe.name}_top{top}{suffix}": hits[:, :top].any(dim=1) for top in TOPS}
-    return _with_ends(found | averages(validation.rows, named))
+    return _measurement(found | averages(validation.rows, named), sets.validation)
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
@@ -120,9 +121,13 @@ def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
     ]
 
 
-def _with_ends(found: Mapping[str, Average]) -> UtilityMeasurement:
-    metrics = flatten({name: average.estimate for name, average in found.items()})
-    return UtilityMeasurement(metrics, {name: average.replicates for name, average in found.items()})
+def _measurement(found: Mapping[str, Average], validation: Samples) -> UtilityMeasurement:
+    ids = getattr(validation, "ids", None)
+    named = range(len(validation)) if ids is None else ids
+    return UtilityMeasurement(
+        flatten({name: average.estimate for name, average in found.items()}),
+        {name: (Terms([str(named[row]) for row in average.rows], average.values),) for name, average in found.items()},
+    )
 
 
 def _hits(scores: Tensor, truth: Tensor) -> Tensor:

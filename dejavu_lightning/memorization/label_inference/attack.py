@@ -5,7 +5,7 @@ Background crop -> embedding -> k nearest public images -> majority label.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -40,8 +40,6 @@ class LabelInference:
 
     name: ClassVar[str] = "label_inference"
     headline: ClassVar[str] = "score"
-    controls: ClassVar[Mapping[str, str]] = {"control": "score"}
-    nets: ClassVar[Mapping[str, str]] = {}
     display: ClassVar[Display] = DISPLAY
 
     def __init__(self, k: int = 100, batch_size: int = 250, num_workers: int = 0) -> None:
@@ -115,7 +113,6 @@ class LabelAttack:
             truth,
             torch.cat(ranked),
             confidence=torch.cat(confidence),
-            support=min(self.test.k, self.sets.num_classes),
             neighbors=[[self.bank.ids[index] for index in row] for row in shown],
             settings=self.settings,
         )

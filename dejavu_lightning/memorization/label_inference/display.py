@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.core.records import Records
-from dejavu_lightning.memorization.display import Answers, Display, Spread, TableRow
-from dejavu_lightning.memorization.label_inference.score_curve import score_curve
+from dejavu_lightning.memorization.display import Answers, Display, Spread, TableRow, gap_rows
+from dejavu_lightning.memorization.label_inference.score import score
 
 CONFIDENCE = "memorization_confidence"
 
@@ -42,15 +42,13 @@ class LabelDisplay(Display):
         self, target: Records, reference: Records, shares: Sequence[float], paired: bool
     ) -> list[Estimate]:
         """Compute ``score@p`` for every share p."""
-        return score_curve(target, reference, shares, paired)
+        return [score(target, reference, share, paired)[0] for share in shares]
 
     def ranking(self, table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
         """List every record, the highest memorization confidence first, then by id.
 
         The confidence alone orders: a record near the top may be one that neither model answers correctly.
         """
-        if CONFIDENCE not in table.column_names:
-            return []
         ordered = table.sort_by([(CONFIDENCE, "descending"), ("id", "ascending")])
 
         def name(label: int) -> str:
@@ -70,13 +68,11 @@ class LabelDisplay(Display):
 
 DISPLAY = LabelDisplay(
     rows=(
+        *gap_rows("score", "déjà vu score"),
+        *gap_rows("score@20", "score @ 20% most confident"),
+        *gap_rows("score@5", "score @ 5% most confident"),
         TableRow("target accuracy", "target_accuracy"),
         TableRow("reference accuracy", "reference_accuracy"),
-        TableRow("déjà vu score", "score", True),
-        TableRow("déjà vu score @ 20% most confident", "score@20", True),
-        TableRow("déjà vu score @ 5% most confident", "score@5", True),
-        TableRow("symmetric average of the score", "symmetric_score", True),
-        TableRow("control: score on held-out records", "control", True),
         TableRow("memorized", "memorized"),
         TableRow("correlated", "correlated"),
         TableRow("misrepresented", "misrepresented"),
@@ -94,10 +90,10 @@ DISPLAY = LabelDisplay(
         key=CONFIDENCE,
         column=CONFIDENCE,
         title="Memorization confidence",
-        axis="uncertainty, reference minus target",
-        caption="Uncertainty of the reference minus that of the target, each as a share of what it can be: to the "
-        "right the target is surer than the reference. All records, over all seeds; no intervals. Being sure is not "
-        "being right, which is what the colours tell.",
+        axis="entropy of the reference minus that of the target, nats",
+        caption="Entropy of the reference's answer minus that of the target's votes, in nats: to the right the target "
+        "is surer than the reference. All records, over all seeds; no intervals. Being sure is not being right, which "
+        "is what the colours tell.",
         by="outcome",
         file="confidence",
     ),

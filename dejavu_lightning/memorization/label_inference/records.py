@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +18,6 @@ def label_records(
     ranked: Tensor,
     *,
     confidence: Tensor,
-    support: int,
     settings: dict[str, Any],
     neighbors: list[list[str]] | None = None,
 ) -> Records:
@@ -29,7 +27,6 @@ def label_records(
         labels: (N,) int64, the true ones.
         ranked: (N, up to 5) int64, the most likely first; -1 where there is none.
         confidence: (N,) negative entropy in nats of what was inferred.
-        support: how many labels that entropy can spread over at most.
         settings: what the records depend on besides the model.
         neighbors: (N,) ids of the nearest public samples; empty where none were asked.
     """
@@ -40,7 +37,6 @@ def label_records(
                 "label": labels.numpy(),
                 "predicted": ranked[:, 0].numpy(),
                 "confidence": confidence.numpy(),
-                "uncertainty": (-confidence / math.log(support) if support > 1 else 0 * confidence).numpy(),
                 "correct": (ranked[:, 0] == labels).numpy(),
                 "correct_top5": (ranked == labels[:, None]).any(dim=1).numpy(),
                 "neighbors": pa.array(neighbors or [[] for _ in ids], pa.list_(pa.string())),
@@ -70,7 +66,6 @@ def records_of_probabilities(
         labels,
         torch.cat(ranked),
         confidence=-torch.cat(entropy),
-        support=part.shape[1],
         settings=settings,
     )
 

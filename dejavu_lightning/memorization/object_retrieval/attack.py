@@ -49,8 +49,6 @@ class ObjectRetrieval:
 
     name: ClassVar[str] = "object_retrieval"
     headline: ClassVar[str] = "ppg"
-    controls: ClassVar[Mapping[str, str]] = {"control_ppg": "ppg", "control_prg": "prg"}
-    nets: ClassVar[Mapping[str, str]] = {}
     display: ClassVar[Display] = DISPLAY
 
     def __init__(

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dejavu_lightning.core.samples import DisplaySample
-from dejavu_lightning.memorization.display import GALLERY_NEIGHBORS, Answers, Display, Spread, TableRow
+from dejavu_lightning.memorization.display import GALLERY_NEIGHBORS, Answers, Display, Spread, TableRow, gap_rows
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ObjectDisplay(Display):
 
     def gap_measure(self, metric: str) -> str:
         """PRG and AUCG are of recalls, PPG of precisions."""
-        return "recall" if metric.startswith(("prg", "aucg")) else "precision"
+        return "recall" if metric.removeprefix("net_").startswith(("prg", "aucg")) else "precision"
 
     def gallery_title(self, settings: Mapping[str, Any], paired: bool) -> str:
         """Say which objects count, among how many neighbours."""
@@ -59,17 +59,13 @@ class ObjectDisplay(Display):
 
 DISPLAY = ObjectDisplay(
     rows=(
+        *gap_rows("ppg", "PPG, population precision gap"),
+        *gap_rows("prg", "PRG, population recall gap"),
+        *gap_rows("aucg", "AUCG, area between the recall curves"),
         TableRow("target precision", "target_precision"),
         TableRow("reference precision", "reference_precision"),
         TableRow("target recall", "target_recall"),
         TableRow("reference recall", "reference_recall"),
-        TableRow("PPG, population precision gap", "ppg", True),
-        TableRow("PRG, population recall gap", "prg", True),
-        TableRow("AUCG, area between the recall curves", "aucg", True),
-        TableRow("symmetric average of the PPG", "symmetric_ppg", True),
-        TableRow("symmetric average of the PRG", "symmetric_prg", True),
-        TableRow("control: PPG on held-out records", "control_ppg", True),
-        TableRow("control: PRG on held-out records", "control_prg", True),
     ),
     answers=Answers("recall", "mean recall of objects"),
     gaps={"ppg": "PPG (precision)", "prg": "PRG (recall)"},

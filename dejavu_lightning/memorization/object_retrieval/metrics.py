@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
+from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.intervals import Floats, bounded_mean, difference, paired_gap, wilson
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization import statistics
 from dejavu_lightning.memorization.object_retrieval.sample_level import sample_gaps
 from dejavu_lightning.memorization.protocols import Comparison
-from dejavu_lightning.memorization.statistics import Counts, Floats
-from dejavu_lightning.metrics.functional import Overlap, auc_gap, population_gap
+from dejavu_lightning.memorization.statistics import Terms
+from dejavu_lightning.metrics.functional import Overlap
 
 GAPS = {"ppg": "precision", "prg": "recall"}
 
@@ -33,27 +34,30 @@ class Gap(NamedTuple):
 def compare_objects(target: Records, reference: Records, paired: bool, seed: int) -> Comparison:
     """Compute PPG, PRG and AUCG of every k and top n; mean precision, recall and F of both models.
 
-    Of unpaired records PPG and PRG compare every target record with every reference record.
+    Of unpaired records there is no PPG and no PRG, which compare two models on one record. ``unpaired_ppg`` and
+    ``unpaired_prg`` compare every target record with every reference record: P(target > reference) -
+    P(target < reference) of records drawn at random, other quantities of another size.
     """
-    gaps = list(_gaps(target, reference))
-    values = {gap.name: _value(gap, paired) for gap in gaps}
     means = {
-        f"{role}_{measure}": records.column(measure).numpy()
+        f"{role}_{measure}": bounded_mean(records.column(measure).numpy())
         for role, records in (("target", target), ("reference", reference))
         for measure in Overlap._fields
     }
-    values |= {name: float(column.mean()) for name, column in means.items()}
-    replicates = _replicates(gaps, means, paired, seed)
+    gaps = list(_gaps(target, reference))
     if not paired:
-        return Comparison(statistics.with_intervals(values, replicates), None, replicates, target.settings)
+        found = {_unpaired_name(gap): _unpaired(gap, target, reference) for gap in gaps}
+        estimates = {name: estimate for name, (estimate, _) in found.items()} | means
+        return Comparison(estimates, None, {name: terms for name, (_, terms) in found.items()}, target.settings)
+    outcomes = {gap.name: _outcomes(gap) for gap in gaps}
+    estimates = {name: paired_gap(outcome) for name, outcome in outcomes.items()} | means
+    ids = target.ids
     for gap in gaps[:3]:
-        outcome = _outcomes(gap)
-        mean, spread = statistics.subsample_spread(partial(_mean_of, outcome), len(target), seed)
-        values |= {f"{gap.name}_subsample_mean": mean, f"{gap.name}_subsample_std": spread}
+        mean, spread = statistics.subsample_spread(partial(_mean_of, outcomes[gap.name]), len(target), seed)
+        estimates |= {f"{gap.name}_subsample_mean": Estimate(mean), f"{gap.name}_subsample_std": Estimate(spread)}
     return Comparison(
-        statistics.with_intervals(values, replicates),
+        estimates,
         _joined(target, reference),
-        replicates,
+        {name: (Terms(ids, outcome),) for name, outcome in outcomes.items()},
         target.settings,
         sample_gaps(target, reference, seed=seed),
     )
@@ -68,16 +72,6 @@ def _gaps(target: Records, reference: Records) -> Iterator[Gap]:
             yield Gap(name + suffix, own, other, by_sign=name in GAPS)
 
 
-def _value(gap: Gap, paired: bool) -> float:
-    target, reference = torch.from_numpy(gap.target), torch.from_numpy(gap.reference)
-    if paired:
-        return float((population_gap if gap.by_sign else auc_gap)(target, reference))
-    if gap.by_sign:
-        every = np.ones((1, len(gap.target))), np.ones((1, len(gap.reference)))
-        return float(_sign_of_pairs(gap, *every)[0])
-    return float(gap.target.mean() - gap.reference.mean())
-
-
 def _outcomes(gap: Gap) -> Floats:
     """(N,) what each record adds to a paired gap."""
     difference = gap.target - gap.reference
@@ -88,42 +82,35 @@ def _mean_of(outcome: Floats, rows: NDArray[np.int64]) -> float:
     return float(outcome[rows].mean())
 
 
-def _replicates(gaps: list[Gap], means: dict[str, Floats], paired: bool, seed: int) -> dict[str, Floats]:
-    own = np.stack([column for name, column in means.items() if name.startswith("target")], axis=1)
-    other = np.stack([column for name, column in means.items() if name.startswith("reference")], axis=1)
-    outcomes = np.stack([_outcomes(gap) for gap in gaps], axis=1) if paired else None
-
-    def every(counts: Counts, others: Counts) -> Floats:
-        averages = [counts @ own / len(own), others @ other / len(other)]
-        if outcomes is not None:
-            return np.concatenate([counts @ outcomes / len(outcomes), *averages], axis=1)
-        columns = [
-            _sign_of_pairs(gap, counts, others)
-            if gap.by_sign
-            else counts @ gap.target / len(gap.target) - others @ gap.reference / len(gap.reference)
-            for gap in gaps
-        ]
-        return np.concatenate([np.stack(columns, axis=1), *averages], axis=1)
-
-    names = [gap.name for gap in gaps] + list(means)
-    records, others = len(own), None if paired else len(other)
-    return dict(zip(names, statistics.bootstrap(every, records, others, seed).T, strict=True))
+def _unpaired_name(gap: Gap) -> str:
+    return f"unpaired_{gap.name}" if gap.by_sign else gap.name
 
 
-def _sign_of_pairs(gap: Gap, counts: Any, others: Any) -> Floats:
-    """P(target > reference) - P(target < reference) over all pairs of drawn records: (r, N), (r, M) -> (r,)."""
-    grid = np.unique(np.concatenate([gap.target, gap.reference]))
-    own = _histogram(gap.target, grid, counts)
-    other = _histogram(gap.reference, grid, others)
-    below = np.cumsum(other, axis=1) - other
-    above = 1 - below - other
-    return np.asarray((own * (below - above)).sum(axis=1))
+def _unpaired(gap: Gap, target: Records, reference: Records) -> tuple[Estimate, tuple[Terms, ...]]:
+    """Of two samples: the difference of their means, or P(target > reference) - P(target < reference) of all pairs.
+
+    The latter is 2 A - 1, A the area under the curve of Mann and Whitney's U; its variance is that of DeLong et al.
+    (1988), its interval Wilson's of as many records as a share of that variance has.
+    """
+    if not gap.by_sign:
+        terms = Terms(target.ids, gap.target), Terms(reference.ids, -gap.reference)
+        return difference(bounded_mean(gap.target), bounded_mean(gap.reference)), terms
+    own, other = _placements(gap.target, gap.reference), _placements(gap.reference, gap.target)
+    value = float(own.mean())
+    area = (value + 1) / 2
+    binary = area * (1 - area)
+    variance = (own.var() / len(own) + other.var() / len(other)) / 4
+    least = 1 / (len(own) + 1) ** 2 + 1 / (len(other) + 1) ** 2
+    records = binary / max(float(variance), binary * least) if binary else min(len(own), len(other))
+    found = wilson(area, records, kind="DeLong and Wilson over records").scaled(2, -1)
+    return found, (Terms(target.ids, own), Terms(reference.ids, other.mean() - other))
 
 
-def _histogram(values: Floats, grid: Floats, counts: Any) -> Floats:
-    """Shares of the drawn records at each value of the grid: (r, N) -> (r, G)."""
-    at = (values[:, None] == grid).astype(np.float64)  # the values are few fractions: G is small
-    return np.asarray(counts @ at / len(values))
+def _placements(values: Floats, others: Floats) -> Floats:
+    """(N,) share of the others below each value minus the share above it."""
+    ordered = np.sort(others)
+    below, up_to = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return np.asarray((below - (len(ordered) - up_to)) / len(ordered))
 
 
 def _joined(target: Records, reference: Records) -> pa.Table:

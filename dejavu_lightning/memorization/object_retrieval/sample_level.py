@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dejavu_lightning.core.intervals import Floats
 from dejavu_lightning.core.records import Records
-from dejavu_lightning.memorization.statistics import CELLS_AT_ONCE, Floats
 from dejavu_lightning.metrics.functional import Overlap
 
+CELLS_AT_ONCE = 1 << 23
 ORDERS = ("min_distance", "correct", "gap")
 SIZES = (20, 100)
 PERMUTATIONS = 1000

@@ -11,7 +11,6 @@ The cosine is linear in each embedding of length 1, so means of embeddings give 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,8 +49,6 @@ class PairAlignment:
 
     name: ClassVar[str] = "pair_alignment"
     headline: ClassVar[str] = "clipmem"
-    controls: ClassVar[Mapping[str, str]] = {"control_clipmem": "clipmem"}
-    nets: ClassVar[Mapping[str, str]] = {"net_clipmem": "clipmem"}
     display: ClassVar[Display] = DISPLAY
 
     def __init__(

@@ -10,7 +10,7 @@ For a layer instead of the embedding it is LayerMem (Wang et al. 2024, arXiv 240
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
@@ -48,8 +48,6 @@ class ViewAlignment:
 
     name: ClassVar[str] = "view_alignment"
     headline: ClassVar[str] = "sslmem"
-    controls: ClassVar[Mapping[str, str]] = {"control_sslmem": "sslmem"}
-    nets: ClassVar[Mapping[str, str]] = {"net_sslmem": "sslmem"}
     display: ClassVar[Display] = DISPLAY
 
     def __init__(

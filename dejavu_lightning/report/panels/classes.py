@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from dejavu_lightning.core.estimate import Estimate, share
+from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.intervals import share
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import variant_name

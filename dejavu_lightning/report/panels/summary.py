@@ -49,11 +49,8 @@ def summary(collection: Collection) -> Panel:
 
 def _control(collection: Collection) -> str | None:
     """The logged name of the metric's control, where any run has it."""
-    for _, run in collection.measured():
-        for name, metric in run.test.controls.items():
-            if metric == collection.metric and name in run.metrics:
-                return name
-    return None
+    name = f"control_{collection.metric.removeprefix('net_')}"
+    return name if any(name in run.metrics for _, run in collection.measured()) else None
 
 
 def _range(counts: list[int]) -> str:
