@@ -54,10 +54,9 @@ def test_it_answers_as_the_classifier_that_was_trained(tmp_path):
         entropy = -sum(p * math.log(p) for p in share.tolist())
         assert row["predicted"] == int(share.argmax())
         assert row["confidence"] == pytest.approx(-entropy, abs=1e-5)
-        assert row["uncertainty"] == pytest.approx(entropy / math.log(10), abs=1e-5)
         assert row["correct"] == (row["predicted"] == int(sample["label"]))
         assert row["correct_top5"] == (int(sample["label"]) in share.argsort(descending=True)[:5])
-    assert {"control", "memorized"} <= set(found.metrics)
+    assert {"control_score", "net_score", "memorized"} <= set(found.metrics)
     assert measure(tiny_vicreg(), TEST, reference, given).reference.table is found.reference.table
 
 

@@ -69,7 +69,14 @@ def test_a_checkpoint_answers_as_the_model_it_was_saved_from(tmp_path):
 def test_the_same_weights_leave_nothing(tmp_path):
     target = host(0)
     found = run(target, Checkpoint(save(tmp_path / "b.ckpt", target, SplitRecord("B", "f00d")))).metrics
-    assert found["score"] == found["memorized"] == found["misrepresented"] == found["control"] == 0
+    assert (
+        found["score"]
+        == found["memorized"]
+        == found["misrepresented"]
+        == found["control_score"]
+        == found["net_score"]
+        == 0
+    )
 
 
 def test_a_checkpoint_that_is_rewritten_is_read_again(tmp_path):
@@ -129,7 +136,8 @@ def test_a_directory_needs_an_epoch(tmp_path):
 def test_held_out_attacks_the_same_model_on_other_records():
     found = run(host(0), HeldOut())
     assert len(found.reference) == 40
-    assert "control" not in found.metrics
+    assert not {"control_score", "net_score"} & set(found.metrics)
+    assert found.headline == "score"
     assert len(run(host(0), HeldOut(split="neither_split")).reference) == 20
     with pytest.raises(ValueError, match="split must be 'other_split' or 'neither_split', got 'train'"):
         HeldOut(split="train")
