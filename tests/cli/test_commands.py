@@ -19,7 +19,7 @@ from tests.commands import ROOT, history, run
 def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_path):
     out = tmp_path / "out"
     printed = run("train.py", "pair", "--config", config, "--output", out).stdout
-    for row in ("target accuracy", "déjà vu score", "control", "memorized", "symmetric"):
+    for row in ("target accuracy", "net déjà vu score", "control, déjà vu score", "memorized", "symmetric"):
         assert row in printed
     for role in ("target", "reference"):
         assert {f"epoch=000{n}.ckpt" for n in range(3)} <= {p.name for p in (out / role / "checkpoints").iterdir()}
@@ -72,8 +72,8 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     assert found["product/score"] == found["score"]
     assert found["agreement/NaiveBayes/product"] == 1
     # Beside others a second model gives what it gives alone.
-    assert {name: found[f"second/{name}"] for name in ("score", "control")} == {
-        name: metrics[name] for name in ("score", "control")
+    assert {name: found[f"second/{name}"] for name in ("score", "control_score", "net_score")} == {
+        name: metrics[name] for name in ("score", "control_score", "net_score")
     }
 
     written = json.loads((tmp_path / "nb" / "metrics.json").read_text())
