@@ -68,12 +68,12 @@ def test_training_sees_the_crops_and_nothing_else():
     shown = data.train_dataloader().dataset
     assert len(shown) == len(crops) == 40
     for position in range(len(shown)):
-        image = (shown[position]["image"].float() / 255 - 0.5) / 0.25
+        image = (shown[position, 0]["image"].float() / 255 - 0.5) / 0.25
         # The one is resized as bytes, the other as floats: they differ by what rounding to bytes costs.
-        torch.testing.assert_close(image, crops[shown[position]["id"]], atol=2.1 / 255 / 0.25, rtol=0)
-    assert {item["id"] for item in map(shown.__getitem__, range(40))} == set(crops)
+        torch.testing.assert_close(image, crops[shown[position, 0]["id"]], atol=2.1 / 255 / 0.25, rtol=0)
+    assert {shown[position, 0]["id"] for position in range(40)} == set(crops)
     whole = tiny_data(train_on="B").train_dataloader().dataset
-    assert not torch.equal(whole[0]["image"], shown[0]["image"])
+    assert not torch.equal(whole[0, 0]["image"], shown[0, 0]["image"])
     with pytest.raises(ValueError, match="train_pictures must be 'whole' or 'background', got 'crops'"):
         tiny_data(train_pictures="crops")
 

@@ -158,7 +158,8 @@ def test_attack_sets_are_disjoint_from_training_and_public():
     found = data.memorization_sets()
     groups = [set(group.ids) for group in (found.attack, found.other_split, found.neither_split, found.public)]
     assert len(set.union(*groups)) == sum(map(len, groups))
-    assert {sample["id"] for sample in data.train_dataloader().dataset} == groups[0]
+    dataset = data.train_dataloader().dataset
+    assert {dataset[position, 0]["id"] for position in range(len(dataset))} == groups[0]
 
 
 def test_a_bare_module_is_measured_as_it_stands():
