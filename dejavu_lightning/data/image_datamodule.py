@@ -255,6 +255,8 @@ class ImageDataModule(SplitDataModule):
             class_names=list(self.source.class_names),
             trained_on=self.record,
             excluded=len(self._first(self.train_on, self.attack_per_class)) - len(attack),
+            preprocessing=shown,
+            in_preprocessing=self.memorization_sets,
         )
 
     def _whole(self, split: str, shown: Preprocessing) -> ImageDataset:

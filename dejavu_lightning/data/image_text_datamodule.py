@@ -136,6 +136,8 @@ class ImageTextDataModule(SplitDataModule):
             neither_split=pictures("held_out") if len(members["held_out"]) else None,
             class_names=list(source.object_names),
             trained_on=self.record,
+            preprocessing=self._square(shown),
+            in_preprocessing=partial(self.sets_of, source, members),
         )
 
     def _square(self, shown: Preprocessing) -> Preprocessing:

@@ -72,7 +72,7 @@ def test_boxes_are_distributed_as_torchvision_s(size, ranges):
     boxes = [RandomResizedCrop.get_params(picture, *map(list, ranges)) for _ in range(drawn)]
     top, left, h, w = torch.tensor(boxes).double().T
     theirs = shares(left, top, w, h, width, height)
-    # torchvision's boxes have whole pixels, many of them so that this is no difference; round, for those of its fallback.
+    # Pictures are large, because torchvision's boxes have whole pixels; rounded, those of the fallback coincide.
     for what, mine, published in zip(SHARES, ours, theirs, strict=True):
         assert ks_2samp(mine.round(decimals=3), published.round(decimals=3)).pvalue > 1e-3, what
 
