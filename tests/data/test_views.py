@@ -115,6 +115,11 @@ def test_boxes_equal_a_slow_loop():
     torch.testing.assert_close(found, torch.tensor(expected).double())
 
 
+def test_no_value_is_asked_back_from_the_device():
+    """Tensors without data have none to give: a box must not wait for what the device has computed."""
+    assert random_boxes(torch.empty(5, device="meta"), 64, *RANGES).shape == (5, 4)
+
+
 def test_crops_of_the_original_pixels_are_torchvision_s():
     """One maker of full-size views, whose side changes, and one of small ones; seed, epoch and id decide."""
     large, small = RandomViews(32, num_views=2), RandomViews(16, num_views=1, scale=(0.05, 0.3))
