@@ -211,12 +211,11 @@ def random_crop(image: Tensor, size: int, scale: Sequence[float], ratio: Sequenc
     return crop
 
 
-def checked_crop_from(given: str) -> CropFrom:
-    """Refuse a ``crop_from`` that there is not."""
-    for known in get_args(CropFrom):
-        if given == known:
-            return known
-    raise ValueError(f"crop_from must be one of {list(get_args(CropFrom))}, got {given!r}")
+def checked_crop_from(given: CropFrom) -> CropFrom:
+    """Hand ``crop_from`` back, or refuse what is none."""
+    if given not in get_args(CropFrom):
+        raise ValueError(f"crop_from must be one of {list(get_args(CropFrom))}, got {given!r}")
+    return given
 
 
 class StoredSquare:
