@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import torch
 import yaml
 
@@ -128,9 +129,15 @@ def test_diverging_training_stops_with_advice(config, tmp_path):
     assert "Lower the optimizer's learning rate" in told
 
 
-def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path):
+# The larger pictures begin in the epoch in which the run is killed, or after it.
+CHANGING = ("--data.resolutions", "{0: 16, 2: 24, 4: 32}")
+
+
+@pytest.mark.parametrize("pictures", [CHANGING, (*CHANGING, "--data.crop_from", "original")])
+def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path, pictures):
     def command(folder, *more):
-        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", "--data.num_workers", "1", *more]
+        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", "--data.num_workers", "1"]
+        options += [*pictures, *more]
         return [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(config), *map(str, options)]
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
