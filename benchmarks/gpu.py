@@ -54,6 +54,7 @@ def main():
     unknown = sorted(set(chosen) - set(SECTIONS))
     if unknown:
         raise SystemExit(f"error: --sections has no {unknown}; choose from {list(SECTIONS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # sections end with the one that started them
     about = {"tiny": options.tiny, "sections": chosen, "minutes": options.minutes}
     results = Results(options.out, about)
     results.write()
@@ -99,9 +100,13 @@ def run_apart(name, options, results, scratch, deadline):
                 env=environment,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,
             )
-            read, begun = follow(process, name, results, lines, read, deadline)
+            try:
+                read, begun = follow(process, name, results, lines, read, deadline)
+            finally:
+                with contextlib.suppress(ProcessLookupError):  # with what it started and left behind
+                    os.killpg(process.pid, signal.SIGKILL)
         tail = log.read_text(errors="replace")[-600:]
         if begun is None:  # all checks are done, or none could be begun
             if process.returncode:
@@ -142,8 +147,6 @@ def follow(process, name, results, lines, read, deadline):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         time.sleep(0.1)
-    with contextlib.suppress(ProcessLookupError):  # what it started and left behind
-        os.killpg(process.pid, signal.SIGKILL)
     return read, begun
 
 

@@ -182,6 +182,7 @@ def run_section(name: str, setting: Setting, deadline: float, done: set[str], li
     """
     import torch
 
+    parent = os.getppid()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     module = importlib.import_module(f"gpu.{name}")
@@ -195,6 +196,8 @@ def run_section(name: str, setting: Setting, deadline: float, done: set[str], li
         if not done and hasattr(module, "begin"):
             module.begin(setting)
         for check in module.CHECKS:
+            if os.getppid() != parent:  # killed: nobody waits for the rest
+                return
             if check.name in done:
                 continue
             left = deadline - time.time()
