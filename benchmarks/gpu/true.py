@@ -86,7 +86,7 @@ def vicreg(setting: Setting, side: int) -> VICReg:
     )
 
 
-SCORES = ("score", "control", "target_accuracy", "reference_accuracy", "score@20", "memorized")
+SCORES = ("net_score", "score", "control_score", "target_accuracy", "reference_accuracy", "net_score@20", "memorized")
 
 
 @CHECKS.check(seconds=100)
