@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ BITS = 64
 FLAT = 4.0  # gray levels between darkest and lightest: a picture of less shows nothing that a hash could compare
 
 
+@dataclass(frozen=True)
 class NearDuplicates:
     """Finds pictures that differ in size, compression or slightly in colour, by the 64 bits of their pHash.
 
@@ -38,10 +40,12 @@ class NearDuplicates:
             ids is refused; a picture that was replaced under its id goes unnoticed.
     """
 
-    def __init__(self, distance: int = 4, file: str | None = None) -> None:
-        if not 0 <= distance <= 15:
-            raise ValueError(f"distance must lie in [0, 15], of the {BITS} bits of a hash, got {distance}")
-        self.distance, self.file = distance, file
+    distance: int = 4
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.distance <= 15:
+            raise ValueError(f"distance must lie in [0, 15], of the {BITS} bits of a hash, got {self.distance}")
 
     def join(self, source: Any, same_as: IntArray) -> IntArray:
         """(N,) ``same_as`` with near duplicates joined: the position of the first picture that is the same."""
