@@ -26,6 +26,7 @@ class Checkpoint:
     """
 
     paired = True
+    kind = "second model"
 
     def __init__(
         self, path: str | Path, encoder: ModuleEncoder | None = None, allow_unverified_split: bool = False

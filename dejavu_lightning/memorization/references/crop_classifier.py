@@ -41,6 +41,7 @@ class CropClassifier(FixedReference):
         allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.checkpoint.Checkpoint`.
     """
 
+    kind = "crop classifier"
     serves, served = InfersLabels, "label inference"
 
     def __init__(
