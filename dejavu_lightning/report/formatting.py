@@ -13,9 +13,9 @@ UTILITIES = {
 
 
 def metric_label(collection: Collection, name: str) -> str:
-    """The label of a metric; its own name where it has none."""
+    """The label of a metric, without what explains it behind a colon; its own name where it has none."""
     known = UTILITIES.get(name)
-    return known or (collection.display.label(name) if collection.display else name)
+    return known or (collection.display.label(name).partition(":")[0] if collection.display else name)
 
 
 def part_label(name: str) -> str:

@@ -237,7 +237,7 @@ def _caption(study: Study, rows: Sequence[VariantRow], names: Sequence[str]) -> 
     intervals = sum(found is not None and found.low is not None for found in shown)
     compared = sum(row.p_adjusted is not None for row in rows)
     lines = [
-        f"{intervals} intervals, each 95% for itself: over seeds (Student's t) of three or more; of fewer over records "
+        f"Intervals: {intervals}, each 95% for itself, over seeds (Student's t) of three or more; of fewer over records "
         "alone, which leaves out how training varies.",
         'p: one-sided, of "nothing is memorized", of each value by itself.',
         f'Adjusted p: two-sided, of "differs from {study.default}", Holm\'s for {compared} variants together: those '

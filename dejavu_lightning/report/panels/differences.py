@@ -54,22 +54,29 @@ def differences(collection: Collection) -> Panel | None:
         beside = name in collection.beside
         headings.append(part_label(name) if beside else metric_label(collection, name))
         headings += ["adjusted p"] if name in tested else []
+    headings.append("seeds" if _seeded(collection) else "runs")
     estimates = [estimate for column in found.values() for estimate in column.values() if estimate is not None]
     caption = _caption(collection, sum(estimate.low is not None for estimate in estimates), len(pairs))
-    return Panel("differences", f"Against {collection.default}", caption, rows, (), [*headings, "seeds"], table)
+    return Panel("differences", f"Against {collection.default}", caption, rows, (), headings, table)
+
+
+def _seeded(collection: Collection) -> bool:
+    return any(entry.seed is not None for entry in collection.entries)
 
 
 def _caption(collection: Collection, intervals: int, variants: int) -> str:
-    seeded = any(entry.seed is not None for entry in collection.entries)
+    same = " of the same seed" if _seeded(collection) else ""
     caption = (
-        f"Of the final models, each minus {collection.default}{' of the same seed' if seeded else ''}. In brackets: "
-        f"95%, of {SEEDS_FOR_SPREAD} seeds or more Student t over the seeds' differences; of fewer over the records "
+        f"Of the final models, each minus {collection.default}{same}. In brackets: 95%, "
+        f"of {SEEDS_FOR_SPREAD} seeds or more Student t over the seeds' differences; of fewer over the records "
         "that both variants attacked, which leaves out how training varies."
     )
     if intervals:
-        caption += (
-            f' The table has {intervals} intervals, each for itself. Adjusted p: two-sided, of "differs from '
-            f"{collection.default}\", Holm's for all {variants} variants of a column: those below .05 hold at once."
+        caption += f' The table has {intervals} intervals, each for itself. Adjusted p: two-sided, of "differs from '
+        caption += f'{collection.default}"' + (
+            f", Holm's for the {variants} variants of a column together: those below .05 hold at once."
+            if variants > 1
+            else "; of a single variant there is nothing to adjust."
         )
     return caption
 

@@ -130,5 +130,5 @@ def _point(axes: Axes, across: Estimate, up: Estimate, mark: style.Mark, name: s
 def _arms(estimate: Estimate) -> list[list[float]] | None:
     if estimate.low is None or estimate.high is None:
         return None
-    # A value may lie outside its bootstrap interval, as that of a curved statistic does now and then.
+    # A value may lie outside its interval, as that of a curved statistic does now and then.
     return [[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]]
