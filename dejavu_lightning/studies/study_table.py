@@ -237,8 +237,8 @@ def _caption(study: Study, rows: Sequence[VariantRow], names: Sequence[str]) -> 
     intervals = sum(found is not None and found.low is not None for found in shown)
     compared = sum(row.p_adjusted is not None for row in rows)
     lines = [
-        f"Intervals: {intervals}, each 95% for itself, over seeds (Student's t) of three or more; of fewer over records "
-        "alone, which leaves out how training varies.",
+        f"Intervals: {intervals}, each 95% for itself, over seeds (Student's t) of three or more; of fewer over "
+        "records alone, which leaves out how training varies.",
         'p: one-sided, of "nothing is memorized", of each value by itself.',
         f'Adjusted p: two-sided, of "differs from {study.default}", Holm\'s for {compared} variants together: those '
         "below .05 hold at once. Differences are of the same seed, of fewer than three over the records that both "
