@@ -22,9 +22,9 @@ class Records:
     Args:
         table: column ``id``; ``neighbors``, the ids of the nearest public samples; ``predicted`` and ``correct``.
             Of label inference also ``label``, ``confidence`` (negative entropy, nats) and ``correct_top5``. Of
-            object retrieval ``objects``, the true ones, ``min_distance`` to the nearest public sample (of unit
-            vectors, in [0, 2]), and ``precision``, ``recall`` and ``f_score`` of each variant; ``predicted`` are
-            objects, and ``correct`` is how many of them are true.
+            object retrieval ``objects``, the true ones, ``scored``, those that are asked for where not all are,
+            ``min_distance`` to the nearest public sample (of unit vectors, in [0, 2]), and ``precision``, ``recall``
+            and ``f_score`` of each variant; ``predicted`` are objects, and ``correct`` is how many of them are true.
         settings: what the numbers depend on besides the model, such as k; two tables with other settings
             cannot be compared.
     """

@@ -77,7 +77,7 @@ def measure(
     with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
-        answers = {name: asked.records(attack, epoch) for name, asked in references.items()}
+        answers = {name: _signed(asked, asked.records(attack, epoch)) for name, asked in references.items()}
         controlled = any(answer.neither_split is not None for answer in answers.values())
         held_out = attack(sets.neither_split, "held-out") if controlled and sets.neither_split is not None else None
         first, *others = (
@@ -132,6 +132,12 @@ def check_references(
     """
     for asked in named_references(reference, extra_references).values():
         asked.check(test, sets, epochs)
+
+
+def _signed(asked: Reference, answer: ReferenceRecords) -> ReferenceRecords:
+    """Say in the settings of the records what kind of reference made them."""
+    records = answer.attack
+    return answer._replace(attack=replace(records, settings={**records.settings, "reference": asked.kind}))
 
 
 def _against(

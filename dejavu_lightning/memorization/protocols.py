@@ -128,10 +128,14 @@ class ReferenceRecords(NamedTuple):
 class Reference(Protocol):
     """Turns the attacked records into comparable records without having seen them.
 
-    ``paired`` tells whether its records have the target's ids.
+    Attributes:
+        paired: whether its records have the target's ids.
+        kind: what reports call it, such as "second model". Gaps to references of two kinds are no estimates of one
+            quantity; they are not shown in one table.
     """
 
     paired: bool
+    kind: str
 
     def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
         """Raise now what would otherwise be raised in one of these epochs."""

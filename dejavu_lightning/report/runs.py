@@ -22,6 +22,7 @@ from dejavu_lightning.runs.measurement_folder import (
     read_metrics,
     read_records,
     read_table,
+    read_terms,
     table_file,
 )
 from dejavu_lightning.runs.run_folder import PairFolder, RunFolder
@@ -33,6 +34,7 @@ class Run:
 
     Args:
         folder: that was asked for.
+        tables: folder of the tables of its final measurement.
         metrics: of the final measurement; names as in docs/metrics.md.
         history: a row per measurement of memorization, and ``utility`` likewise; empty where none was kept.
         target, reference: records of the final measurement; of other samples with ``HeldOut``.
@@ -44,6 +46,7 @@ class Run:
     """
 
     folder: Path
+    tables: Path
     metrics: Mapping[str, float]
     history: History
     utility: History
@@ -66,6 +69,11 @@ class Run:
         return self.test.display
 
     @property
+    def reference_kind(self) -> str:
+        """What made the reference's records, such as "second model"."""
+        return str(self.reference.settings.get("reference", "a reference whose kind was not kept"))
+
+    @property
     def estimates(self) -> dict[str, Estimate]:
         """Of the final measurement, with intervals."""
         return estimates_in(self.metrics)
@@ -74,6 +82,10 @@ class Run:
     def final_utility(self) -> dict[str, Estimate]:
         """That of the measured model; empty where it was not measured."""
         return estimates_in(row_after(self.utility, self.epochs))
+
+    def terms(self, estimate: str) -> list[dict[str, float]]:
+        """Of each sample of an estimate, what its records add to it, by id; empty where it was not kept."""
+        return read_terms(self.tables, estimate)
 
     def named(self, label: int) -> str:
         """What a label or object is called; its number where the name was not kept."""
@@ -147,6 +159,7 @@ def _read(
     gallery = figure_file(pictures, "gallery")
     return Run(
         folder=root,
+        tables=records,
         metrics=metrics,
         history=read_history(fit.memorization) if fit else [],
         utility=read_history(fit.utility) if fit else [],

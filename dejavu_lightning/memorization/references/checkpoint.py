@@ -30,6 +30,7 @@ class Checkpoint:
     """
 
     paired = True
+    kind = "second model"
 
     def __init__(
         self,
