@@ -170,6 +170,29 @@ def test_it_waits_for_the_least_number_of_epochs(tmp_path):
     assert trainer.current_epoch == 5
 
 
+def test_what_chose_flatters_and_the_rest_does_not():
+    """Flat curves, M = 0.4 and U = 0.6 at each of 10 epochs: the best looks better to those that chose it alone."""
+    draw, names = np.random.default_rng(0), [str(number) for number in range(200)]
+    decides = DecisionPart(0.5).decides(names)
+    errors = {True: [], False: []}
+    for _ in range(150):
+        stopping = MemorizationEarlyStopping()
+        found = [(draw.random(200) < 0.4, draw.random(200) < 0.6) for _ in range(10)]
+        for epoch, answers in enumerate(found):
+            stopping._decide(epoch, *([stopping._deciding(Terms(names, each.astype(float)), "")] for each in answers))
+        memorized, useful = found[int(stopping.history[-1]["best_epoch"])]
+        for part, told in errors.items():
+            told.append((memorized[decides == part].mean() - 0.4, useful[decides == part].mean() - 0.6))
+    for part, told in errors.items():
+        means, errors_of_means = np.mean(told, axis=0), np.std(told, axis=0) / 150**0.5
+        if part:
+            assert means[0] < -0.03
+            assert means[1] > 0.03
+        else:
+            assert (np.abs(means) < 3 * errors_of_means).all()
+            assert (errors_of_means < 0.006).all()
+
+
 def accuracy(records):
     return Terms(records.ids, records.column("correct").double().numpy())
 
