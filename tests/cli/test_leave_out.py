@@ -8,7 +8,7 @@ import yaml
 
 from dejavu_lightning.cli.leave_out import chosen_part
 from dejavu_lightning.core.decision_part import DecisionPart
-from dejavu_lightning.memorization import Records
+from dejavu_lightning.memorization import Checkpoint, Records
 from tests.commands import TINY, run
 
 PROBES = {"class_path": "dejavu_lightning.utility.NearestNeighborProbe", "init_args": {"k": 5}}
@@ -50,6 +50,16 @@ def test_samples_that_decided_must_not_judge(asked, decided, told):
         chosen_part(asked, [decided])
 
 
+def test_a_reference_tells_what_decided_in_its_run(tmp_path):
+    for epoch, told in ((1, {}), (2, {"dejavu_lightning_decision": {"share": 0.3}})):
+        torch.save({"state_dict": {}, "epoch": epoch - 1, **told}, tmp_path / f"epoch={epoch:04d}.ckpt")
+    reference = Checkpoint(tmp_path)
+    assert (reference.decision(1), reference.decision(2)) == (None, DecisionPart(0.3))
+    assert Checkpoint(tmp_path / "epoch=0002.ckpt").decision(None) == DecisionPart(0.3)
+    with pytest.raises(ValueError, match="is no file and the target's epoch is unknown"):
+        reference.decision(None)
+
+
 @pytest.mark.slow
 def test_a_pair_that_stops_early_is_judged_on_the_rest(tmp_path):
     base, stop = tmp_path / "base.yaml", tmp_path / "stop.yaml"
@@ -77,10 +87,6 @@ def test_a_pair_that_stops_early_is_judged_on_the_rest(tmp_path):
     assert "measured on all samples (--leave_out 0): 0.4 of them decided when training stopped" in printed
     whole = json.loads((tmp_path / "whole" / "metrics.json").read_text())
     assert (whole["left_out"], whole["metrics"]["records"]) == (None, 40)
-    # A reference whose run stopped early leaves its records out, too, here as one by class.
-    exchanged = ["--target", out / "reference" / "checkpoints" / "last.ckpt", "--reference", "Checkpoint"]
-    printed = run("evaluate.py", "memorization", *exchanged, "--reference.path", best.parent.parent / "checkpoints")
-    assert "(--leave_out 0.4)" in printed.stdout
 
     file = tmp_path / "utility.json"
     printed = run("evaluate.py", "utility", "--checkpoint", best, "--linear.epochs", "1", "--output", file).stdout
@@ -88,10 +94,9 @@ def test_a_pair_that_stops_early_is_judged_on_the_rest(tmp_path):
     facts = json.loads(file.read_text())
     assert facts["left_out"]["validation"]["decided"] > 0
 
-    # Continued with another share the models stay and are compared again; with the same nothing is done.
+    # Continued with another share the models stay and are compared again.
     trained = (out / "target" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
-    again = ["train.py", "pair", "--config", base, "--target_config", stop, "--output", out, "--resume"]
-    run(*again, "--leave_out", "0.6")
+    again = ["--config", base, "--target_config", stop, "--output", out, "--resume", "--leave_out", "0.6"]
+    run("train.py", "pair", *again)
     assert json.loads((out / "comparison" / "metrics.json").read_text())["left_out"]["share"] == 0.6
     assert (out / "target" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == trained
-    assert "$ " not in run(*again, "--leave_out", "0.6").stdout

@@ -34,9 +34,7 @@ def test_the_rest_by_hand(tmp_path):
     assert read_utility(tmp_path, None)["top"].value == 0.25  # of the last
     assert read_utility(tmp_path, 3.0, PART) == {}
     (tmp_path / "epoch=0002" / "samples.parquet").unlink()
-    with pytest.raises(
-        ValueError, match=r"epoch=0002 lacks samples.parquet.*by evaluate.py utility, or train"
-    ):
+    with pytest.raises(ValueError, match=r"epoch=0002 lacks samples.parquet.*by evaluate.py utility, or train"):
         read_utility(tmp_path, 2.0, PART)
 
 
