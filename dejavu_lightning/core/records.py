@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from dejavu_lightning.core.decision_part import DecisionPart
+
 
 @dataclass(frozen=True)
 class Records:
@@ -50,6 +52,15 @@ class Records:
     def column(self, name: str) -> Tensor:
         """A numeric or boolean column as an (N,) tensor."""
         return torch.from_numpy(np.array(self.table[name].to_numpy(zero_copy_only=False)))
+
+    def judging(self, leave_out: DecisionPart) -> Records:
+        """The records that did not decide; the settings say so, since only tables of the same part can be compared.
+
+        Raises:
+            ValueError: all records decided.
+        """
+        kept = self.table.filter(pa.array(leave_out.judges(self.ids, "records")))
+        return Records(kept, {**self.settings, "left_out": leave_out.share})
 
     def save(self, path: str | Path) -> None:
         """Write parquet; the settings travel in its metadata."""

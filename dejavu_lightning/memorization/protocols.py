@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import pyarrow as pa
 from torch import Tensor
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
@@ -122,6 +123,13 @@ class ReferenceRecords(NamedTuple):
 
     attack: Records
     neither_split: Records | None
+
+    def judging(self, leave_out: DecisionPart) -> ReferenceRecords:
+        """Those of them that did not decide."""
+        held_out = self.neither_split
+        return ReferenceRecords(
+            self.attack.judging(leave_out), None if held_out is None else held_out.judging(leave_out)
+        )
 
 
 @runtime_checkable

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.estimate import Estimate, estimates_in
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization.catalog import find_test
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.runs.history import HISTORY, History, read_history, row_after
+from dejavu_lightning.runs.history import HISTORY, History, read_history
 from dejavu_lightning.runs.measurement_folder import (
     METRICS,
     epoch_folder,
     figure_file,
+    left_out_part,
     read_class_names,
     read_metrics,
     read_records,
@@ -26,6 +28,7 @@ from dejavu_lightning.runs.measurement_folder import (
     table_file,
 )
 from dejavu_lightning.runs.run_folder import PairFolder, RunFolder
+from dejavu_lightning.runs.utility_samples import read_utility
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Run:
         gallery: picture of the most memorized records, where one was drawn.
         class_names: what labels, or objects, are called; empty where it was not kept.
         epochs: how many the measured model had completed, where that is known.
+        final_utility: that of the measured model, on the samples that the final measurement did not leave out; empty
+            where it was not measured.
     """
 
     folder: Path
@@ -57,6 +62,7 @@ class Run:
     gallery: Path | None
     class_names: Sequence[str]
     epochs: float | None
+    final_utility: Mapping[str, Estimate]
 
     @property
     def test(self) -> type[MemorizationTest]:
@@ -77,11 +83,6 @@ class Run:
     def estimates(self) -> dict[str, Estimate]:
         """Of the final measurement, with intervals."""
         return estimates_in(self.metrics)
-
-    @property
-    def final_utility(self) -> dict[str, Estimate]:
-        """That of the measured model; empty where it was not measured."""
-        return estimates_in(row_after(self.utility, self.epochs))
 
     def terms(self, estimate: str) -> list[dict[str, float]]:
         """Of each sample of an estimate, what its records add to it, by id; empty where it was not kept."""
@@ -116,7 +117,7 @@ def read_run(folder: str | Path) -> Run:
 def _evaluation(root: Path, folder: Path, fit: RunFolder | None = None) -> Run:
     """An output of ``memorization``; ``fit`` is the run whose checkpoint it measured, if known."""
     facts = read_metrics(folder)
-    return _read(root, folder, facts["metrics"], facts.get("epoch"), fit)
+    return _read(root, folder, facts["metrics"], facts.get("epoch"), fit, leave_out=left_out_part(facts))
 
 
 def _fit(fit: RunFolder) -> Run:
@@ -145,6 +146,7 @@ def _read(
     epochs: float | None,
     fit: RunFolder | None,
     pictures: Path | None = None,
+    leave_out: DecisionPart | None = None,
 ) -> Run:
     for role in ("target", "reference"):
         if not table_file(records, role).is_file():
@@ -170,4 +172,5 @@ def _read(
         gallery=gallery if gallery.is_file() else None,
         class_names=read_class_names(pictures),
         epochs=epochs,
+        final_utility=read_utility(fit.utility, epochs, leave_out) if fit else {},
     )

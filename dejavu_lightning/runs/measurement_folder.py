@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.runs.checkpoints import epoch_name
 from dejavu_lightning.runs.files import read_json, write_json, write_rows
 
@@ -90,6 +91,12 @@ def read_table(folder: Path, name: str) -> pa.Table | None:
     """
     with _named(table_file(folder, name)) as path:
         return pq.read_table(path) if path.is_file() else None
+
+
+def left_out_part(facts: Mapping[str, Any]) -> DecisionPart | None:
+    """The samples that a measurement left out, of what :func:`read_metrics` read; None for none."""
+    left_out = facts.get("left_out")
+    return DecisionPart(left_out["share"]) if left_out else None
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from rich.table import Table
 from dejavu_lightning.core.estimate import OVER_SEEDS, Estimate, estimates_in, format_p, net_parts, over_runs
 from dejavu_lightning.core.paired_differences import difference_p_value, holm, record_difference
 from dejavu_lightning.runs.files import write_json, write_rows
-from dejavu_lightning.runs.history import HISTORY, read_history, row_after
-from dejavu_lightning.runs.measurement_folder import read_metrics, read_terms
+from dejavu_lightning.runs.history import HISTORY, read_history
+from dejavu_lightning.runs.measurement_folder import left_out_part, read_metrics, read_terms
 from dejavu_lightning.runs.run_folder import StudyFolder
+from dejavu_lightning.runs.utility_samples import read_utility
 from dejavu_lightning.studies.study_definition import Study
 from dejavu_lightning.studies.study_runs import StudyRun
 
@@ -97,8 +98,7 @@ def _read(run: StudyRun, study: Study) -> RunResult:
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
     folder = run.files.target.utility
     history, measured = folder / HISTORY, read_history(folder)
-    utility = estimates_in(row_after(measured, facts.get("epoch")))
-    utility.pop("epoch", None)
+    utility = read_utility(folder, facts.get("epoch"), left_out_part(facts))
     if study.utility is not None and study.utility not in utility:
         names = [name for name in estimates_in(measured[-1]) if name != "epoch"] if measured else []
         offered = ", ".join(names)
