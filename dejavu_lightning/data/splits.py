@@ -128,8 +128,8 @@ def partition_per_class(
     """Partition every class as Meehan et al. (2023, arXiv 2304.13850) do, in a seeded order.
 
     Of each class, splits A and B take n = min(floor(boxed / 2), per_class) annotated pictures each, and
-    train together on (per_class - n) pictures without annotation, the shared split. ``held_out`` takes
-    annotated pictures that remain, ``validation`` any; ``public`` is the rest. A picture's split depends on its class's
+    train together on (per_class - n) pictures without annotation, the shared split. ``held_out``, which the paper
+    does not have, leaves A and B the other (boxed - held_out_per_class). ``validation`` takes any that remain; ``public`` is the rest. A picture's split depends on its class's
     pictures and the seed, not on the order in which a folder lists them, nor on other classes, unless they have
     pictures in common.
 
@@ -138,7 +138,7 @@ def partition_per_class(
         labels: (N,) positions in ``class_names``.
         boxed: (N,) whether a picture's objects are annotated, so that it can be attacked.
         per_class: pictures of each class that a model trains on.
-        held_out_per_class: annotated pictures of each class for the control.
+        held_out_per_class: annotated pictures of each class for the control and the net values.
         validation_per_class: pictures of each class for measures of utility.
         train_per_class: of the ``per_class`` pictures really train on the first so many; the others are in no split, so
             that all other splits, and the first records, are those of ``per_class`` whatever the number.
@@ -173,13 +173,14 @@ def partition_per_class(
         annotated = [index for index in order if boxed[index]]
         plain = [index for index in order if not boxed[index]]
         pair = None
-        for n in range(min(len(annotated) // 2, per_class), 0, -1):
+        for n in range(min((len(annotated) - held_out_per_class) // 2, per_class), 0, -1):
             pair = _pair(annotated, n, homes)
             if pair is not None:
                 break
         if pair is None:
             raise ValueError(
-                f"class {name!r} has {len(annotated)} annotated pictures{among}: at least 2 are needed to attack; "
+                f"class {name!r} has {len(annotated)} annotated pictures{among}: at least 2 are needed to attack beside "
+                f"held_out_per_class={held_out_per_class}; "
                 "pictures without boxes can be attacked by a corner (data.corner)"
             )
         own_a, own_b, rest, homes = pair

@@ -102,7 +102,7 @@ def _brute_force(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
 @contextmanager
 def _full_float32() -> Iterator[None]:
     """Keep TF32, autocast and reduced-precision products, where the host enabled them, out of the search."""
-    # Where torch has a setting for each backend, a host may use that, the older one, or both; the older one then raises.
+    # Of newer torches a host may use the setting of each backend, the older one, or both; then the older one raises.
     parts = [
         backend.matmul
         for backend in (torch.backends.cuda, torch.backends.mkldnn)

@@ -22,6 +22,7 @@ MEEHAN = {
     "model.optimizer.warmup_epochs": (10, "paper"),
     "model.optimizer.final_lr_fraction": (0.001, "paper"),
     "data.per_class": (300, "paper"),
+    "data.held_out_per_class": (0, "paper"),
     "data.batch_size": (128, "paper"),
     "data.resolutions": ({0: 160, 78: 192}, "authors' code"),
     "memorization.test.k": (100, "paper"),

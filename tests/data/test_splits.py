@@ -93,8 +93,8 @@ def test_order_of_the_folder_does_not_matter_but_the_seed_does():
 def test_a_class_that_is_short_is_named():
     with pytest.raises(ValueError, match=r"class 'ant' is short: it has 1 of the 3 unannotated"):
         partition(*collection(4, 1), per_class=5)
-    with pytest.raises(ValueError, match=r"class 'ant' is short: it has 2 of the 3 annotated .*held_out_per_class=3"):
-        partition(*collection(6, 1), per_class=2, held_out_per_class=3)
+    with pytest.raises(ValueError, match=r"class 'ant' has 4 annotated .*needed to attack beside held_out_per_class=3"):
+        partition(*collection(4, 9), per_class=2, held_out_per_class=3)
     with pytest.raises(ValueError, match="class 'ant' has 1 annotated pictures"):
         partition(*collection(1, 8), per_class=2)
 
@@ -119,3 +119,16 @@ def test_manifest_round_trip_and_tampering(tmp_path):
     pq.write_table(table.slice(1).replace_schema_metadata(table.schema.metadata), tmp_path / "cut.parquet")
     with pytest.raises(ValueError, match=r"cut.parquet: fingerprint .* is not the stored"):
         SplitManifest.load(tmp_path / "cut.parquet")
+
+
+def test_held_out_records_are_set_aside_before_a_and_b_share_the_boxes():
+    """Of 11 boxed pictures a class the paper's partition takes 5 and 5; with 4 held out 3 and 3 are left."""
+    without = partition(*collection(11, 9), per_class=6).members
+    held_out = partition(*collection(11, 9), per_class=6, held_out_per_class=4).members
+    sizes = {
+        split: [len(members[split]) // 2 for members in (without, held_out)]
+        for split in ("A", "B", "held_out", "shared")
+    }
+    assert sizes["A"] == sizes["B"] == [5, 3]
+    assert sizes["held_out"] == [0, 4]
+    assert sizes["shared"] == [1, 3]
