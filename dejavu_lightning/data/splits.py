@@ -129,9 +129,9 @@ def partition_per_class(
 
     Of each class, splits A and B take n = min(floor(boxed / 2), per_class) annotated pictures each, and
     train together on (per_class - n) pictures without annotation, the shared split. ``held_out``, which the paper
-    does not have, leaves A and B the other (boxed - held_out_per_class). ``validation`` takes any that remain; ``public`` is the rest. A picture's split depends on its class's
-    pictures and the seed, not on the order in which a folder lists them, nor on other classes, unless they have
-    pictures in common.
+    does not have, leaves A and B the other (boxed - held_out_per_class). ``validation`` takes any that remain;
+    ``public`` is the rest. A picture's split depends on its class's pictures and the seed, not on the order in which
+    a folder lists them, nor on other classes, unless they have pictures in common.
 
     Args:
         ids: N unique ids.
@@ -179,9 +179,8 @@ def partition_per_class(
                 break
         if pair is None:
             raise ValueError(
-                f"class {name!r} has {len(annotated)} annotated pictures{among}: at least 2 are needed to attack beside "
-                f"held_out_per_class={held_out_per_class}; "
-                "pictures without boxes can be attacked by a corner (data.corner)"
+                f"class {name!r} has {len(annotated)} annotated pictures{among}: at least 2 are needed to attack "
+                f"beside held_out_per_class={held_out_per_class}; pictures without boxes can be attacked by a corner (data.corner)"
             )
         own_a, own_b, rest, homes = pair
         n = len(own_a)
