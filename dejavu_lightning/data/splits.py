@@ -180,7 +180,8 @@ def partition_per_class(
         if pair is None:
             raise ValueError(
                 f"class {name!r} has {len(annotated)} annotated pictures{among}: at least 2 are needed to attack "
-                f"beside held_out_per_class={held_out_per_class}; pictures without boxes can be attacked by a corner (data.corner)"
+                f"beside held_out_per_class={held_out_per_class}; pictures without boxes can be attacked by a corner "
+                "(data.corner)"
             )
         own_a, own_b, rest, homes = pair
         n = len(own_a)
