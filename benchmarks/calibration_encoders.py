@@ -14,12 +14,10 @@ from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
-from calibration import FRACTIONS, SIZES, Held, comparison, holds, print_shares, print_uniformity
+from calibration import FRACTIONS, SIZES, Held, LeanRecords, comparison, holds, print_shares, print_uniformity
 from torch import nn
 
-from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization import Comparison
 from dejavu_lightning.memorization.compare import net, symmetric_average
 from dejavu_lightning.memorization.label_inference.score import score
@@ -66,10 +64,7 @@ def answers(encoder: nn.Module, asked: Points, public: Points) -> tuple[torch.Te
 
 
 def label_gaps(target: tuple[torch.Tensor, torch.Tensor], reference: tuple[torch.Tensor, torch.Tensor]) -> Comparison:
-    tables = []
-    for correct, confidence in (target, reference):
-        columns = {"id": np.arange(len(correct)).astype(str), "correct": correct, "confidence": confidence.numpy()}
-        tables.append(Records(pa.table(columns | {"correct": correct.numpy()}), {}))
+    tables = LeanRecords(*target), LeanRecords(*reference)
     return comparison({name: score(*tables, fraction, True)[0] for name, fraction in FRACTIONS.items()})
 
 
