@@ -16,40 +16,22 @@ import io
 import logging
 import statistics
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightly.loss import BarlowTwinsLoss, DINOLoss, VICRegLoss
 from lightly.models.utils import update_momentum
 from lightly.transforms import DINOTransform, VICRegTransform
-from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
+from lightning.pytorch import LightningModule, Trainer
+from shared import Clock, write_pictures
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder as Folder
 
-from dejavu_lightning.data import ImageDataModule, ImageFolder, RandomViews, Scenes
+from dejavu_lightning.data import ImageDataModule, ImageFolder, RandomViews
 from dejavu_lightning.methods import DINO, BarlowTwins, OptimizerConfig, VICReg
 
 STRONG = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
-
-
-class Clock(Callback):
-    """Seconds between the end of a warm-up and the last step."""
-
-    def __init__(self, warmup, steps):
-        self.warmup, self.steps, self.marks = warmup, steps, {}
-
-    def on_train_batch_end(self, trainer, *_):
-        if trainer.global_step in (self.warmup, self.steps):
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            self.marks[trainer.global_step] = time.perf_counter()
-
-    def per_second(self, batch):
-        return (self.steps - self.warmup) * batch / (self.marks[self.steps] - self.marks[self.warmup])
 
 
 class Plain(LightningModule):
@@ -76,15 +58,6 @@ class Plain(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.AdamW((p for p in self.parameters() if p.requires_grad), 1e-4)
-
-
-def write_pictures(root, count, side):
-    scenes = Scenes(count, image_size=64)
-    for index in range(count):
-        folder = root / f"{int(scenes.labels[index]):02d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = scenes.image(index).permute(1, 2, 0).numpy().astype(np.uint8)
-        Image.fromarray(pixels).resize((side, side * 3 // 4)).save(folder / f"{index}.jpg", quality=90)
 
 
 def build(name, options, **more):
@@ -142,6 +115,7 @@ def their_data(name, root, options):
 def rate(module, options, **data):
     clock = Clock(options.warmup, options.warmup + options.steps)
     trainer = Trainer(
+        default_root_dir=options.scratch,
         max_steps=clock.steps,
         max_epochs=1000,
         precision=options.precision,
@@ -176,7 +150,7 @@ def main():
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     print(f"{where}, torch {torch.__version__}, {options.backbone}, {options.size} px, batch {options.batch}")
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
+        options.scratch, root = Path(scratch) / "runs", Path(scratch) / "pictures"
         write_pictures(root, options.pictures, options.picture)
         for name in options.methods:
             ours, theirs = [], []

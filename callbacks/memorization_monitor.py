@@ -89,9 +89,10 @@ class MemorizationMonitor(Monitor):
         self._latest: Measurement | None = None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say which split the model is trained on, so that it can serve as a reference."""
+        """Say which split the model is trained on, and on which pictures, so that it can serve as a reference."""
         if self._active is not None and self._active.trained_on is not None:
-            checkpoint["dejavu_lightning"] = self._active.trained_on.state()
+            shown = self._active.preprocessing
+            checkpoint["dejavu_lightning"] = self._active.trained_on.state() | (shown.state() if shown else {})
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""

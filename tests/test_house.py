@@ -48,8 +48,8 @@ ALLOWED = {
 LISTS = {PACKAGE / "memorization" / name for name in ("__init__.py", "catalog.py")}
 # Words that only one test's records and metrics have.
 OF_ONE_TEST = {
-    "label_inference": {"score", "score@20", "target_accuracy", "outcome", "memorization_confidence", "uncertainty"},
-    "object_retrieval": {"ppg", "prg", "aucg", "correct_gap", "min_distance", "target_recall", "control_ppg"},
+    "label_inference": {"score", "score@20", "target_accuracy", "outcome", "memorization_confidence", "net_score"},
+    "object_retrieval": {"ppg", "prg", "aucg", "correct_gap", "min_distance", "target_recall", "net_ppg"},
     "view_alignment": {"sslmem", "target_distance", "net_sslmem"},
     "pair_alignment": {"clipmem", "target_alignment", "net_clipmem"},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 Interpolation = Literal["bilinear", "bicubic"]
 ResizeMode = Literal["shortest", "longest", "squash"]
+KEY = "preprocessing"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,18 @@ class Preprocessing:
             raise ValueError(f"interpolation must be one of {get_args(Interpolation)}, got {self.interpolation!r}")
         if self.resize_mode is not None and self.resize_mode not in get_args(ResizeMode):
             raise ValueError(f"resize_mode must be one of {get_args(ResizeMode)}, got {self.resize_mode!r}")
+
+    def state(self) -> dict[str, Any]:
+        """As a checkpoint stores it."""
+        return {KEY: asdict(self)}
+
+    @classmethod
+    def find(cls, checkpoint: Mapping[str, Any]) -> Preprocessing | None:
+        """What a datamodule or a callback left in a checkpoint of the pictures it was trained for, if any did."""
+        for state in checkpoint.values():
+            if isinstance(state, dict) and isinstance(found := state.get(KEY), dict):
+                return cls(**{**found, "mean": tuple(found["mean"]), "std": tuple(found["std"])})
+        return None
 
     def __str__(self) -> str:
         mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.samples import Samples, subsample
 from dejavu_lightning.core.split_record import SplitRecord
 
@@ -27,6 +28,8 @@ class MemorizationSets:
         neither_split: records of neither training split, held out of both; for the control.
         reference_train: all records of the other training split, for references that learn from them;
             ``other_split`` if not given. Subsampling leaves it alone.
+        preprocessing: of the pictures, if it is known.
+        in_preprocessing: makes these sets for a model that takes other pictures, the same records in the same order.
         class_names: one per class, for pictures and tables.
         trained_on: the target's split and the partition's fingerprint.
         excluded: annotated pictures of the training split that leave no background to attack.
@@ -44,6 +47,8 @@ class MemorizationSets:
     trained_on: SplitRecord | None = None
     excluded: int = 0
     reference_train: Samples | None = None
+    preprocessing: Preprocessing | None = None
+    in_preprocessing: Callable[[Preprocessing], MemorizationSets] | None = None
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len(self.class_names) != self.num_classes:
@@ -54,14 +59,41 @@ class MemorizationSets:
 
     def subsample(self, max_records: int | None, max_public: int | None, seed: int = 0) -> MemorizationSets:
         """Class-balanced random parts: at most ``max_records`` of each attacked set, ``max_public`` of the bank."""
+        make = self.in_preprocessing
         return replace(
             self,
+            in_preprocessing=make and (lambda other: make(other).subsample(max_records, max_public, seed)),
             attack=subsample(self.attack, "attack", max_records, seed),
             other_split=self.other_split and subsample(self.other_split, "other_split", max_records, seed),
             neither_split=self.neither_split and subsample(self.neither_split, "neither_split", max_records, seed),
             public=subsample(self.public, "public", max_public, seed),
             reference_train=self.reference_train or self.other_split,
         )
+
+    def shown_to(self, name: str, preprocessing: Preprocessing | None) -> MemorizationSets:
+        """The same records as a reference takes them, whatever the target does.
+
+        Args:
+            name: what errors call the reference.
+            preprocessing: its own; None if it is not known.
+
+        Raises:
+            ValueError: it is not known and that of these sets is, or there are no such sets.
+        """
+        if preprocessing == self.preprocessing:
+            return self
+        if preprocessing is None:
+            raise ValueError(
+                f"{name} does not say which pictures it takes, and the target's are of {self.preprocessing}: give the "
+                "reference its preprocessing, as in {image_size: 224, mean: [...], std: [...]}"
+            )
+        if self.in_preprocessing is None:
+            known = f"of {self.preprocessing}" if self.preprocessing else "of unknown preprocessing"
+            raise ValueError(
+                f"{name} takes pictures of {preprocessing}, the memorization sets are {known} and cannot be made anew: "
+                "give them preprocessing where it is the same, else in_preprocessing, or take another reference"
+            )
+        return self.in_preprocessing(preprocessing)
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ class EpochBatches(Protocol):
     def __iter__(self) -> Iterator[list[Any]]: ...
 
 
-class EqualBatches(Sampler[list[int]]):
-    """One rank's batches of positions, all of one size.
+class EqualBatches(Sampler[list[tuple[int, int]]]):
+    """One rank's batches of (position, epoch), all of one size.
 
     Args:
         samples: N, of the dataset.
@@ -50,11 +50,11 @@ class EqualBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return self.samples // self.ranks // self.batch_size
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(self.seed + self.epoch))
         own = order[: self.samples // self.ranks * self.ranks][self.rank :: self.ranks].tolist()
         for step in range(self.skip, len(self)):
-            yield own[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [(position, self.epoch) for position in own[step * self.batch_size : (step + 1) * self.batch_size]]
 
 
 def even_batches(samples: int, batch_size: int, ranks: int) -> NDArray[np.int64]:

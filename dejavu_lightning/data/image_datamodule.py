@@ -20,10 +20,11 @@ from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.batches import EpochLoader, EqualBatches
 from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
+from dejavu_lightning.data.resolutions import Resolutions
 from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.data.split_datamodule import SplitDataModule
 from dejavu_lightning.data.splits import SplitManifest, partition_per_class
-from dejavu_lightning.data.views import RandomViews
+from dejavu_lightning.data.views import CropFrom, OriginalCrops, RandomViews, StoredSquare, checked_crop_from
 
 
 class ImageDataModule(SplitDataModule):
@@ -55,8 +56,11 @@ class ImageDataModule(SplitDataModule):
         views: makes a batch's views on its device; of several, all make theirs, the largest first.
         resolutions: epoch -> side in pixels of the full-size views from that epoch on, as in {0: 160, 50: 192};
             ``image_size`` before the first and if not given. The tests always use ``image_size``.
-        storage_size: side in pixels of the squares that workers hand over; at least ``image_size``, more
-            keeps detail in small crops. ``image_size`` if not given.
+        crop_from: "square": workers squeeze each picture into a square, from which its views are cropped on the
+            device, fastest where views are many or workers few; "original": workers crop each view from the picture's
+            own pixels, as the papers' code does: small crops keep their detail.
+        storage_size: side in pixels of those squares; at least ``image_size``, more keeps detail in small crops.
+            ``image_size`` if not given.
         mean, std: per channel, for the tests; the views have their own.
         split_seed: another seed, another partition. Target and reference must share it.
         manifest: a saved partition to follow instead of drawing one.
@@ -82,6 +86,7 @@ class ImageDataModule(SplitDataModule):
         batch_size: int = 256,
         views: RandomViews | list[RandomViews] | None = None,
         resolutions: dict[int, int] | None = None,
+        crop_from: CropFrom = "square",
         storage_size: int | None = None,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
@@ -118,14 +123,14 @@ class ImageDataModule(SplitDataModule):
             )
         self.train_pictures, self.attack_per_class = train_pictures, attack_per_class
         self.views = nn.ModuleList(given)
-        self.resolutions = _checked_resolutions(resolutions or {})
+        self.resolutions = Resolutions(image_size, resolutions or {})
         self.source, self.image_size = source, image_size
-        self.min_crop_side, self.storage_size = min_crop_side, storage_size or image_size
-        largest = max([image_size, *self.resolutions.values()])
-        if self.storage_size < largest:
+        self.min_crop_side, self.crop_from = min_crop_side, checked_crop_from(crop_from)
+        self.storage_size = storage_size or image_size
+        if crop_from == "square" and self.storage_size < self.resolutions.largest:
             raise ValueError(
-                f"storage_size={self.storage_size} is below the {largest} pixels of the largest views: they would be "
-                "blown up from less"
+                f"storage_size={self.storage_size} is below the {self.resolutions.largest} pixels of the largest "
+                "views: they would be blown up from less"
             )
         self.corner, self.corner_fraction = corner, corner_fraction
         self.preprocessing = Preprocessing(image_size, mean, std)
@@ -169,7 +174,12 @@ class ImageDataModule(SplitDataModule):
             indices, crops = self._background(self.train_on)
         else:
             indices = indices + self._indices["shared"]
-        pictures = TrainingImageDataset(self.source, indices, self.storage_size, crops)
+        pixels = (
+            StoredSquare(self.storage_size)
+            if self.crop_from == "square"
+            else OriginalCrops(self._makers, self.resolutions, self.seed)
+        )
+        pictures = TrainingImageDataset(self.source, indices, pixels, crops)
         ranks, rank = self.ranks
         if len(pictures) < self.batch_size * ranks:
             raise ValueError(
@@ -188,19 +198,25 @@ class ImageDataModule(SplitDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Add the views, made on the device that the batch arrived on."""
+        if self.crop_from == "original":
+            crops: list[Tensor] = batch["crops"]
+            self.views.to(crops[0].device)
+            makers = [maker for maker in self._makers for _ in range(maker.num_views)]
+            views = [maker.of_crops(crop) for maker, crop in zip(makers, crops, strict=True)]
+            return {**{name: value for name, value in batch.items() if name != "crops"}, "views": views}
         image: Tensor = batch["image"]
-        side, views = self.current_resolution(), self.views.to(image.device)
-        made = [
+        self.views.to(image.device)
+        views = [
             view
-            for maker in views
-            for view in maker(image, batch["aspect"], side if maker.image_size == self.image_size else None)
+            for maker in self._makers
+            for view in maker(image, batch["aspect"], self.resolutions.side(maker.image_size, self.epoch()))
         ]
-        return {**batch, "views": made}
+        return {**batch, "views": views}
 
-    def current_resolution(self) -> int:
-        """Side in pixels of the full-size views in this epoch."""
-        reached = [start for start in self.resolutions if start <= self.epoch()]
-        return self.resolutions[max(reached)] if reached else self.image_size
+    @property
+    def _makers(self) -> list[RandomViews]:
+        makers: Any = self.views
+        return list(makers)
 
     def utility_sets(self) -> UtilitySets:
         """Whole public pictures to learn from; the validation pictures, else the held-out ones, to test on."""
@@ -224,7 +240,7 @@ class ImageDataModule(SplitDataModule):
         shown = preprocessing or self.preprocessing
 
         maker: Any = deepcopy(self.views[0]).cpu()  # pictures are decoded there, wherever training makes its views
-        augment = partial(maker.of_one, storage_size=self.storage_size, shown=shown)
+        augment = partial(maker.of_one, storage_size=self.storage_size if self.crop_from == "square" else None)
 
         def crops(split: str, per_class: int | None = None) -> ImageDataset:
             return ImageDataset(self.source, *self._background(split, per_class), shown, augment)
@@ -239,6 +255,8 @@ class ImageDataModule(SplitDataModule):
             class_names=list(self.source.class_names),
             trained_on=self.record,
             excluded=len(self._first(self.train_on, self.attack_per_class)) - len(attack),
+            preprocessing=shown,
+            in_preprocessing=self.memorization_sets,
         )
 
     def _whole(self, split: str, shown: Preprocessing) -> ImageDataset:
@@ -275,10 +293,3 @@ class ImageDataModule(SplitDataModule):
                 f"min_crop_side={self.min_crop_side} pixels; lower it, or check that the boxes are in pixels"
             )
         return [index for index, keep in zip(indices, kept, strict=True) if keep], crops[kept]
-
-
-def _checked_resolutions(resolutions: Mapping[int, int]) -> dict[int, int]:
-    for epoch, side in resolutions.items():
-        if int(epoch) < 0 or side < 16:
-            raise ValueError(f"resolutions must map epochs >= 0 to sides >= 16 pixels, got {epoch}: {side}")
-    return {int(epoch): side for epoch, side in resolutions.items()}

@@ -1,4 +1,4 @@
-"""Datasets over a source: stored squares for training, model-ready pictures for the tests."""
+"""Datasets over a source: pictures for training, model-ready ones for the tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,37 +17,34 @@ from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.data.sources.image_source import Source
 
 Sample = dict[str, Any]
-Augment = Callable[[Tensor, int], Tensor]
+Augment = Callable[[Tensor, int, Preprocessing], Tensor]
+Pixels = Callable[[Tensor, str, int], Sample]
 
 
 class TrainingImageDataset(Dataset[Sample]):
-    """Pictures squeezed into a square, so that they batch; nothing of a picture, or of its crop, is cut off.
+    """Pictures by (position, epoch), as batches hold them.
 
-    Items: ``image`` uint8 (3, storage_size, storage_size), ``aspect`` width / height of the original,
-    ``label``, ``id``.
+    Items: ``label``, ``id``, and what ``pixels`` makes of the picture.
 
     Args:
+        pixels: (picture, id, epoch) -> items of one size, so that they batch: ``StoredSquare`` or ``OriginalCrops``.
         crops: as in :class:`ImageDataset`.
     """
 
     def __init__(
-        self, source: Source, indices: Sequence[int], storage_size: int, crops: NDArray[Any] | None = None
+        self, source: Source, indices: Sequence[int], pixels: Pixels, crops: NDArray[Any] | None = None
     ) -> None:
-        self.source, self.indices, self.storage_size = source, list(indices), storage_size
+        self.source, self.indices, self.pixels = source, list(indices), pixels
         self.crops = _whole_pixels(crops)
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> Sample:
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        position, epoch = key
         index = self.indices[position]
-        image = _cut(self.source.image(index), self.crops, position)
-        return {
-            "image": square(image, self.storage_size),
-            "aspect": torch.tensor(image.shape[2] / image.shape[1], dtype=torch.float32),
-            "label": self.source.labels[index],
-            "id": self.source.ids[index],
-        }
+        image, identifier = _cut(self.source.image(index), self.crops, position), self.source.ids[index]
+        return {**self.pixels(image, identifier, epoch), "label": self.source.labels[index], "id": identifier}
 
 
 class ImageDataset(Dataset[Sample]):
@@ -60,7 +56,7 @@ class ImageDataset(Dataset[Sample]):
     Args:
         crops: (len(indices), 4) pixels as x0, y0, x1, y1; None shows whole pictures.
         preprocessing: of the encoder; everything is squeezed into its square.
-        augment: (picture, count) -> views of training, for :meth:`views`.
+        augment: (picture, count, preprocessing) -> views of training, for :meth:`views`.
     """
 
     def __init__(
@@ -105,7 +101,7 @@ class ImageDataset(Dataset[Sample]):
         """Draw training views of sample ``position``, whole: (count, 3, image_size, image_size) normalised."""
         if self.augment is None:
             raise ValueError("these pictures have no training views: the datamodule gave no augmentation")
-        return self.augment(self.source.image(self.indices[position]), count)
+        return self.augment(self.source.image(self.indices[position]), count, self.preprocessing)
 
     def shown(self, position: int) -> Tensor:
         """What sample ``position`` shows, in its own size: uint8 (3, h, w), the picture or its crop."""

@@ -19,7 +19,7 @@ from dejavu_lightning.data.caption_dataset import CaptionDataset, Transform
 from dejavu_lightning.data.image_dataset import square
 from dejavu_lightning.data.sources.caption_source import CaptionSource
 from dejavu_lightning.data.split_datamodule import SplitDataModule
-from dejavu_lightning.data.views import RandomViews
+from dejavu_lightning.data.views import CropFrom, RandomViews, checked_crop_from, random_crop
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP, which most of open_clip's models use
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -37,7 +37,9 @@ class ImageTextDataModule(SplitDataModule):
         batch_size: samples per step and device.
         augmentation: fields of open_clip's ``AugmentationCfg``, such as ``scale``; its defaults if not given.
         views: instead of open_clip's augmentation, makes one view of each picture, batched on its device.
-        storage_size: with ``views``, side in pixels of the squares that workers hand over; ``image_size`` if not given.
+        crop_from: with ``views``, what they are cropped from: "square", into which workers squeeze the picture, or
+            "original", its own pixels, cropped by the workers. open_clip's augmentation always crops these.
+        storage_size: side in pixels of those squares; ``image_size`` if not given.
         mean, std: per channel, of pixel values in [0, 1].
         interpolation: of resizing, "bicubic" or "bilinear".
         resize_mode: how whole pictures become square in the tests: "shortest" cuts their ends off, "longest"
@@ -53,6 +55,7 @@ class ImageTextDataModule(SplitDataModule):
         batch_size: int = 256,
         augmentation: Mapping[str, Any] | None = None,
         views: RandomViews | None = None,
+        crop_from: CropFrom = "square",
         storage_size: int | None = None,
         mean: tuple[float, float, float] = MEAN,
         std: tuple[float, float, float] = STD,
@@ -69,14 +72,16 @@ class ImageTextDataModule(SplitDataModule):
             raise ValueError(
                 f"views must make 1 view of image_size={image_size} pixels, got {views.num_views} of {views.image_size}"
             )
-        self.image_size, self.views = image_size, views
+        self.image_size, self.views, self.crop_from = image_size, views, checked_crop_from(crop_from)
         self.storage_size, self.augmentation = storage_size or image_size, _checked(augmentation or {})
         self.preprocessing = Preprocessing(image_size, mean, std, interpolation, resize_mode)
-        self.training_transform: Transform = (
-            partial(square, size=self.storage_size)
-            if views is not None
-            else _OpenClip(self.preprocessing, aug_cfg=self.augmentation)
-        )
+        self.training_transform: Transform
+        if views is None:
+            self.training_transform = _OpenClip(self.preprocessing, aug_cfg=self.augmentation)
+        elif crop_from == "square":
+            self.training_transform = partial(square, size=self.storage_size)
+        else:
+            self.training_transform = partial(random_crop, size=image_size, scale=views.scale, ratio=views.ratio)
         self.loading = {
             "num_workers": num_workers,
             "pin_memory": pin_memory,
@@ -93,7 +98,9 @@ class ImageTextDataModule(SplitDataModule):
         if self.views is None:
             return batch
         image: Tensor = batch["image"]
-        return {**batch, "image": self.views.to(image.device)(image, batch["aspect"])[0]}
+        views = self.views.to(image.device)
+        view = views.of_crops(image) if self.crop_from == "original" else views(image, batch["aspect"])[0]
+        return {**batch, "image": view}
 
     def sets_of(
         self,
@@ -109,7 +116,11 @@ class ImageTextDataModule(SplitDataModule):
         shown = preprocessing or self.preprocessing
         transform = _OpenClip(self._square(shown))
         augment = (
-            partial(deepcopy(self.views).cpu().of_one, storage_size=self.storage_size, shown=shown)
+            partial(
+                deepcopy(self.views).cpu().of_one,
+                shown=shown,
+                storage_size=self.storage_size if self.crop_from == "square" else None,
+            )
             if self.views is not None
             else partial(_repeated, transform=_OpenClip(self._square(shown), aug_cfg=self.augmentation))
         )
@@ -125,6 +136,8 @@ class ImageTextDataModule(SplitDataModule):
             neither_split=pictures("held_out") if len(members["held_out"]) else None,
             class_names=list(source.object_names),
             trained_on=self.record,
+            preprocessing=self._square(shown),
+            in_preprocessing=partial(self.sets_of, source, members),
         )
 
     def _square(self, shown: Preprocessing) -> Preprocessing:

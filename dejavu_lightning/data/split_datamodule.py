@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
+from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.split_record import SplitRecord
 
 TRAINING_SPLITS = ("A", "B")
@@ -21,10 +22,12 @@ class SplitDataModule(LightningDataModule):
 
     Attributes:
         record: what a checkpoint says of its training data; subclasses set it.
+        preprocessing: of the pictures that the tests show, which a checkpoint says too; subclasses set it.
         seed: of the order of the training samples, the same on every rank.
     """
 
     record: SplitRecord
+    preprocessing: Preprocessing
 
     def __init__(self, train_on: str, batch_size: int) -> None:
         super().__init__()
@@ -46,9 +49,10 @@ class SplitDataModule(LightningDataModule):
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the training split, the partition's fingerprint, how an epoch is being cut up."""
+        """What a checkpoint keeps: split and partition, the pictures' preprocessing, how an epoch is being cut up."""
         within = self.trainer is not None and 0 < self.processed_batches() < self.trainer.num_training_batches
-        return {**self.record.state(), "global_batch": self._global_batch(), "within_epoch": bool(within)}
+        told = {**self.record.state(), **self.preprocessing.state()}
+        return {**told, "global_batch": self._global_batch(), "within_epoch": bool(within)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuse to resume on other data than the checkpoint was trained on."""

@@ -40,7 +40,7 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
     if not 1 <= k <= len(bank):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {len(bank)}; k must lie in [1, {len(bank)}]")
     for name, points in (("queries", queries), ("bank", bank)):
-        finite = torch.isfinite(points).all(dim=1)
+        finite = torch.cat([torch.isfinite(block).all(dim=1) for block in points.split(BANK_BLOCK)])
         if not finite.all():
             raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} holds NaN or infinite values")
     distances = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)

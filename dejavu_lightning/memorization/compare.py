@@ -35,7 +35,9 @@ def compare(target: Records, reference: Records, *, paired: bool = True, seed: i
             f"(such as {lost[:2]}), {len(extra)} only in the reference's (such as {extra[:2]})"
         )
     found = find_test(target.settings).compare(target, reference, paired, seed)
-    return replace(found, estimates={**found.estimates, "records": Estimate(float(len(target)))})
+    # Of one model on two random samples a gap is net already: without memory it is 0.
+    tested = {} if paired else {gap: _tested(found.estimates[gap]) for gap in found.gaps}
+    return replace(found, estimates={**found.estimates, **tested, "records": Estimate(float(len(target)))})
 
 
 def control(held_out: Comparison) -> dict[str, Estimate]:

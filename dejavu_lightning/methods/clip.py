@@ -23,23 +23,25 @@ class Temperature:
     Args:
         initial: at the start; the pretrained model's, or 0.07, if not given.
         minimum: a learned temperature is kept at or above it; 0.01 caps the logit scale at 100.
+        maximum: and at or below this; 1, as in open_clip, keeps the scale at 1 or more.
         learned: False keeps the initial value.
     """
 
     initial: float | None = None
     minimum: float = 0.01
+    maximum: float = 1.0
     learned: bool = True
 
 
 @dataclass
 class ClipOptimizerConfig:
-    """AdamW with linear warm-up, then cosine, by step. The defaults are those of Jayaraman et al. (2024).
+    """AdamW with linear warm-up, then cosine, by step. The defaults are those of Jayaraman et al. (2024) for a ViT.
 
     Args:
         lr: the peak; not scaled by the batch.
         weight_decay: of weight matrices and kernels; biases, norms and the temperature have none.
         warmup_steps: of linear warm-up from 1/1000 of the peak.
-        beta1, beta2, eps: AdamW's.
+        beta1, beta2, eps: AdamW's; of a ResNet open_clip's ``beta2`` is 0.999 and its ``eps`` 1e-8.
         final_lr_fraction: where the cosine ends, as a share of the peak.
     """
 
@@ -86,9 +88,12 @@ class CLIP(LightningModule):
         if not 0 <= text_masking <= 1:
             raise ValueError(f"text_masking must lie in [0, 1], got {text_masking}")
         self.temperature = temperature or Temperature()
-        initial, minimum = self.temperature.initial, self.temperature.minimum
-        if minimum <= 0 or (initial is not None and initial < minimum):
-            raise ValueError(f"temperature needs 0 < minimum <= initial, got initial={initial}, minimum={minimum}")
+        initial, minimum, maximum = self.temperature.initial, self.temperature.minimum, self.temperature.maximum
+        if not 0 < minimum <= maximum or not (initial is None or minimum <= initial <= maximum):
+            raise ValueError(
+                f"temperature needs 0 < minimum <= initial <= maximum, got initial={initial}, minimum={minimum}, "
+                f"maximum={maximum}"
+            )
         self.model: Any
         self.model, self.tokenizer = build_clip(model, pretrained, **(model_options or {}))
         if grad_checkpointing:
@@ -148,11 +153,12 @@ class CLIP(LightningModule):
         return log_loss(self, loss, len(image), over_ranks=self.local_loss)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Keep the temperature at or above its minimum, before anything saves a checkpoint."""
+        """Keep the temperature within its bounds, before anything saves a checkpoint."""
         super().optimizer_step(*args, **kwargs)
         if self.temperature.learned:
             with torch.no_grad():
-                self.logit_scale.clamp_(max=math.log(1 / self.temperature.minimum))
+                low, high = (math.log(1 / bound) for bound in (self.temperature.maximum, self.temperature.minimum))
+                self.logit_scale.clamp_(low, high)
 
     def configure_optimizers(self) -> Any:
         """AdamW from timm, schedule from torch, stepped every batch."""

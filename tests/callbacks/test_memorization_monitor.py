@@ -150,7 +150,7 @@ def test_the_reference_of_each_epoch_is_taken_from_a_directory(tmp_path):
     assert monitor.history[0]["score"] == monitor.history[0]["memorized"] == 0
     assert monitor.history[0]["score_low"] <= 0 <= monitor.history[0]["score_high"]
     assert monitor.history[-1]["memorized"] + monitor.history[-1]["misrepresented"] > 0
-    assert {"control", "control_low", "control_high"} <= monitor.history[-1].keys()
+    assert {"net_score", "control_score_low", "control_score_high"} <= monitor.history[-1].keys()
 
     with pytest.raises(ValueError, match="trained on split 'B', like the target"):
         fit("B", tmp_path / "c", Checkpoint(tmp_path / "b" / "checkpoints"))

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import torch
 import yaml
 
@@ -19,7 +20,7 @@ from tests.commands import ROOT, history, run
 def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_path):
     out = tmp_path / "out"
     printed = run("train.py", "pair", "--config", config, "--output", out).stdout
-    for row in ("target accuracy", "déjà vu score", "control", "memorized", "symmetric"):
+    for row in ("target accuracy", "net déjà vu score", "control, déjà vu score", "memorized", "symmetric"):
         assert row in printed
     for role in ("target", "reference"):
         assert {f"epoch=000{n}.ckpt" for n in range(3)} <= {p.name for p in (out / role / "checkpoints").iterdir()}
@@ -72,8 +73,8 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     assert found["product/score"] == found["score"]
     assert found["agreement/NaiveBayes/product"] == 1
     # Beside others a second model gives what it gives alone.
-    assert {name: found[f"second/{name}"] for name in ("score", "control")} == {
-        name: metrics[name] for name in ("score", "control")
+    assert {name: found[f"second/{name}"] for name in ("score", "control_score", "net_score")} == {
+        name: metrics[name] for name in ("score", "control_score", "net_score")
     }
 
     written = json.loads((tmp_path / "nb" / "metrics.json").read_text())
@@ -128,9 +129,15 @@ def test_diverging_training_stops_with_advice(config, tmp_path):
     assert "Lower the optimizer's learning rate" in told
 
 
-def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path):
+# The larger pictures begin in the epoch in which the run is killed, or after it.
+CHANGING = ("--data.resolutions", "{0: 16, 2: 24, 4: 32}")
+
+
+@pytest.mark.parametrize("pictures", [CHANGING, (*CHANGING, "--data.crop_from", "original")])
+def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path, pictures):
     def command(folder, *more):
-        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", "--data.num_workers", "1", *more]
+        options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", "--data.num_workers", "1"]
+        options += [*pictures, *more]
         return [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(config), *map(str, options)]
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"

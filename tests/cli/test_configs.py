@@ -135,31 +135,6 @@ def test_opens_with_its_command_hardware_and_expectation(path):
     assert "# Hardware:" in text or "# Needs:" in text
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem.startswith("meehan")], ids=lambda path: path.stem)
-def test_papers_have_the_setting_of_the_paper(path):
-    config = parse(*[word for word in command_of(path)[3:] if "runs/" not in word and word != "--output"])
-    assert config.trainer.max_epochs == 1000
-    assert config.data.init_args.per_class == 300
-    assert config.data.init_args.batch_size == 128
-    assert config.memorization.test.init_args.k == 100
-    assert config.model.init_args.backbone == "torchvision/resnet101"
-    assert config.model.init_args.backbone_options in (None, {})
-    assert config.model.init_args.optimizer.name == "lars"
-
-
-@pytest.mark.parametrize("model", ["ViT-B-32", "RN50"])
-def test_jayaraman_has_the_setting_of_the_paper(model):
-    path = find_config(f"configs/papers/jayaraman2024_{model.lower().replace('-', '_')}.yaml")
-    config = parse(*[word for word in command_of(Path(path))[3:] if "runs/" not in word and word != "--output"])
-    assert config.trainer.max_epochs == 200
-    assert config.model.init_args.model == model
-    assert config.model.init_args.temperature.minimum == 0.01
-    settings = config.model.init_args.optimizer
-    assert (settings.lr, settings.weight_decay, settings.warmup_steps) == (5e-4, 0.1, 2000)
-    assert config.memorization.test.init_args.ks == [1, 10, 100]
-    assert config.memorization.test.init_args.top_n == [1, 10]
-
-
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Path(find_config("configs/loggers/wandb.yaml")).is_file()

@@ -19,7 +19,7 @@ def test_the_quickstart_shows_memorization(tmp_path):
     metrics = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
     assert metrics["score"] > 0.12
     assert metrics["score_low"] > 0
-    assert abs(metrics["control"]) < 0.06
+    assert abs(metrics["control_score"]) < 0.06
     with (out / "target" / "memorization" / "history.csv").open() as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert rows[0]["score_low"] <= 0 <= rows[0]["score_high"]

@@ -7,16 +7,37 @@ from fractions import Fraction
 
 import pytest
 
-from dejavu_lightning.core.estimate import Estimate, over_runs, share
+from dejavu_lightning.core.estimate import Estimate, estimates_in, flatten, over_runs
+from dejavu_lightning.core.intervals import share
 
 
 @pytest.mark.parametrize(("runs", "t"), [(3, 4.303), (4, 3.182), (5, 2.776), (6, 2.571), (11, 2.228), (31, 2.042)])
 def test_three_runs_or_more_have_students_interval(runs, t):
     """The t of runs - 1 degrees of freedom as printed in tables; values 0, 0, ..., 1 have mean 1/n and variance 1/n."""
-    value, low, high, count, _ = over_runs([Estimate(1.0, 0.0, 9.0), *[Estimate(0.0)] * (runs - 1)])
+    value, low, high, count, *_ = over_runs([Estimate(1.0, 0.0, 9.0), *[Estimate(0.0)] * (runs - 1)])
     assert (value, count) == (pytest.approx(1 / runs), runs)
     half = t * math.sqrt(1 / runs) / math.sqrt(runs)
     assert (high - value, value - low) == (pytest.approx(half, rel=2e-4), pytest.approx(half, rel=2e-4))
+
+
+def test_the_p_value_over_seeds_is_students():
+    """0.1, 0.2, 0.3: mean 0.2, standard error 0.1 / sqrt(3), t = 3.464 of 2 degrees of freedom; p = .0371."""
+    seeds = [Estimate(value, 0.0, 1.0, p_value=0.01) for value in (0.1, 0.2, 0.3)]
+    assert over_runs(seeds).p_value == pytest.approx(0.0371, abs=5e-5)
+    assert over_runs([Estimate(0.1), *seeds]).p_value is None
+
+
+def test_logs_hold_every_number_of_an_estimate():
+    found = {"net_score": Estimate(0.2, 0.1, 0.3, p_value=0.01), "records": Estimate(5.0)}
+    row = flatten(found)
+    assert row == {
+        "net_score": 0.2,
+        "net_score_low": 0.1,
+        "net_score_high": 0.3,
+        "net_score_p_value": 0.01,
+        "records": 5.0,
+    }
+    assert estimates_in(row) == found
 
 
 def test_one_run_or_two_have_their_own_intervals():

@@ -72,7 +72,7 @@ def test_the_command_tags_crops_for_naive_bayes(config, tmp_path, weights):
     assert set(tags) == {*sets.attack.ids, *sets.other_split.ids, *sets.neither_split.ids}
     assert {tag for found in tags.values() for tag in found} <= set(LABELS)
     found = measure(tiny_vicreg(), LabelInference(k=5), NaiveBayes(str(out), k=1), sets)
-    assert {"score", "control"} <= set(found.metrics)
+    assert {"score", "control_score"} <= set(found.metrics)
     line = json.loads(out.read_text().splitlines()[0])
     assert line["objects"][0]["box"][:2] == [0, 0]
 

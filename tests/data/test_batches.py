@@ -59,7 +59,8 @@ def test_the_loader_continues_within_an_epoch():
 
     def loader(rank):  # 20 samples a rank: 5 batches
         batches = EqualBatches(41, 4, 2, rank, seed=3)
-        return EpochLoader(list(range(41)), batches, epoch=lambda: epoch, processed=lambda: done)
+        keys = {(position, number): position for position in range(41) for number in range(2)}
+        return EpochLoader(keys, batches, epoch=lambda: epoch, processed=lambda: done)
 
     whole, resumed = loader(1), loader(1)
     first = [batch.tolist() for batch in whole]
@@ -81,4 +82,4 @@ def test_equal_batches_are_in_the_order_of_torch_s_distributed_sampler():
         sampler.set_epoch(2)
         batches = EqualBatches(41, 4, 2, rank, seed=3)
         batches.epoch = 2
-        assert [position for batch in batches for position in batch] == list(sampler)[:20]
+        assert [key for batch in batches for key in batch] == [(position, 2) for position in list(sampler)[:20]]

@@ -1,8 +1,11 @@
+import zlib
 from collections import Counter
 
 import pytest
 import torch
+from torchvision.transforms.v2 import RandomResizedCrop
 
+from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.data import CaptionDataModule, ObjectScenes
 from dejavu_lightning.data.caption_datamodule import partition_by_hash
 from dejavu_lightning.data.sources.caption_source import CaptionScan, named_objects
@@ -82,6 +85,28 @@ def test_augmentation_depends_on_seed_epoch_and_id_alone(workers):
     expected, found, later = images(0, 0), images(0, workers), images(1, workers)
     assert all(torch.equal(expected[i], found[i]) for i in expected)
     assert not any(torch.equal(expected[i], later[i]) for i in expected)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_views_of_original_pixels_depend_on_seed_epoch_and_id_alone(workers):
+    torch.manual_seed(5)
+    data = caption_data(num_workers=workers, persistent_workers=False, crop_from="original")
+    batch = next(iter(data.train_dataloader()))
+    row = 3
+    image = data.source.image(data.source.ids.index(batch["id"][row]))
+    with random_stream(data.seed, 0, zlib.crc32(batch["id"][row].encode())):
+        drawn = RandomResizedCrop(32, antialias=True)(image)
+    assert torch.equal(batch["image"][row], drawn)
+    view = data.on_after_batch_transfer(batch, 0)["image"][row]
+    torch.testing.assert_close(view, (drawn / 255 - 0.5) / 0.25)
+    sets = data.memorization_sets()
+    torch.manual_seed(0)
+    shown = sets.attack.views(0, 2)
+    torch.manual_seed(0)
+    drawn = RandomResizedCrop(32, antialias=True)(data.source.image(sets.attack.indices[0]))
+    torch.testing.assert_close(shown[0], (drawn / 255 - 0.5) / 0.25)
+    with pytest.raises(ValueError, match="crop_from must be one of"):
+        caption_data(crop_from="originals")
 
 
 def test_the_sets_are_disjoint_and_complete():

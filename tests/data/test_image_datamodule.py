@@ -1,12 +1,15 @@
 """What a batch holds, which corner is attacked, and options that must work together."""
 
 import shutil
+import zlib
 
 import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback
+from torchvision.transforms.v2 import RandomResizedCrop
 
+from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.data import ImageDataModule, ImageFolder, RandomViews
 from dejavu_lightning.memorization import Preprocessing
 from tests.commands import TINY, history, run
@@ -42,6 +45,51 @@ def test_views_of_several_makers_and_a_resolution_that_changes(tmp_path):
     small = [16, 16, 16]
     assert shapes.seen == [(0, [32, 32, *small]), (1, [24, 24, *small]), (2, [24, 24, *small]), (3, [32, 32, *small])]
     assert data.memorization_sets().attack[0]["image"].shape == (3, 32, 32)
+
+
+def test_crops_of_original_pixels_depend_on_seed_epoch_and_id_alone(tmp_path):
+    """With one worker, two or none; what is drawn for a picture is torchvision's crop of its own pixels."""
+    source = ImageFolder(str(write_folder(tmp_path) / "train"))
+    makers = [RandomViews(32, num_views=2, **PLAIN_VIEWS), RandomViews(16, num_views=1, **PLAIN_VIEWS)]
+    settings = {"per_class": 4, "image_size": 32, "batch_size": 4, "views": makers, "corner": "top_left"}
+
+    def views(epoch, workers):
+        torch.manual_seed(5)
+        data = ImageDataModule(
+            source, crop_from="original", resolutions={1: 24}, num_workers=workers, persistent_workers=False, **settings
+        )
+        loader = data.train_dataloader()
+        loader.epoch = lambda: epoch
+        found = {}
+        for batch in loader:
+            made = data.on_after_batch_transfer(batch, 0)
+            assert sorted(made) == ["id", "label", "views"]
+            for row, identifier in enumerate(made["id"]):
+                found[identifier] = [view[row] for view in made["views"]]
+        return found, data.seed
+
+    expected, seed = views(0, 0)
+    assert [tuple(view.shape) for view in next(iter(expected.values()))] == [(3, 32, 32)] * 2 + [(3, 16, 16)]
+    for workers in (1, 2):
+        found, _ = views(0, workers)
+        for identifier, made in expected.items():
+            assert all(torch.equal(*pair) for pair in zip(made, found[identifier], strict=True))
+    later, _ = views(1, 0)
+    assert [view.shape[-1] for view in next(iter(later.values()))] == [24, 24, 16]
+    identifier, made = next(iter(expected.items()))
+    image = source.image(source.ids.index(identifier))
+    with random_stream(seed, 0, zlib.crc32(identifier.encode())):
+        drawn = RandomResizedCrop(32, antialias=True)(image)
+    torch.testing.assert_close(made[0], (drawn / 255 - 0.5) / 0.25)
+
+    with pytest.raises(ValueError, match=r"crop_from must be one of \['square', 'original'\], got 'file'"):
+        ImageDataModule(source, crop_from="file", **settings)
+    with pytest.raises(ValueError, match="storage_size=32 is below the 48 pixels of the largest views"):
+        ImageDataModule(source, resolutions={1: 48}, **settings)
+    ImageDataModule(source, resolutions={1: 48}, crop_from="original", **settings)
+    for bad in ({-1: 32}, {2: 15}):
+        with pytest.raises(ValueError, match="resolutions must map epochs >= 0 to sides >= 16 pixels, got"):
+            ImageDataModule(source, resolutions=bad, **settings)
 
 
 def test_pictures_without_boxes_are_attacked_by_a_corner(tmp_path):

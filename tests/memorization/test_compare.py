@@ -2,7 +2,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dejavu_lightning.memorization import Records, compare, statistics, symmetric_average
+from dejavu_lightning.memorization import (
+    LabelInference,
+    ObjectRetrieval,
+    Records,
+    compare,
+    statistics,
+    symmetric_average,
+)
+from dejavu_lightning.memorization.compare import control, headline, net, net_terms
 
 
 def records(correct, confidence=None, ids=None, **settings):
@@ -73,15 +81,39 @@ def slow_bootstrap(target, reference, fraction, paired, times=4000):
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(("name", "fraction"), [("score", 1.0), ("score@20", 0.2)])
-def test_intervals_equal_a_slow_bootstrap(paired, name, fraction):
+def test_intervals_of_many_records_equal_a_slow_bootstrap(paired, name, fraction):
+    """Confident records are right more often, and the two models' answers and confidences go together."""
     rng = np.random.default_rng(0)
-    count = 80 if paired else 120
-    target = records(rng.random(80) < 0.5, confidence=rng.random(80))
-    reference = records(rng.random(count) < 0.3, confidence=rng.random(count))
+    count = 800 if paired else 1000
+    easy = rng.random((2, count)) if not paired else np.tile(rng.random(count), (2, 1))
+    target = records(rng.random(800) < 0.2 + 0.6 * easy[0, :800], confidence=easy[0, :800] + rng.random(800))
+    reference = records(rng.random(count) < 0.7 * easy[1], confidence=easy[1] + rng.random(count))
     metrics = compare(target, reference, paired=paired).metrics
-    low, high = slow_bootstrap(target, reference, fraction, paired)
-    assert metrics[f"{name}_low"] == pytest.approx(low, abs=0.03)
-    assert metrics[f"{name}_high"] == pytest.approx(high, abs=0.03)
+    low, high = slow_bootstrap(target, reference, fraction, paired, times=2000)
+    width = high - low
+    assert metrics[f"{name}_low"] == pytest.approx(low, abs=0.12 * width)
+    assert metrics[f"{name}_high"] == pytest.approx(high, abs=0.12 * width)
+
+
+def test_what_a_record_adds_is_its_influence():
+    """Leaving a record out changes score@20 by what it adds less the score, over N - 1."""
+    rng = np.random.default_rng(1)
+    easy = rng.random(2000)
+    correct, confidence = rng.random(2000) < easy, easy + 0.2 * rng.random(2000)
+    nothing = records(np.zeros(2000), confidence=confidence)
+    found = compare(records(correct, confidence=confidence), nothing)
+    (terms,) = found.gaps["score@20"]
+    assert terms.values.mean() == pytest.approx(found.metrics["score@20"])
+    for part in (
+        confidence > np.quantile(confidence, 0.9),
+        confidence < 0.3,
+    ):  # a tenth of the kept records is left out
+        chosen = np.flatnonzero(part)[::2]  # half of the surest tenth, or records that are not kept
+        rest = np.setdiff1d(np.arange(2000), chosen)
+        left = records(correct[rest], confidence=confidence[rest])
+        without = compare(left, records(np.zeros(len(rest)), confidence=confidence[rest])).metrics["score@20"]
+        expected = terms.values[rest].mean() - found.metrics["score@20"]
+        assert without - found.metrics["score@20"] == pytest.approx(expected, abs=0.02)
 
 
 def test_pairing_narrows_the_interval():
@@ -116,11 +148,44 @@ def test_symmetric_average():
     one = compare(records(rng.random(300) < 0.6), records(rng.random(300) < 0.2))
     two = compare(records(rng.random(300) < 0.5), records(rng.random(300) < 0.3), seed=1)
     average = symmetric_average(one, two)
-    assert average["score"].value == pytest.approx((one.metrics["score"] + two.metrics["score"]) / 2)
-    width = average["score"].high - average["score"].low
-    widths = [c.metrics["score_high"] - c.metrics["score_low"] for c in (one, two)]
-    # Independent records: variances add, so the width is near sqrt(w1^2 + w2^2) / 2.
-    assert width == pytest.approx(np.hypot(*widths) / 2, rel=0.15)
+    found = average["symmetric_score"]
+    assert found.value == pytest.approx((one.metrics["score"] + two.metrics["score"]) / 2)
+    below = [c.metrics["score"] - c.metrics["score_low"] for c in (one, two)]
+    assert found.value - found.low == pytest.approx(np.hypot(*below) / 2)  # independent records: variances add
+    assert {"symmetric_score@20", "symmetric_score@5"} <= set(average)
+
+
+def test_net_is_the_difference_of_differences():
+    """Attacked: 6 of 10 against 2 of 10; held out: 5 of 10 against 4 of 10. Net: 0.4 - 0.1."""
+    attacked = compare(records([1] * 6 + [0] * 4), records([1] * 2 + [0] * 8))
+    held_out = compare(records([1] * 5 + [0] * 5), records([1] * 4 + [0] * 6))
+    found = net(attacked, held_out)["net_score"]
+    assert found.value == pytest.approx(0.3)
+    one, other = attacked.estimates["score"], held_out.estimates["score"]
+    assert found.value - found.low == pytest.approx(np.hypot(one.value - one.low, other.high - other.value))
+    assert found.high - found.value == pytest.approx(np.hypot(one.high - one.value, other.value - other.low))
+    assert (found.p_value < 0.025) == (found.low > 0)
+    terms = net_terms(attacked, held_out)["net_score"]
+    assert sum(part.values.mean() for part in terms) == pytest.approx(0.3)
+    assert control(held_out)["control_score"] == other
+
+
+def test_the_headline_is_net_where_it_can_be():
+    assert headline(LabelInference(), {"score", "net_score"}) == "net_score"
+    assert headline(LabelInference(), {"score"}) == "score"
+    assert headline(ObjectRetrieval(), {"unpaired_ppg", "aucg"}) == "unpaired_ppg"
+
+
+def test_ties_of_confidence_do_not_hang_on_the_ids():
+    """A fifth of the records tie for the highest confidence; the first half of them is right."""
+    confidence = np.where(np.arange(100) % 5 == 0, 0.0, -1.0)
+    correct = np.arange(100) < 50
+    names = [f"r{number:04d}" for number in range(100)]
+    values = {
+        compare(records(correct, confidence, ids), records(np.zeros(100), confidence, ids)).metrics["score@5"]
+        for ids in (names, names[::-1])
+    }
+    assert values == {0.5}
 
 
 def test_records_round_trip(tmp_path):

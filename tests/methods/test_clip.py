@@ -154,6 +154,14 @@ def test_the_temperature_keeps_its_bound_in_every_checkpoint(tmp_path):
     assert min(seen[:4]) > 0
     assert seen[4:] == [0.0] * 4
 
+    seen.clear()
+    for maximum in (5.0, 2.0):  # downhill, towards higher temperatures
+        bounds = Temperature(initial=1.0, minimum=0.01, maximum=maximum)
+        model = tiny_clip(tmp_path / "m.json", temperature=bounds)
+        model.configure_optimizers = lambda model=model: torch.optim.SGD([model.logit_scale], 100.0)
+        tiny_trainer(tmp_path, callbacks=[Look()]).fit(model, datamodule=caption_data())
+    assert [min(seen[:4]), min(seen[4:])] == pytest.approx([-math.log(5), -math.log(2)])
+
 
 def test_training_learns(tmp_path):
     model = tiny_clip(tmp_path / "m.json", temperature=Temperature(initial=0.05))
@@ -229,7 +237,11 @@ def test_weights_from_a_file(tmp_path):
         (lambda path: CLIP("nowhere.json"), "there is no CLIP config 'nowhere.json'"),
         (lambda path: CLIP("ViT-B-16-SigLIP"), "has a logit bias"),
         (lambda path: tiny_clip(path, text_masking=1.5), r"text_masking must lie in \[0, 1\], got 1.5"),
-        (lambda path: tiny_clip(path, temperature=Temperature(0.001)), "0 < minimum <= initial, got initial=0.001"),
+        (
+            lambda path: tiny_clip(path, temperature=Temperature(0.001)),
+            "0 < minimum <= initial <= maximum, got initial=0.001",
+        ),
+        (lambda path: tiny_clip(path, temperature=Temperature(1.5)), "got initial=1.5, minimum=0.01, maximum=1.0"),
     ],
 )
 def test_bad_settings(tmp_path, call, message):

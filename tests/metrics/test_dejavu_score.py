@@ -27,18 +27,20 @@ def test_fractions_in_one_collection_by_hand():
 
 
 def test_confidences_are_kept_in_float64():
-    """As float32 the two would be equal and the first record, which is wrong, would be kept."""
-    close = tensor([0.1, 0.1 + 2e-16], dtype=torch.float64)
+    """As float32 the two would be equal, and count by their mean."""
+    close = tensor([0.1, 0.1 + 2e-9], dtype=torch.float64)
     score = DejaVuScore(fraction=0.5)
     score.update(tensor([False, True]), tensor([False, False]), close, close)
     assert score.compute() == 1.0
 
 
-def test_of_ties_at_the_cut_the_record_updated_first_is_kept():
-    score, same = DejaVuScore(fraction=0.5), torch.zeros(1)
-    score.update(tensor([True]), tensor([False]), same, same)
-    score.update(tensor([False]), tensor([True]), same, same)
-    assert score.compute() == 1.0
+def test_ties_at_the_cut_count_by_their_mean():
+    """One record of four is kept; the surest two are tied, one right of two, and the reference has neither right."""
+    for order in ([0, 1, 2, 3], [3, 1, 2, 0], [1, 0, 3, 2]):
+        score = DejaVuScore(fraction=0.25)
+        own, confidence = tensor([True, False, True, True])[order], tensor([-0.1, -0.1, -0.5, -0.5])[order]
+        score.update(own, torch.zeros(4, dtype=torch.bool), confidence, confidence)
+        assert score.compute() == 0.5
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dejavu_lightning.metrics.functional import (
     auc_gap,
     dejavu_score,
     kept_records,
+    kept_weights,
     label_votes,
     object_overlap,
     partition,
@@ -63,9 +64,27 @@ def test_score_at_a_fraction_by_hand():
     assert dejavu_score(*arguments, 0.01) == 1.0
 
 
-def test_ties_at_the_cut_go_to_the_first_record():
+def test_ties_at_the_cut_count_by_their_mean():
     correct, same = torch.tensor([True, False, False]), torch.zeros(3)
-    assert dejavu_score(correct, ~correct, same, same, 1 / 3) == 1.0
+    assert dejavu_score(correct, ~correct, same, same, 1 / 3) == pytest.approx(1 / 3 - 2 / 3)
+
+
+def test_kept_weights_are_the_mean_of_all_random_orders_of_ties():
+    confidence = torch.tensor([3.0, 1.0, 2.0, 1.0, 1.0, 0.0])
+    # Of 6 records 4 are kept: 3.0 and 2.0 surely, then two of the three that tie.
+    kept = torch.tensor([1, 2 / 3, 1, 2 / 3, 2 / 3, 0], dtype=torch.float64)
+    assert torch.allclose(kept_weights(confidence, 4 / 6), kept)
+    draw = torch.Generator().manual_seed(0)
+    chosen = torch.zeros(6, dtype=torch.float64)
+    for _ in range(4000):
+        order = torch.randperm(6, generator=draw)
+        chosen[order[confidence[order].argsort(descending=True, stable=True)[:4]]] += 1 / 4000
+    assert torch.allclose(chosen, kept, atol=0.03)
+
+
+def test_entropies_of_the_same_votes_are_ties():
+    votes = torch.tensor([[7, 2, 1], [1, 7, 2], [2, 1, 7]])
+    assert kept_weights(vote_confidence(votes), 1 / 3).tolist() == pytest.approx([1 / 3] * 3)
 
 
 def test_kept_records_is_exact_where_floats_are_not():

@@ -5,11 +5,11 @@ from dejavu_lightning.runs.history import read_history, row_after, write_history
 
 def test_what_is_written_is_read(tmp_path):
     """A monitor whose references can tell less at first has fewer columns then; none is read as a number."""
-    rows = [{"epoch": 0.0, "score": 0.1}, {"epoch": 4.0, "score": 1 / 3, "control": -0.25}]
+    rows = [{"epoch": 0.0, "score": 0.1}, {"epoch": 4.0, "score": 1 / 3, "control_score": -0.25}]
     folder = tmp_path / "new" / "memorization"
     write_history(folder, rows)
     assert (folder / "history.csv").read_bytes() == (
-        b"epoch,score,control\r\n0.0,0.1,\r\n4.0,0.3333333333333333,-0.25\r\n"
+        b"epoch,score,control_score\r\n0.0,0.1,\r\n4.0,0.3333333333333333,-0.25\r\n"
     )
     assert read_history(folder) == rows
     assert read_history(tmp_path) == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
 from dejavu_lightning.embedding.encoders import ModuleEncoder
@@ -23,21 +25,30 @@ class Checkpoint:
             weights are replaced by the checkpoint's.
         allow_unverified_split: compare although it cannot be told, or is not true, that the reference's
             training set is disjoint from the attacked records.
+        preprocessing: of the pictures that it is shown; what the checkpoint says if not given. One that says nothing
+            is taken to be shown what the target is, unless it has an ``encoder`` of its own.
     """
 
     paired = True
 
     def __init__(
-        self, path: str | Path, encoder: ModuleEncoder | None = None, allow_unverified_split: bool = False
+        self,
+        path: str | Path,
+        encoder: ModuleEncoder | None = None,
+        allow_unverified_split: bool = False,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         self.path, self.encoder, self.allow_unverified_split = Path(path), encoder, allow_unverified_split
+        self.preprocessing = preprocessing
         self._kept: tuple[tuple[Path, int, dict[str, Any]], MemorizationSets, ReferenceRecords] | None = None
 
     def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
-        """The files must be there and come from a disjoint split."""
+        """The files must be there and come from a disjoint split, and their pictures must be at hand."""
         for file in self._files(epochs):
+            checkpoint = load_checkpoint(file)
             if not self.allow_unverified_split:
-                verify_disjoint(sets.trained_on, SplitRecord.find(load_checkpoint(file)), str(file))
+                verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(file))
+            self._own_sets(sets, checkpoint, file)
 
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The second model's records, with its own bank of public embeddings."""
@@ -54,16 +65,29 @@ class Checkpoint:
             raise TypeError(
                 "Checkpoint needs to know the module its weights belong to: pass encoder=ModuleEncoder(...)"
             )
-        encoder = base.with_weights(checkpoint["state_dict"], str(file))
+        encoder, own = (
+            base.with_weights(checkpoint["state_dict"], str(file)),
+            self._own_sets(attack.sets, checkpoint, file),
+        )
+        if encoder.kept is not None and own.preprocessing is not None:
+            encoder.kept = encoder.kept.with_provenance(preprocessing=asdict(own.preprocessing))
         model = SecondModel(
             encoder,
             SplitRecord.find(checkpoint),
+            own,
             name=str(file),
             allow_unverified_split=self.allow_unverified_split,
         )
         found = model.records(attack, epoch)
         self._kept = (asked, attack.sets, found)
         return found
+
+    def _own_sets(self, sets: MemorizationSets, checkpoint: dict[str, Any], file: Path) -> MemorizationSets:
+        """The target's sets in the preprocessing of the checkpoint's model."""
+        own = self.preprocessing or Preprocessing.find(checkpoint)
+        if own is None and self.encoder is None:
+            return sets
+        return sets.shown_to(f"Checkpoint: {file}", own)
 
     def _files(self, epochs: list[int]) -> list[Path]:
         """The file of each epoch."""

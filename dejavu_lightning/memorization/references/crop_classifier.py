@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
@@ -29,7 +30,8 @@ class CropClassifier(FixedReference):
     """Infers the label of each crop with a classifier that was trained on crops of the other split.
 
     Its ``confidence`` is the negative entropy of the softmax over all classes. Records have no neighbours.
-    ``configs/references/crop_classifier.yaml`` trains one.
+    ``configs/references/crop_classifier.yaml`` trains one. It is shown the crops in its own preprocessing, whatever the
+    target takes.
 
     Args:
         path: its checkpoint, in Lightning's format; loaded with ``weights_only=True``.
@@ -39,6 +41,7 @@ class CropClassifier(FixedReference):
         batch_size: crops it sees at once.
         num_workers: processes that decode pictures.
         allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.checkpoint.Checkpoint`.
+        preprocessing: of the pictures that it was trained on; what its checkpoint says if not given.
     """
 
     serves, served = InfersLabels, "label inference"
@@ -51,13 +54,14 @@ class CropClassifier(FixedReference):
         batch_size: int = 250,
         num_workers: int = 0,
         allow_unverified_split: bool = False,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         self.path, self.classifier, self.logits = Path(path), classifier, logits
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.allow_unverified_split = allow_unverified_split
+        self.allow_unverified_split, self.preprocessing = allow_unverified_split, preprocessing
 
     def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
-        """The weights must fit and come from a disjoint split."""
+        """The weights must fit and come from a disjoint split, and its pictures must be at hand."""
         super().check(test, sets, epochs)
         self._load(sets)
 
@@ -67,23 +71,26 @@ class CropClassifier(FixedReference):
         Raises:
             ValueError: the checkpoint does not fit, or the logits are not of ``num_classes``.
         """
-        self._load(attack.sets)
+        sets = self._load(attack.sets)
         device = attack.encoder.device if isinstance(attack.encoder, ModuleEncoder) else "cpu"
         encoder = ModuleEncoder(self.classifier.to(device), self.logits)
-        held_out = attack.sets.neither_split
+        held_out = sets.neither_split
         with preserve_state(self.classifier):
             return ReferenceRecords(
-                self._records(encoder, attack.sets.attack, "attack", attack),
+                self._records(encoder, sets.attack, "attack", attack),
                 self._records(encoder, held_out, "held-out", attack) if held_out else None,
             )
 
-    def _load(self, sets: MemorizationSets) -> None:
+    def _load(self, sets: MemorizationSets) -> MemorizationSets:
+        """Load the weights; the sets in the classifier's own preprocessing."""
         if not self.path.is_file():
             raise FileNotFoundError(f"CropClassifier: path={str(self.path)!r} is no file")
         checkpoint = load_checkpoint(self.path)
         if not self.allow_unverified_split:
             verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(self.path))
         ModuleEncoder(self.classifier, self.logits).load(checkpoint["state_dict"], str(self.path))
+        own = self.preprocessing or Preprocessing.find(checkpoint)
+        return sets.shown_to(f"CropClassifier: {self.path}", own)
 
     def _records(self, encoder: ModuleEncoder, dataset: Samples, role: str, attack: Attack) -> Records:
         found = embed(encoder, dataset, role, self.batch_size, self.num_workers)

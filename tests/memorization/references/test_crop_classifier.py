@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,10 @@ from dejavu_lightning.data import ImageDataModule, RandomViews, Scenes
 from dejavu_lightning.memorization import (
     CropClassifier,
     LabelInference,
-    MemorizationSets,
     ModuleEncoder,
     ObjectRetrieval,
+    Preprocessing,
+    SplitRecord,
     measure,
 )
 from dejavu_lightning.methods import OptimizerConfig, Supervised
@@ -54,11 +56,56 @@ def test_it_answers_as_the_classifier_that_was_trained(tmp_path):
         entropy = -sum(p * math.log(p) for p in share.tolist())
         assert row["predicted"] == int(share.argmax())
         assert row["confidence"] == pytest.approx(-entropy, abs=1e-5)
-        assert row["uncertainty"] == pytest.approx(entropy / math.log(10), abs=1e-5)
         assert row["correct"] == (row["predicted"] == int(sample["label"]))
         assert row["correct_top5"] == (int(sample["label"]) in share.argsort(descending=True)[:5])
-    assert {"control", "memorized"} <= set(found.metrics)
+    assert {"control_score", "net_score", "memorized"} <= set(found.metrics)
     assert measure(tiny_vicreg(), TEST, reference, given).reference.table is found.reference.table
+
+
+OTHER = Preprocessing(48, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), "bicubic")
+
+
+class Foreign(nn.Module):
+    """A target that takes pictures of 48 pixels and nothing else."""
+
+    def forward(self, images):
+        assert images.shape[1:] == (3, 48, 48)
+        return images.flatten(1)[:, ::97]
+
+
+def test_it_is_shown_its_own_preprocessing_whatever_the_target_takes(tmp_path):
+    file = fitted(tmp_path, tiny_data(train_on="B", train_pictures="background"))
+    own, other = (tiny_data().memorization_sets(shown) for shown in (None, OTHER))
+    reference = CropClassifier(file, supervised(), batch_size=16)
+    expected = measure(tiny_vicreg(), TEST, reference, own).reference.table.to_pylist()
+    reference.check(TEST, other, [0])
+    assert measure(Foreign(), TEST, reference, other).reference.table.to_pylist() == expected
+    few = {row["id"]: row for row in expected}
+    part = measure(Foreign(), TEST, reference, other.subsample(13, 50, seed=2)).reference
+    assert part.table.to_pylist() == [few[identifier] for identifier in part.ids]
+    assert len(part) == 13
+    # What the target takes would have given another answer.
+    given = CropClassifier(file, supervised(), batch_size=16, preprocessing=OTHER)
+    found = measure(tiny_vicreg(), TEST, given, own).reference.table.to_pylist()
+    assert [row["confidence"] for row in found] != [row["confidence"] for row in expected]
+
+
+def test_pictures_that_cannot_be_told_or_made_are_refused(tmp_path):
+    file = fitted(tmp_path, tiny_data(train_on="B", train_pictures="background"))
+    other = replace(tiny_data().memorization_sets(OTHER), in_preprocessing=None)
+    refused = r"last.ckpt takes pictures of 32 pixels, bilinear, .* of 48 pixels, bicubic, .* cannot be made anew: give"
+    with pytest.raises(ValueError, match=refused):
+        CropClassifier(file, supervised()).check(TEST, other, [0])
+    with pytest.raises(ValueError, match="the memorization sets are of unknown preprocessing and cannot be made anew"):
+        CropClassifier(file, supervised()).check(TEST, replace(other, preprocessing=None), [0])
+    checkpoint = torch.load(file, weights_only=True)
+    silent = {"state_dict": checkpoint["state_dict"], "data": SplitRecord.find(checkpoint).state()}
+    torch.save(silent, tmp_path / "silent.ckpt")
+    told = r"silent.ckpt does not say which pictures it takes, and the target's are of 32 pixels.*: give the reference"
+    with pytest.raises(ValueError, match=told):
+        CropClassifier(tmp_path / "silent.ckpt", supervised()).check(TEST, tiny_data().memorization_sets(), [0])
+    said = CropClassifier(tmp_path / "silent.ckpt", supervised(), preprocessing=Preprocessing(32, **PLAIN))
+    said.check(TEST, tiny_data().memorization_sets(OTHER), [0])
 
 
 def test_training_sees_the_crops_and_nothing_else():
@@ -68,12 +115,12 @@ def test_training_sees_the_crops_and_nothing_else():
     shown = data.train_dataloader().dataset
     assert len(shown) == len(crops) == 40
     for position in range(len(shown)):
-        image = (shown[position]["image"].float() / 255 - 0.5) / 0.25
+        image = (shown[position, 0]["image"].float() / 255 - 0.5) / 0.25
         # The one is resized as bytes, the other as floats: they differ by what rounding to bytes costs.
-        torch.testing.assert_close(image, crops[shown[position]["id"]], atol=2.1 / 255 / 0.25, rtol=0)
-    assert {item["id"] for item in map(shown.__getitem__, range(40))} == set(crops)
+        torch.testing.assert_close(image, crops[shown[position, 0]["id"]], atol=2.1 / 255 / 0.25, rtol=0)
+    assert {shown[position, 0]["id"] for position in range(40)} == set(crops)
     whole = tiny_data(train_on="B").train_dataloader().dataset
-    assert not torch.equal(whole[0]["image"], shown[0]["image"])
+    assert not torch.equal(whole[0, 0]["image"], shown[0, 0]["image"])
     with pytest.raises(ValueError, match="train_pictures must be 'whole' or 'background', got 'crops'"):
         tiny_data(train_pictures="crops")
 
@@ -107,8 +154,6 @@ def in_processes(path):
 
 @pytest.mark.slow
 def test_two_processes_answer_as_one(tmp_path):
-    from dejavu_lightning.memorization import SplitRecord
-
     path = str(save(tmp_path / "b.ckpt", host(1), SplitRecord("B", "f00d")))
     alone = in_processes(path)
     assert len(alone) == 30
@@ -126,7 +171,7 @@ def test_bad_input(tmp_path):
     seven = CropClassifier(file, supervised(num_classes=7), allow_unverified_split=True)
     with pytest.raises(ValueError, match=r"last.ckpt: its weights do not fit Supervised \(2 of another shape"):
         seven.check(LabelInference(k=5), given, [0])
-    eleven = MemorizationSets(given.attack, given.public, 11, given.other_split)
+    eleven = replace(given, num_classes=11, class_names=None)
     with pytest.raises(ValueError, match=r"last.ckpt tells 10 classes apart, the data have 11"):
         measure(tiny_vicreg(), TEST, CropClassifier(file, supervised(), allow_unverified_split=True), eleven)
 

@@ -99,17 +99,15 @@ def test_a_reference_made_of_tags(tmp_path):
         if told:  # the pair of labels is known; the lower of equals is predicted
             assert row["predicted"] // 2 == label // 2
         assert row["neighbors"] == []
-        assert row["uncertainty"] == pytest.approx(-row["confidence"] / math.log(10))
-    told = [row["uncertainty"] for row in rows if int(row["id"].split("-")[-1]) % 3]
-    untold = [row["uncertainty"] for row in rows if int(row["id"].split("-")[-1]) % 3 == 0]
-    assert 0 < max(told) < min(untold) <= 1
-    assert {"control", "memorized", "score_low"} <= set(found.metrics)
+    told = [-row["confidence"] for row in rows if int(row["id"].split("-")[-1]) % 3]
+    untold = [-row["confidence"] for row in rows if int(row["id"].split("-")[-1]) % 3 == 0]
+    assert 0 < max(told) < min(untold) <= math.log(10)
+    assert {"control_score", "net_score_p_value", "memorized", "score_low"} <= set(found.metrics)
 
     table = found.comparison.table.to_pylist()
     for row in table:
-        own = -row["target_confidence"] / math.log(5)  # 5 votes spread over at most 5 of 10 labels
-        other = -row["reference_confidence"] / math.log(10)
-        assert row["memorization_confidence"] == pytest.approx(other - own)
+        # H(reference) - H(target) in nats (Kokhlikyan et al. 2025, arXiv 2504.05651); a confidence is -H.
+        assert row["memorization_confidence"] == pytest.approx(-row["reference_confidence"] - -row["target_confidence"])
     again = measure(encoder, test, reference, sets)
     assert again.reference.table is found.reference.table, "tags are counted once"
 
@@ -168,7 +166,7 @@ def test_held_out_records_need_tags_all_or_none(tmp_path):
     sets = tiny_data().memorization_sets()
     path = write_tags(tmp_path / "tags.jsonl", sets, half, roles=["attack", "other_split"])
     encoder, test = ModuleEncoder(tiny_vicreg(), None), LabelInference(k=5)
-    assert "control" not in measure(encoder, test, NaiveBayes(path), sets).metrics
+    assert "control_score" not in measure(encoder, test, NaiveBayes(path), sets).metrics
     with open(path, "a") as file:
         file.write(json.dumps({"id": sets.neither_split.ids[0], "objects": []}) + "\n")
     with pytest.raises(ValueError, match="has no line for 29 of the 30 records of the held-out set"):

@@ -2,16 +2,20 @@ import pytest
 import torch
 from torch import nn
 
+from dejavu_lightning.embedding.kept import KeptEmbeddings
 from dejavu_lightning.memorization import (
     Checkpoint,
     HeldOut,
     LabelInference,
     MemorizationSets,
     ModuleEncoder,
+    Preprocessing,
+    SecondModel,
     SplitRecord,
     measure,
 )
-from tests.models import HostModule, Pairs, tiny_data
+from tests.captions import caption_data
+from tests.models import HostModule, Pairs, tiny_data, tiny_trainer, tiny_vicreg
 
 
 def sets(split="A", fingerprint="f00d"):
@@ -69,7 +73,14 @@ def test_a_checkpoint_answers_as_the_model_it_was_saved_from(tmp_path):
 def test_the_same_weights_leave_nothing(tmp_path):
     target = host(0)
     found = run(target, Checkpoint(save(tmp_path / "b.ckpt", target, SplitRecord("B", "f00d")))).metrics
-    assert found["score"] == found["memorized"] == found["misrepresented"] == found["control"] == 0
+    assert (
+        found["score"]
+        == found["memorized"]
+        == found["misrepresented"]
+        == found["control_score"]
+        == found["net_score"]
+        == 0
+    )
 
 
 def test_a_checkpoint_that_is_rewritten_is_read_again(tmp_path):
@@ -129,7 +140,8 @@ def test_a_directory_needs_an_epoch(tmp_path):
 def test_held_out_attacks_the_same_model_on_other_records():
     found = run(host(0), HeldOut())
     assert len(found.reference) == 40
-    assert "control" not in found.metrics
+    assert not {"control_score", "net_score"} & set(found.metrics)
+    assert found.headline == "score"
     assert len(run(host(0), HeldOut(split="neither_split")).reference) == 20
     with pytest.raises(ValueError, match="split must be 'other_split' or 'neither_split', got 'train'"):
         HeldOut(split="train")
@@ -158,7 +170,8 @@ def test_attack_sets_are_disjoint_from_training_and_public():
     found = data.memorization_sets()
     groups = [set(group.ids) for group in (found.attack, found.other_split, found.neither_split, found.public)]
     assert len(set.union(*groups)) == sum(map(len, groups))
-    assert {sample["id"] for sample in data.train_dataloader().dataset} == groups[0]
+    dataset = data.train_dataloader().dataset
+    assert {dataset[position, 0]["id"] for position in range(len(dataset))} == groups[0]
 
 
 def test_a_bare_module_is_measured_as_it_stands():
@@ -172,3 +185,57 @@ def test_a_bare_module_is_measured_as_it_stands():
     assert whole.backbone.training
     with pytest.raises(ValueError, match="HostModule has no 'encode' to encode with"):
         measure(whole, test, HeldOut(), sets())
+
+
+def test_a_checkpoint_is_shown_its_own_preprocessing(tmp_path):
+    """A reference that was trained on smaller pictures than the target is; as a second model with such sets."""
+    data, shown = tiny_data("B"), Preprocessing(24, (0.4, 0.4, 0.4), (0.3, 0.3, 0.3))
+    file = save(tmp_path / "b.ckpt", tiny_vicreg(1), data=data.record.state() | shown.state())
+    target, test, sets = tiny_vicreg(0), LabelInference(k=5, batch_size=16), tiny_data().memorization_sets()
+    small = tiny_data().memorization_sets(shown)
+    second = SecondModel(ModuleEncoder(tiny_vicreg(1)), data.record, small)
+    expected = measure(target, test, second, sets).reference.table.to_pylist()
+    own = Checkpoint(file)
+    own.check(test, sets, [0])
+    assert measure(target, test, own, sets).reference.table.to_pylist() == expected
+    like_the_target = Checkpoint(file, preprocessing=sets.preprocessing)
+    assert measure(target, test, like_the_target, sets).reference.table.to_pylist() != expected
+
+    silent = save(tmp_path / "silent.ckpt", tiny_vicreg(1), data.record)
+    Checkpoint(silent).check(test, sets, [0])  # the target's own architecture
+    with pytest.raises(ValueError, match=r"Checkpoint: .*silent.ckpt does not say which pictures it takes"):
+        Checkpoint(silent, encoder=ModuleEncoder(tiny_vicreg(1))).check(test, sets, [0])
+
+
+def test_kept_embeddings_of_a_checkpoint_are_those_of_its_own_pictures(tmp_path):
+    data, shown = tiny_data("B"), Preprocessing(24, (0.4, 0.4, 0.4), (0.3, 0.3, 0.3))
+    file = save(tmp_path / "b.ckpt", tiny_vicreg(1), data=data.record.state() | shown.state())
+    test, sets = LabelInference(k=5, batch_size=16), tiny_data().memorization_sets()
+    found = []
+    for reference in (Checkpoint(file), Checkpoint(file, preprocessing=sets.preprocessing), Checkpoint(file)):
+        encoder = ModuleEncoder(tiny_vicreg(0), kept=KeptEmbeddings(tmp_path / "kept"))
+        found.append(measure(encoder, test, reference, sets).reference.table.to_pylist())
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_run_s_checkpoint_says_which_pictures_it_takes(tmp_path):
+    data = tiny_data(image_size=32)
+    trainer = tiny_trainer(tmp_path, max_epochs=1)
+    trainer.fit(tiny_vicreg(), datamodule=data)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    found = Preprocessing.find(torch.load(tmp_path / "last.ckpt", weights_only=True))
+    assert found == data.preprocessing == data.memorization_sets().preprocessing
+    assert Preprocessing.find({"ImageDataModule": {"split": "A"}}) is None
+
+
+def test_captions_are_offered_in_another_preprocessing():
+    """The same records, also of a part of the sets."""
+    sets = caption_data().memorization_sets().subsample(7, 11, seed=3)
+    shown = Preprocessing(40, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), "bilinear", "squash")
+    other = sets.shown_to("the reference", shown)
+    assert other.preprocessing == shown
+    for role in ("attack", "other_split", "neither_split", "public"):
+        assert getattr(other, role).ids == getattr(sets, role).ids
+    sample = caption_data().memorization_sets(shown).attack
+    assert torch.equal(other.attack[2]["image"], sample[sample.ids.index(other.attack.ids[2])]["image"])
+    assert sets.shown_to("the reference", sets.preprocessing) is sets
