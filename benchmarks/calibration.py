@@ -241,11 +241,11 @@ PLANTED = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 def simulated(repeats: int) -> None:
     for name, world in WORLDS.items():
-        truths = truths_of(world)
+        truths, place = truths_of(world), list(WORLDS).index(name)
         held: Held = defaultdict(list)
         nulls: dict[tuple[str, int], list[float]] = defaultdict(list)
         for records in SIZES:
-            rng = np.random.default_rng(records)
+            rng = np.random.default_rng((place, records))
             for _ in range(repeats if records < max(SIZES) else repeats // 2):
                 for key, found in estimates_of(world, rng, records).items():
                     held[f"{key} ({truths[key]:+.3f})", records].append(holds(found, truths[key]))
@@ -255,6 +255,10 @@ def simulated(repeats: int) -> None:
         print_shares("estimate (truth)", held)
         if not world.planted:
             print_uniformity(nulls)
+    print_power(repeats)
+
+
+def print_power(repeats: int) -> None:
     power: Held = defaultdict(list)
     for planted in PLANTED:
         for records in SIZES:

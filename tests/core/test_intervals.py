@@ -65,8 +65,9 @@ def test_shares_have_the_published_ends():
     assert share(50, 50).high == 1.0
     with pytest.raises(ValueError, match=r"part must lie in \[0, whole\] and whole be at least 1, got 3 of 2"):
         share(3, 2)
-    with pytest.raises(ValueError, match="got 0 of 0"):
-        share(0, 0)
+    for part, whole in ((-1, 2), (0, 0)):
+        with pytest.raises(ValueError, match=f"got {part} of {whole}"):
+            share(part, whole)
 
 
 @pytest.mark.parametrize("records", [50, 250, 1000])
