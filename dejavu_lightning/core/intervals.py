@@ -1,14 +1,14 @@
 """95% intervals of shares, means and differences over independent records.
 
-Each is a closed form whose coverage docs/calibration.md measures: .93 to .97 for 50 records or more, and none of
-width 0 where the records are all alike. scipy.stats is imported where it is used: it takes longer than listing a study.
+None draws samples, and docs/calibration.md has what they cover: shares and their differences .93 to .97 for 50 records or
+more, or more where few count. None is of width 0 where all records are alike.
+scipy is imported where it is used: it takes longer than listing a study.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,6 @@ def wilson(value: float, records: float, kind: str = "Wilson over records") -> E
     return Estimate(value, max(0.0, low), min(1.0, high), kind=kind)
 
 
-@cache
 def _rare(count: float) -> float:
     """The mean below which a Poisson count as high as this one comes in fewer than 5% of samples; inf above 3."""
     if count > FEW:
