@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from dejavu_lightning.core.decision_part import DECIDE_ON, DecisionPart
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.intervals import Floats
-from dejavu_lightning.memorization.statistics import change
+from dejavu_lightning.memorization.statistics import Terms, change
 from dejavu_lightning.runs.checkpoints import BEST, load_checkpoint
 from dejavu_lightning.utility import probe_metrics
 
@@ -37,20 +39,26 @@ class MemorizationEarlyStopping(Curve):
     neither the noise of training nor that b was chosen by the same numbers: ``patience`` and ``min_delta`` are there
     for those.
 
+    M and U are those of a share of the samples, told by their ids: attacked and held-out records and validation
+    samples. The others judge: checkpoints of the run say which samples decided, and measurements of them leave those
+    out, because the best of several epochs looks better than it is on what chose it. The curves are of all samples.
+
     Args:
-        memorization: M, a logged key such as "memorization/score", or a monitor's name for its headline metric.
+        memorization: M, a logged key such as "memorization/score", or a monitor's name for its headline metric: its
+            net value where there are held-out records.
         utility: U, a logged key of a ``UtilityMonitor``.
         weight: how much utility one unit of memorization is worth.
         patience: how many measurements in a row.
         min_delta: what the growth must surely exceed, in units of utility.
+        decide_on: the share of the samples that decides, above 0 and below 1.
         restore_best: when training ends, load the weights of epoch b, from the checkpoint that a callback such as
             ``EpochCheckpoint`` keeps of every measured epoch, and copy that to ``<folder>/best.ckpt``.
         folder: where ``history.csv`` goes; ``<trainer.default_root_dir>/tradeoff`` if not given.
         name: prefix of the logged keys.
 
     Attributes:
-        history: one row per decision; kept in checkpoints with the best measurement, so that a resumed run
-            decides the same.
+        history: one row per decision, of the samples that decide; kept in checkpoints with the best measurement, so
+            that a resumed run decides the same.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class MemorizationEarlyStopping(Curve):
         weight: float = 1.0,
         patience: int = 3,
         min_delta: float = 0.0,
+        decide_on: float = DECIDE_ON,
         restore_best: bool = True,
         folder: str | None = None,
         name: str = "tradeoff",
@@ -70,6 +79,10 @@ class MemorizationEarlyStopping(Curve):
         for argument, value in (("weight", weight), ("min_delta", min_delta)):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{argument} must be at least 0 and finite, got {value}")
+        try:
+            self.part = DecisionPart(decide_on)
+        except ValueError as error:
+            raise ValueError(f"decide_on: {error}") from None
         self.memorization, self.utility, self.weight = memorization, utility, weight
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self._followed: tuple[tuple[Monitor, str], ...] = ()
@@ -79,7 +92,11 @@ class MemorizationEarlyStopping(Curve):
     def state_key(self) -> str:
         """Of another trade-off the state would mean nothing."""
         return self._generate_state_key(
-            name=self.name, memorization=self.memorization, utility=self.utility, weight=self.weight
+            name=self.name,
+            memorization=self.memorization,
+            utility=self.utility,
+            weight=self.weight,
+            decide_on=self.part.share,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -93,6 +110,10 @@ class MemorizationEarlyStopping(Curve):
         super().load_state_dict(state_dict)
         best = state_dict["best"]
         self._best = None if best is None else [added.numpy() for added in best]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say which samples decide, so that they do not judge."""
+        self.part.store(checkpoint)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find both monitors, and fail now if a metric or a checkpoint would be missing later."""
@@ -138,17 +159,16 @@ class MemorizationEarlyStopping(Curve):
         epoch = epochs.pop()
         if epochs or epoch is None or self.measured(int(epoch)):
             return
-        values, added = [], []
-        for (monitor, metric), weight in zip(self._followed, (-self.weight, 1.0), strict=True):
+        weighed = []
+        for monitor, metric in self._followed:
             metric = metric or monitor.headline
             if metric not in monitor.terms:
                 raise ValueError(
                     f"MemorizationEarlyStopping: {metric!r} is no metric of {monitor.name!r} that its records add up "
                     f"to; choose from {', '.join(f'{monitor.name}/{name}' for name in monitor.terms)}"
                 )
-            values.append(monitor.history[-1][metric])
-            added += [weight * terms.values for terms in monitor.terms[metric]]
-        self._decide(epoch, values[0], values[1], added)
+            weighed.append([self._deciding(terms, f"{monitor.name}/{metric}") for terms in monitor.terms[metric]])
+        self._decide(epoch, *weighed)
         row = self.history[-1]
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
@@ -162,8 +182,20 @@ class MemorizationEarlyStopping(Curve):
             )
             trainer.should_stop = True
 
-    def _decide(self, epoch: float, memorization: float, utility: float, added: list[Floats]) -> None:
-        """Add a row to the history: ``added`` is what the records of each sample add to U - weight * M."""
+    def _deciding(self, terms: Terms, key: str) -> Floats:
+        """What the samples that decide add."""
+        found = terms.values[self.part.decides(terms.ids)]
+        if not len(found):
+            raise ValueError(
+                f"MemorizationEarlyStopping: of the {len(terms.ids)} samples of {key} none decides with "
+                f"decide_on={self.part.share:g}; raise it, or measure on more of them"
+            )
+        return found
+
+    def _decide(self, epoch: float, memorized: Sequence[Floats], useful: Sequence[Floats]) -> None:
+        """Add a row to the history, of what the deciding records of each sample add to M and to U."""
+        memorization, utility = (math.fsum(float(each.mean()) for each in parts) for parts in (memorized, useful))
+        added = [*(-self.weight * each for each in memorized), *useful]
         value = utility - self.weight * memorization
         best = next((row for row in self.history if row["epoch"] == self.history[-1]["best_epoch"]), None)
         if best is None or self._best is None or value > best["value"]:
@@ -180,6 +212,8 @@ class MemorizationEarlyStopping(Curve):
                 "best_epoch": best_epoch,
                 **flatten({"growth": growth}),
                 "waited": waited,
+                "deciding_records": float(sum(map(len, memorized))),
+                "deciding_samples": float(sum(map(len, useful))),
             }
         )
 

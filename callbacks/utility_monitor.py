@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.runs.utility_samples import write_utility_samples
 from dejavu_lightning.utility import (
     LinearProbe,
     NearestNeighborProbe,
@@ -35,7 +36,7 @@ class UtilityMonitor(Monitor):
         seed: of those samples.
         batch_size: pictures the encoder sees at once.
         num_workers: processes that decode pictures.
-        folder: where ``history.csv`` goes; ``<trainer.default_root_dir>/utility`` if not given.
+        folder: where ``history.csv`` and what each sample adds go; ``<trainer.default_root_dir>/utility`` if not given.
         name: prefix of the logged keys.
 
     Attributes:
@@ -95,6 +96,8 @@ class UtilityMonitor(Monitor):
         self.history.append({"epoch": float(epoch), **metrics})
         if trainer.is_global_zero:
             publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            added = {name: terms for name, (terms,) in self.terms.items()}
+            write_utility_samples(self.output(trainer), epoch, added)
             self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dejavu_lightning import __version__
+from dejavu_lightning.cli.leave_out import chosen_part, stored_left_out, told_left_out
 from dejavu_lightning.cli.memorization_options import (
     check_class_names,
     check_options,
@@ -25,12 +26,13 @@ from dejavu_lightning.cli.memorization_options import (
 )
 from dejavu_lightning.cli.provenance import keep_embeddings
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.kept import KeptEmbeddings
 from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
 from dejavu_lightning.figures.tables import print_agreement, print_references, print_sample_gaps, print_table
-from dejavu_lightning.memorization import Reference, SecondModel, symmetric_average
+from dejavu_lightning.memorization import Checkpoint, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
 from dejavu_lightning.runs.measurement_folder import METRICS, write_metrics
@@ -81,12 +83,17 @@ def memorization(arguments: list[str]) -> None:
         print(f"{role} {model.name}: {_shown(model)}")
     keep = partial(keep_embeddings, kept, models.values()) if kept else None
     further = {name: one.reference for name, one in extra.items()}
-    found, sets = _measure(target, named.reference, further, keep)
+    curves = [one for one in (named.reference, *further.values()) if isinstance(one, Checkpoint)]
+    decided = [*(model.decision for model in models.values()), *(one.decision(target.epoch) for one in curves)]
+    part = chosen_part(built.leave_out, decided)
+    found, sets = _measure(target, named.reference, part, further, keep)
+    if part is not None:
+        print(told_left_out(found.left_out, part))
     test, estimates = target.settings.test, dict(found.estimates)
     if built.symmetric:
         assert named.model is not None
         exchanged = _second_model(target, named.model, built.allow_unverified_split)
-        swapped, _ = _measure(named.model, exchanged, keep=keep)
+        swapped, _ = _measure(named.model, exchanged, part, keep=keep)
         estimates |= symmetric_average(found.comparison, swapped.comparison)
     if kept is not None:
         print(kept)
@@ -102,6 +109,7 @@ def memorization(arguments: list[str]) -> None:
             "metrics": flatten(estimates),
             "headline": found.headline,
             "epoch": target.epoch,
+            "left_out": stored_left_out(found.left_out, part),
             "preprocessing": {role: _shown(model) for role, model in models.items()},
             "options": options.as_dict(),
         }
@@ -130,6 +138,7 @@ def _second_model(model: MeasuredModel, target: MeasuredModel, allow_unverified_
 def _measure(
     target: MeasuredModel,
     reference: Reference,
+    part: DecisionPart | None,
     extra: Mapping[str, Reference] | None = None,
     keep: Callable[[MeasuredModel, MemorizationSets], None] | None = None,
 ) -> tuple[Measurement, MemorizationSets]:
@@ -138,7 +147,7 @@ def _measure(
         keep(target, sets)
     test.check(target.encoder)
     check_references(reference, extra, test, sets, [] if target.epoch is None else [target.epoch])
-    return measure(target.encoder, test, reference, sets, target.epoch, extra), sets
+    return measure(target.encoder, test, reference, sets, target.epoch, extra, part), sets
 
 
 def _versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 
 import dejavu_lightning.memorization
 from dejavu_lightning import pretrained
+from dejavu_lightning.cli.leave_out import add_leave_out
 from dejavu_lightning.memorization import MemorizationTest, Reference
 from dejavu_lightning.pretrained import PretrainedModel
 
@@ -59,6 +60,7 @@ def memorization_parser() -> ArgumentParser:
         default=False,
         help="take a second model of which it cannot be told that it was not trained on the attacked records",
     )
+    add_leave_out(parser)
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
     parser.add_argument(
         "--embeddings", type=str | None, help="folder that keeps embeddings, for another k or reference in seconds"

@@ -38,6 +38,12 @@ def pair(arguments: list[str]) -> None:
         default=[],
         help="config of the target alone, behind all others; for mitigations that need a reference trained in full",
     )
+    parser.add_argument(
+        "--leave_out",
+        type=float,
+        help="share of the samples that the comparison leaves out, as evaluate.py memorization takes it; to compare "
+        "with pairs that MemorizationEarlyStopping stopped",
+    )
     options, given = parser.parse_known_args(arguments[1:])
     given = with_found_configs(given)
     of_target = [word for name in options.target_config for word in ("--config", find_config(name))]
@@ -47,10 +53,10 @@ def pair(arguments: list[str]) -> None:
             f"error: the run folder {out.path} exists. Name another with --output, or continue with --resume"
         )
     with _alone(out) if options.resume else nullcontext():
-        _train_and_compare(out, given, of_target)
+        _train_and_compare(out, given, of_target, options.leave_out)
 
 
-def _train_and_compare(out: PairFolder, given: list[str], of_target: list[str]) -> None:
+def _train_and_compare(out: PairFolder, given: list[str], of_target: list[str], leave_out: float | None) -> None:
     """Whatever of it is not done."""
     group = _group(out)
     for role, split in ROLES.items():
@@ -65,10 +71,12 @@ def _train_and_compare(out: PairFolder, given: list[str], of_target: list[str]) 
         resume = ["--ckpt_path", str(run.last)] if run.last.is_file() else []
         _run(command + resume, {"WANDB_RUN_GROUP": group, "WANDB_JOB_TYPE": role})
         run.finished.touch()
-    if not out.finished:
-        shutil.rmtree(out.comparison, ignore_errors=True)  # what a stopped comparison left
+    if not out.compared(leave_out):
+        # What a stopped comparison left, or one of other samples.
+        shutil.rmtree(out.comparison, ignore_errors=True)
         files = compared_checkpoints(out)
         command = ["memorization", "--target", str(files["target"]), "--reference", str(files["reference"])]
+        command += [] if leave_out is None else ["--leave_out", str(leave_out)]
         _run([*command, "--symmetric", "true", "--output", str(out.comparison)])
 
 

@@ -44,10 +44,10 @@ def study(arguments: list[str]) -> None:
     commands = {run: ["pair", *run.arguments, "--output", str(run.folder), "--resume"] for run in runs}
     if options.dry_run:
         for run in runs:
-            print(f"# {run.name}" + (" (finished)" if run.files.finished else ""))
+            print(f"# {run.name}" + (" (finished)" if run.finished else ""))
             print(shlex.join(["python", "-m", "dejavu_lightning", *commands[run]]))
         return
-    waiting = [run for run in runs if not run.files.finished]
+    waiting = [run for run in runs if not run.finished]
     print(f"{plan.name}: {len(runs)} runs, {len(runs) - len(waiting)} finished before, in {output}", flush=True)
     errors = _run_all({run: commands[run] for run in waiting}, options, plan, output)
     summarize_study(plan, runs, errors, output)

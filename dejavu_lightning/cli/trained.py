@@ -14,6 +14,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dejavu_lightning import pretrained
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord
@@ -67,6 +68,11 @@ class MeasuredModel(NamedTuple):
     def trained_on(self) -> SplitRecord | None:
         """What the model itself says of its training data; published ones say nothing."""
         return SplitRecord.find(self.checkpoint or {})
+
+    @property
+    def decision(self) -> DecisionPart | None:
+        """The samples that decided when its run stopped, None where none did."""
+        return DecisionPart.find(self.checkpoint)
 
     @property
     def epoch(self) -> int | None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
+from dejavu_lightning.cli.leave_out import add_leave_out, chosen_part, stored_left_out, told_left_out
 from dejavu_lightning.cli.trained import load_model
 from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.figures.tables import print_values
@@ -22,6 +23,7 @@ from dejavu_lightning.utility import (
     Probe,
     ZeroShot,
     measure_utility,
+    sample_ids,
 )
 
 MEASURES = {"zero_shot": ZeroShot, "caption_retrieval": CaptionRetrieval, "named_objects": NamedObjects}
@@ -49,6 +51,7 @@ def utility(arguments: list[str]) -> None:
     parser.add_argument("--num_workers", type=int, default=0, help="processes that decode pictures")
     parser.add_argument("--max_train", type=int | None, help="learn from at most so many pictures")
     parser.add_argument("--max_validation", type=int | None, help="test on at most so many pictures")
+    add_leave_out(parser)
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
     parser.add_argument("--output", type=str | None, help="a new file for the numbers, as JSON")
     options = parser.parse_args(arguments[1:])
@@ -57,6 +60,7 @@ def utility(arguments: list[str]) -> None:
     built = parser.instantiate_classes(options)
     model = load_model(options.checkpoint, options.config, options.device)
     sets = model.utility_sets().subsample(options.max_train, options.max_validation)
+    part = chosen_part(options.leave_out, [model.decision])
     encode = options.encode or ("backbone" if hasattr(model.encoder.module, "backbone") else None)
     probes: list[Probe | PairMeasure] = [MEASURES[name]() for name in options.measures]
     first = sets.train[0]
@@ -70,10 +74,15 @@ def utility(arguments: list[str]) -> None:
         sets,
         batch_size=options.batch_size,
         num_workers=options.num_workers,
+        leave_out=part,
     )
+    left_out = {} if part is None else {"validation": part.count(sample_ids(sets.validation))}
+    if part is not None:
+        print(told_left_out(left_out, part))
     counts = f"{len(sets.train)} pictures to learn from, {len(sets.validation)} to test on"
     print_values(estimates_in(metrics), options.checkpoint, counts)
     if options.output:
+        facts = {"metrics": metrics, "left_out": stored_left_out(left_out, part), "options": options.as_dict()}
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.output).write_text(json.dumps({"metrics": metrics, "options": options.as_dict()}, indent=2))
+        Path(options.output).write_text(json.dumps(facts, indent=2))
         print(f"wrote {options.output}")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 LEVEL = 0.95
 SEEDS_FOR_SPREAD = 3
+OVER_SEEDS = "Student's t over seeds"
 
 
 class Estimate(NamedTuple):
@@ -55,26 +56,45 @@ def estimates_in(row: Mapping[str, float]) -> dict[str, Estimate]:
     }
 
 
+def net_parts(metric: str) -> tuple[str, str, str]:
+    """Names that stand together, from any but the last: net value, gap of the attacked records, control."""
+    gap = metric.removeprefix("net_")
+    return f"net_{gap}", gap, f"control_{gap}"
+
+
+def format_p(p_value: float) -> str:
+    """A p-value of three decimals, or below which it is."""
+    return "< .001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def over_runs(estimates: Sequence[Estimate]) -> Estimate:
     """Of one run its own; of several, runs of one seed each, their mean.
 
-    Three or more have Student's t interval of their values, which covers all that a seed decides. Of two the spread
-    says next to nothing: both runs' own intervals are taken as independent, which leaves out how training varies.
+    Three or more have Student's t interval of their values, which covers all that a seed decides. Of two, and of
+    values that are all the same, the spread says next to nothing: the runs' own intervals are taken as independent,
+    which leaves out how training varies.
     """
     if len(estimates) == 1:
         return estimates[0]
     values = [estimate.value for estimate in estimates]
     count, mean = len(values), math.fsum(values) / len(values)
-    if count >= SEEDS_FOR_SPREAD:
+    asked = all(estimate.p_value is not None for estimate in estimates)
+    if count >= SEEDS_FOR_SPREAD and len(set(values)) > 1:
         from scipy.stats import t
 
         error = stdev(values) / math.sqrt(count)
         half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * error
-        asked = error > 0 and all(estimate.p_value is not None for estimate in estimates)
         p_value = float(t.sf(mean / error, count - 1)) if asked else None
-        return Estimate(mean, mean - half, mean + half, count, "Student's t over seeds", p_value)
+        return Estimate(mean, mean - half, mean + half, count, OVER_SEEDS, p_value)
     below = [value - low for value, low, *_ in estimates if low is not None]
     above = [high - value for value, _, high, *_ in estimates if high is not None]
     if len(below) < count:
         return Estimate(mean, runs=count)
-    return Estimate(mean, mean - math.hypot(*below) / count, mean + math.hypot(*above) / count, count)
+    ends = mean - math.hypot(*below) / count, mean + math.hypot(*above) / count
+    found = Estimate(mean, *ends, count, "over records of independent runs")
+    if asked:
+        # Imported here: that module is built on this one.
+        from dejavu_lightning.core.intervals import p_value as of_interval
+
+        found = found._replace(p_value=of_interval(found))
+    return found

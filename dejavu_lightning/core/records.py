@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from dejavu_lightning.core.decision_part import DecisionPart
+
 
 @dataclass(frozen=True)
 class Records:
@@ -22,9 +24,9 @@ class Records:
     Args:
         table: column ``id``; ``neighbors``, the ids of the nearest public samples; ``predicted`` and ``correct``.
             Of label inference also ``label``, ``confidence`` (negative entropy, nats) and ``correct_top5``. Of
-            object retrieval ``objects``, the true ones, ``min_distance`` to the nearest public sample (of unit
-            vectors, in [0, 2]), and ``precision``, ``recall`` and ``f_score`` of each variant; ``predicted`` are
-            objects, and ``correct`` is how many of them are true.
+            object retrieval ``objects``, the true ones, ``scored``, those that are asked for where not all are,
+            ``min_distance`` to the nearest public sample (of unit vectors, in [0, 2]), and ``precision``, ``recall``
+            and ``f_score`` of each variant; ``predicted`` are objects, and ``correct`` is how many of them are true.
         settings: what the numbers depend on besides the model, such as k; two tables with other settings
             cannot be compared.
     """
@@ -50,6 +52,15 @@ class Records:
     def column(self, name: str) -> Tensor:
         """A numeric or boolean column as an (N,) tensor."""
         return torch.from_numpy(np.array(self.table[name].to_numpy(zero_copy_only=False)))
+
+    def judging(self, leave_out: DecisionPart) -> Records:
+        """The records that did not decide; the settings say so, since only tables of the same part can be compared.
+
+        Raises:
+            ValueError: all records decided.
+        """
+        kept = self.table.filter(pa.array(leave_out.judges(self.ids, "records")))
+        return Records(kept, {**self.settings, "left_out": leave_out.share})
 
     def save(self, path: str | Path) -> None:
         """Write parquet; the settings travel in its metadata."""

@@ -11,21 +11,28 @@ SPLITS_FILE = "splits.parquet"  # the partition of a run's data, in its folder
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """The split a model is trained on and the fingerprint of the partition it belongs to."""
+    """The split a model is trained on and the fingerprint of the partition it belongs to.
+
+    Attributes:
+        content_fingerprint: of what the samples hold, so that other samples under the same ids are told apart; empty
+            where the data do not say.
+    """
 
     split: str
     split_fingerprint: str
+    content_fingerprint: str = ""
 
     def state(self) -> dict[str, str]:
         """As a checkpoint stores it."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value}
 
     @classmethod
     def find(cls, checkpoint: Mapping[str, Any]) -> SplitRecord | None:
         """The record that a datamodule or a callback left in a checkpoint, if any did."""
         for state in checkpoint.values():
             if isinstance(state, dict) and {"split", "split_fingerprint"} <= state.keys():
-                return cls(str(state["split"]), str(state["split_fingerprint"]))
+                content = str(state.get("content_fingerprint", ""))
+                return cls(str(state["split"]), str(state["split_fingerprint"]), content)
         return None
 
 
@@ -37,7 +44,7 @@ def verify_disjoint(target: SplitRecord | None, reference: SplitRecord | None, n
         name: what errors call the reference.
 
     Raises:
-        ValueError: they share a split, come from different partitions, or one does not say.
+        ValueError: they share a split, come from different partitions or from other samples, or one does not say.
     """
     remedy = "set allow_unverified_split to compare all the same"
     if target is None or reference is None:
@@ -48,6 +55,13 @@ def verify_disjoint(target: SplitRecord | None, reference: SplitRecord | None, n
             f"{name} was trained on split {reference.split!r} of another partition (fingerprint "
             f"{reference.split_fingerprint}, the target's is {target.split_fingerprint}), so its training set may hold "
             f"attacked records; use one split seed for both, or {remedy}"
+        )
+    if target.content_fingerprint != reference.content_fingerprint:
+        found, expected = (record.content_fingerprint or "missing" for record in (reference, target))
+        raise ValueError(
+            f"{name} was trained on other samples under the same split seed (content fingerprint {found}, the target's "
+            f"is {expected}), as of another download whose ids count positions, so its training set may hold attacked "
+            f"records; train both on the same files, or {remedy}"
         )
     if target.split == reference.split:
         raise ValueError(

@@ -3,6 +3,7 @@
 from dejavu_lightning.data.caption_datamodule import CaptionDataModule
 from dejavu_lightning.data.crops import background_crop, background_crops, corner_crop, corner_crops
 from dejavu_lightning.data.image_datamodule import ImageDataModule
+from dejavu_lightning.data.near_duplicates import NearDuplicates
 from dejavu_lightning.data.shards.shard_datamodule import ShardDataModule
 from dejavu_lightning.data.sources.caption_table import CaptionTable
 from dejavu_lightning.data.sources.coco import CocoInstances
@@ -21,6 +22,7 @@ __all__ = [
     "CocoInstances",
     "ImageDataModule",
     "ImageFolder",
+    "NearDuplicates",
     "ObjectScenes",
     "RandomViews",
     "Scenes",

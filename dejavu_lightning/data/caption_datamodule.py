@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
-
-from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
-from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.batches import EpochLoader, EvenBatches
 from dejavu_lightning.data.caption_dataset import TrainingCaptionDataset, collate
+from dejavu_lightning.data.duplicates import DuplicatePolicy, Duplicates
 from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
-from dejavu_lightning.data.sources.caption_source import CaptionSource
-from dejavu_lightning.data.splits import SplitManifest
+from dejavu_lightning.data.near_duplicates import NearDuplicates
+from dejavu_lightning.data.sources.caption_source import CaptionSource, shared_captions
+from dejavu_lightning.data.splits import SplitManifest, partition_by_hash
 
 
 class CaptionDataModule(ImageTextDataModule):
@@ -34,7 +29,10 @@ class CaptionDataModule(ImageTextDataModule):
         held_out: samples for the control.
         validation: samples for measures of utility; the held-out ones serve if 0.
         split_seed: another seed, another partition. Target and reference must share it.
-        manifest: a saved partition to follow instead of drawing one.
+        manifest: a saved partition to follow instead of drawing one, refused where two splits have copies of a picture.
+        duplicates: of pictures whose files are the same, "keep" those in one split that there is room for, "drop" all
+            but one, or "refuse" to start. Captions that several pictures have are counted and kept.
+        near_duplicates: take pictures that look alike for the same too.
         settings: more arguments of :class:`~dejavu_lightning.data.image_text_datamodule.ImageTextDataModule`.
     """
 
@@ -47,26 +45,29 @@ class CaptionDataModule(ImageTextDataModule):
         validation: int = 0,
         split_seed: int = 0,
         manifest: str | None = None,
+        duplicates: DuplicatePolicy = "keep",
+        near_duplicates: NearDuplicates | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(train_on, **settings)
         self.source = source
         sizes = {"A": per_split, "B": per_split, "held_out": held_out, "validation": validation}
-        self.manifest = SplitManifest.load(manifest) if manifest else partition_by_hash(source.ids, sizes, split_seed)
-        self.record = self.manifest.record(train_on)
+        self.duplicates = Duplicates.of(source, duplicates, near_duplicates)
+        self.manifest = (
+            SplitManifest.load(manifest)
+            if manifest
+            else partition_by_hash(source.ids, sizes, split_seed, self.duplicates)
+        )
+        self.record = self.manifest.record(train_on, source.ids, getattr(source, "contents", None))
         self._indices = {split: sorted(rows) for split, rows in self.manifest.positions(source.ids).items()}
+        self.duplicates.check(self._indices, f"manifest={manifest!r}")
 
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
-        if self.trainer is not None and self.trainer.is_global_zero:
-            self.manifest.save(Path(self.trainer.default_root_dir) / SPLITS_FILE)
-        counts: Mapping[str, int] = getattr(self.source, "counts", {})
-        listed = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
-        shared = self._captions_shared()
-        if shared:
-            listed.append(f"{shared} attacked captions that the other training split has too")
-        if listed:
-            rank_zero_info(f"{type(self.source).__name__}: {', '.join(listed)}")
+        captions = self.source.captions
+        own, other = ([captions[i] for i in self._indices[split]] for split in (self.train_on, self.other_split))
+        told = (self.duplicates.told(self._indices), shared_captions(own, other))
+        self.leave_partition(self.manifest, self.source, *told)
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the training split; the order depends on the seed and the epoch alone."""
@@ -88,30 +89,3 @@ class CaptionDataModule(ImageTextDataModule):
     def utility_sets(self) -> UtilitySets:
         """See :meth:`ImageTextDataModule.utility_sets_of`."""
         return self.utility_sets_of(self.source, self._indices)
-
-    def _captions_shared(self) -> int:
-        captions = self.source.captions
-        other = Counter(captions[index] for index in self._indices[self.other_split])
-        return sum(captions[index] in other for index in self._indices[self.train_on])
-
-
-def partition_by_hash(ids: Sequence[str], sizes: Mapping[str, int], seed: int) -> SplitManifest:
-    """Give each split its number of samples in the order of a stable hash of the id; the rest is public.
-
-    Raises:
-        ValueError: there are too few samples, or a size is negative.
-    """
-    if min(sizes.values()) < 0 or min(sizes[split] for split in ("A", "B")) < 1:
-        raise ValueError(f"need per_split >= 1 and no negative size, got {dict(sizes)}")
-    if sum(sizes.values()) >= len(ids):
-        raise ValueError(
-            f"{len(ids)} captioned pictures do not suffice for {dict(sizes)} and at least one public one; lower "
-            "per_split"
-        )
-    order = sorted(ids, key=lambda identifier: hashlib.sha256(f"{seed}\0{identifier}".encode()).digest())
-    members: dict[str, list[str]] = {}
-    start = 0
-    for split, size in sizes.items():
-        members[split] = order[start : start + size]
-        start += size
-    return SplitManifest({**members, "public": order[start:]})

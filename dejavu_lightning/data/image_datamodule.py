@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
-from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.batches import EpochLoader, EqualBatches
 from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
+from dejavu_lightning.data.duplicates import DuplicatePolicy, Duplicates
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
+from dejavu_lightning.data.near_duplicates import NearDuplicates
 from dejavu_lightning.data.resolutions import Resolutions
 from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.data.split_datamodule import SplitDataModule
@@ -63,7 +61,10 @@ class ImageDataModule(SplitDataModule):
             ``image_size`` if not given.
         mean, std: per channel, for the tests; the views have their own.
         split_seed: another seed, another partition. Target and reference must share it.
-        manifest: a saved partition to follow instead of drawing one.
+        manifest: a saved partition to follow instead of drawing one, refused where two splits have copies of a picture.
+        duplicates: of pictures whose files are the same, "keep" those in one split that there is room for, "drop" all
+            but one, or "refuse" to start.
+        near_duplicates: take pictures that look alike for the same too.
         num_workers: processes that decode pictures for training.
         pin_memory, persistent_workers: as in torch's ``DataLoader``.
     """
@@ -92,6 +93,8 @@ class ImageDataModule(SplitDataModule):
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
         split_seed: int = 0,
         manifest: str | None = None,
+        duplicates: DuplicatePolicy = "keep",
+        near_duplicates: NearDuplicates | None = None,
         num_workers: int = 0,
         pin_memory: bool = False,
         persistent_workers: bool = True,
@@ -137,6 +140,7 @@ class ImageDataModule(SplitDataModule):
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.persistent_workers = persistent_workers and num_workers > 0
         attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
+        self.duplicates = Duplicates.of(source, duplicates, near_duplicates)
         self.manifest = (
             SplitManifest.load(manifest)
             if manifest
@@ -150,19 +154,16 @@ class ImageDataModule(SplitDataModule):
                 validation_per_class=validation_per_class,
                 train_per_class=train_per_class,
                 seed=split_seed,
+                duplicates=self.duplicates,
             )
         )
-        self.record = self.manifest.record(train_on)
+        self.record = self.manifest.record(train_on, source.ids, getattr(source, "contents", None))
         self._indices = self.manifest.positions(source.ids)
+        self.duplicates.check(self._indices, f"manifest={manifest!r}")
 
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
-        if self.trainer is not None and self.trainer.is_global_zero:
-            self.manifest.save(Path(self.trainer.default_root_dir) / SPLITS_FILE)
-        counts: Mapping[str, int] = getattr(self.source, "counts", {})
-        if counts:
-            listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-            rank_zero_info(f"{type(self.source).__name__}: {listed}")
+        self.leave_partition(self.manifest, self.source, self.duplicates.told(self._indices))
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the training split and the shared split; the incomplete last one is dropped.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.preprocessing import Preprocessing
-from dejavu_lightning.core.split_record import SplitRecord
+from dejavu_lightning.core.split_record import SPLITS_FILE, SplitRecord
+from dejavu_lightning.data.splits import SplitManifest
 
 TRAINING_SPLITS = ("A", "B")
 
@@ -65,6 +69,15 @@ class SplitDataModule(LightningDataModule):
                 f"the checkpoint was saved within an epoch with a global batch of {before}, now it is "
                 f"{self._global_batch()}: which samples this epoch has shown cannot be told. Keep batch_size * devices"
             )
+
+    def leave_partition(self, manifest: SplitManifest, source: Any, *told: str) -> None:
+        """Write ``splits.parquet`` into the run folder, and say what the source is made of and ``told``."""
+        if self.trainer is not None and self.trainer.is_global_zero:
+            manifest.save(Path(self.trainer.default_root_dir) / SPLITS_FILE)
+        counts: Mapping[str, int] = getattr(source, "counts", {})
+        listed = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+        if found := [*listed, *filter(None, told)]:
+            rank_zero_info(f"{type(source).__name__}: {', '.join(found)}")
 
     def epoch(self) -> int:
         """Which epoch the training is in, from 0."""

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.core.split_record import SplitRecord
+from dejavu_lightning.data.duplicates import Duplicates, Homes
+from dejavu_lightning.data.sources.image_index import FileContents
 
 SPLITS = ("A", "B", "shared", "public", "held_out", "validation")
 
@@ -56,9 +58,21 @@ class SplitManifest:
                 digest.update(f"{split}\0{identifier}\n".encode())
         return digest.hexdigest()[:16]
 
-    def record(self, split: str) -> SplitRecord:
-        """What a checkpoint trained on ``split`` says of its training data."""
-        return SplitRecord(split, self.fingerprint)
+    def record(self, split: str, ids: Sequence[str] = (), contents: FileContents | None = None) -> SplitRecord:
+        """What a checkpoint trained on ``split`` says of its training data.
+
+        Args:
+            ids, contents: of the source, so that other pictures under the same ids are told apart, by the bytes that
+                their files have; None for a source that does not say.
+        """
+        if contents is None:
+            return SplitRecord(split, self.fingerprint)
+        digest = hashlib.sha256()
+        sizes = contents.sizes.tolist()
+        members = [index for indices in self.positions(ids).values() for index in indices]
+        for identifier, size in sorted((ids[index], sizes[index]) for index in members):
+            digest.update(f"{identifier}\0{size}\n".encode())
+        return SplitRecord(split, self.fingerprint, digest.hexdigest()[:16])
 
     def positions(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """Where the members of each split are among the ids of a source.
@@ -109,13 +123,15 @@ def partition_per_class(
     validation_per_class: int = 0,
     train_per_class: int | None = None,
     seed: int = 0,
+    duplicates: Duplicates | None = None,
 ) -> SplitManifest:
     """Partition every class as Meehan et al. (2023, arXiv 2304.13850) do, in a seeded order.
 
     Of each class, splits A and B take n = min(floor(boxed / 2), per_class) annotated pictures each, and
     train together on (per_class - n) pictures without annotation, the shared split. ``held_out`` takes
     annotated pictures that remain, ``validation`` any; ``public`` is the rest. A picture's split depends on its class's
-    pictures and the seed, not on the order in which a folder lists them, nor on other classes.
+    pictures and the seed, not on the order in which a folder lists them, nor on other classes, unless they have
+    pictures in common.
 
     Args:
         ids: N unique ids.
@@ -127,6 +143,9 @@ def partition_per_class(
         train_per_class: of the ``per_class`` pictures really train on the first so many; the others are in no split, so
             that all other splits, and the first records, are those of ``per_class`` whatever the number.
         seed: another seed, another partition.
+        duplicates: which of the N are the same. Pictures of a group come one after the other in the order, the first
+            decides on the split of all, and those beyond the number that it takes are in none; so the numbers of the
+            splits are those asked for. Where A and B cannot both be filled with n, n is smaller.
 
     Raises:
         ValueError: a class has too few pictures; the message names it.
@@ -143,39 +162,96 @@ def partition_per_class(
     label_array = labels.numpy()
     if len(label_array) and not (0 <= label_array.min() and label_array.max() < len(class_names)):
         raise ValueError(f"labels run from {label_array.min()} to {label_array.max()}, classes are {len(class_names)}")
+    same = duplicates or Duplicates(ids, np.arange(len(ids)))
+    used, homes = same.used(boxed), same.homes()
     for label, name in enumerate(class_names):
-        own = sorted(np.flatnonzero(label_array == label).tolist(), key=lambda index: ids[index])
+        everyone = np.flatnonzero(label_array == label).tolist()
+        own = sorted((index for index in everyone if used[index]), key=lambda index: ids[index])
+        among = same.among(everyone)
         stream = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        order = stream.permutation(own).tolist()
-        annotated = [ids[index] for index in order if boxed[index]]
-        plain = [ids[index] for index in order if not boxed[index]]
-        n = min(len(annotated) // 2, per_class)
-        if n == 0:
+        order = homes.together(stream.permutation(own).tolist())
+        annotated = [index for index in order if boxed[index]]
+        plain = [index for index in order if not boxed[index]]
+        pair = None
+        for n in range(min(len(annotated) // 2, per_class), 0, -1):
+            pair = _pair(annotated, n, homes)
+            if pair is not None:
+                break
+        if pair is None:
             raise ValueError(
-                f"class {name!r} has {len(annotated)} annotated pictures: at least 2 are needed to attack; pictures "
-                "without boxes can be attacked by a corner (data.corner)"
+                f"class {name!r} has {len(annotated)} annotated pictures{among}: at least 2 are needed to attack; "
+                "pictures without boxes can be attacked by a corner (data.corner)"
             )
-        rest = annotated[2 * n :]
-        for need, have, what in (
-            (per_class - n, len(plain), f"unannotated pictures to fill per_class={per_class} beside {n} annotated"),
-            (held_out_per_class, len(rest), f"annotated pictures for held_out_per_class={held_out_per_class}"),
+        own_a, own_b, rest, homes = pair
+        n = len(own_a)
+        held_out, rest = homes.take(rest, held_out_per_class, "held_out")
+        shared, plain = homes.take(plain, per_class - n, "shared")
+        for need, taken, what in (
+            (per_class - n, shared, f"unannotated pictures to fill per_class={per_class} beside {n} annotated"),
+            (held_out_per_class, held_out, f"annotated pictures for held_out_per_class={held_out_per_class}"),
         ):
-            if have < need:
-                raise ValueError(f"class {name!r} is short: it has {have} of the {need} {what}; lower that number")
-        members["A"] += annotated[: min(n, trained)]
-        members["B"] += annotated[n : n + min(n, trained)]
-        members["shared"] += plain[: max(0, trained - n)]
-        members["held_out"] += rest[:held_out_per_class]
-        remaining = rest[held_out_per_class:] + plain[per_class - n :]
-        if len(remaining) <= validation_per_class:
+            if len(taken) < need:
+                raise ValueError(
+                    f"class {name!r} is short: it has {len(taken)} of the {need} {what}{among}; lower that number"
+                )
+        remaining = homes.free(rest + plain, "validation", "public")
+        if validation_per_class:
+            remaining = homes.together(stream.permutation(remaining).tolist())
+        validation, public = homes.take(remaining, validation_per_class, "validation")
+        public, _ = homes.take(public, len(public), "public")
+        if len(validation) < validation_per_class or not public:
             raise ValueError(
                 f"class {name!r} is short: {len(remaining)} pictures remain for validation_per_class="
-                f"{validation_per_class} and at least one for the public set; lower that number or per_class"
+                f"{validation_per_class} and at least one for the public set{among}; lower that number or per_class"
             )
-        if validation_per_class:
-            remaining = stream.permutation(remaining).tolist()
-        members["validation"] += remaining[:validation_per_class]
-        members["public"] += remaining[validation_per_class:]
+        for split, indices in (
+            ("A", own_a[:trained]),
+            ("B", own_b[:trained]),
+            ("shared", shared[: max(0, trained - n)]),
+            ("held_out", held_out),
+            ("validation", validation),
+            ("public", public),
+        ):
+            members[split] += [ids[index] for index in indices]
     if len(set(ids)) != len(ids):
         raise ValueError("ids are not unique")
     return SplitManifest(members)
+
+
+def _pair(annotated: list[int], n: int, homes: Homes) -> tuple[list[int], list[int], list[int], Homes] | None:
+    """``n`` pictures each of A and of B, those that remain and where groups are now; None where not both can be had."""
+    after = homes.copy()
+    own_a, rest = after.take(annotated, n, "A")
+    own_b, rest = after.take(rest, n, "B")
+    return (own_a, own_b, rest, after) if len(own_a) == len(own_b) == n else None
+
+
+def partition_by_hash(
+    ids: Sequence[str], sizes: Mapping[str, int], seed: int, duplicates: Duplicates | None = None
+) -> SplitManifest:
+    """Give each split its number of samples in the order of a stable hash of the id; the rest is public.
+
+    Args:
+        duplicates: as in :func:`partition_per_class`.
+
+    Raises:
+        ValueError: there are too few samples, or a size is negative.
+    """
+    if min(sizes.values()) < 0 or min(sizes[split] for split in ("A", "B")) < 1:
+        raise ValueError(f"need per_split >= 1 and no negative size, got {dict(sizes)}")
+    same = duplicates or Duplicates(ids, np.arange(len(ids)))
+    used, homes = same.used(), same.homes()
+    order = sorted(
+        np.flatnonzero(used).tolist(), key=lambda index: hashlib.sha256(f"{seed}\0{ids[index]}".encode()).digest()
+    )
+    rest = homes.together(order)
+    members: dict[str, list[str]] = {}
+    for split, size in sizes.items():
+        taken, rest = homes.take(rest, size, split)
+        members[split] = [ids[index] for index in taken]
+    if not rest:
+        raise ValueError(
+            f"{len(ids)} captioned pictures{same.among(range(len(ids)))} do not suffice for {dict(sizes)} and at least "
+            "one public one; lower per_split"
+        )
+    return SplitManifest({**members, "public": [ids[index] for index in rest]})

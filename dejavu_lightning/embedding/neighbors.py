@@ -40,7 +40,7 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
     if not 1 <= k <= len(bank):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {len(bank)}; k must lie in [1, {len(bank)}]")
     for name, points in (("queries", queries), ("bank", bank)):
-        finite = torch.cat([torch.isfinite(block).all(dim=1) for block in points.split(BANK_BLOCK)])
+        finite = torch.cat([torch.isfinite(block).all(dim=1) for block in torch.split(points, BANK_BLOCK)])
         if not finite.all():
             raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} holds NaN or infinite values")
     distances = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
@@ -102,10 +102,22 @@ def _brute_force(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
 @contextmanager
 def _full_float32() -> Iterator[None]:
     """Keep TF32, autocast and reduced-precision products, where the host enabled them, out of the search."""
-    before = torch.get_float32_matmul_precision()
+    # Where torch has a setting for each backend, a host may use that, the older one, or both; the older one then raises.
+    parts = [
+        backend.matmul
+        for backend in (torch.backends.cuda, torch.backends.mkldnn)
+        if hasattr(getattr(backend, "matmul", None), "fp32_precision")
+    ]
+    own = [part.fp32_precision for part in parts]
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        before = "highest"
     torch.set_float32_matmul_precision("highest")
     try:
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+        for part, precision in zip(parts, own, strict=True):
+            part.fp32_precision = precision

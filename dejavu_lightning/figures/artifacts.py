@@ -19,13 +19,14 @@ from dejavu_lightning.runs.measurement_folder import (
     write_ranking,
     write_records,
     write_table,
+    write_terms,
 )
 
 GALLERY_RECORDS = 8
 
 
 def save_records(measurement: Measurement, folder: Path) -> None:
-    """Write ``target.parquet``, ``reference.parquet`` and, of paired records, ``comparison.parquet``.
+    """Write ``target.parquet``, ``reference.parquet``, ``terms.parquet``, of paired records ``comparison.parquet``.
 
     Of object retrieval also ``sample_gaps.parquet``. Each extra reference has a folder of its name, and
     ``agreement.csv`` tells of each pair how far they agree.
@@ -40,6 +41,7 @@ def save_records(measurement: Measurement, folder: Path) -> None:
 
 def _save_reference(measurement: Measurement, folder: Path) -> None:
     write_records(folder, "reference", measurement.reference)
+    write_terms(folder, measurement.gaps)
     comparison = measurement.comparison
     for name, table in (("comparison", comparison.table), ("sample_gaps", comparison.sample_gaps)):
         if table is not None:

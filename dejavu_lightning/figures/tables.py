@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dejavu_lightning.core.estimate import Estimate
+from dejavu_lightning.core.estimate import Estimate, format_p
 from dejavu_lightning.memorization.agreement import Agreement
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.measure import Measurement
@@ -42,11 +42,6 @@ def print_table(estimates: Mapping[str, Estimate], display: Display, title: str)
     Console().print(table)
 
 
-def format_p(p_value: float) -> str:
-    """A p-value of three decimals, or below which it is."""
-    return "< .001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
 def _cells(estimate: Estimate, signed: bool) -> tuple[str, str]:
     sign = "+" if signed else ""
     value, low, high, *_ = estimate
@@ -55,12 +50,14 @@ def _cells(estimate: Estimate, signed: bool) -> tuple[str, str]:
 
 def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
     """Print the gaps of the top records, each beside what its selection alone gives."""
-    table = Table(title="Top records, beside the null of exchanged models", title_justify="left")
-    for heading in ("sorted by", "top", "gap in", "gap", "null", "p"):
+    caption = f"p one-sided; adjusted: Holm's, for all {len(gaps)} rows together"
+    title = "Top records, beside the null of exchanged models"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for heading in ("sorted by", "top", "gap in", "gap", "null", "p", "adjusted p"):
         table.add_column(heading, justify="left" if heading in ("sorted by", "gap in") else "right")
     for row in gaps:
         null = f"{row['null_mean']:+.3f} \\[{row['null_low']:+.3f}, {row['null_high']:+.3f}]"
-        values = (f"{row['gap']:+.3f}", null, f"{row['p_value']:.3f}")
+        values = (f"{row['gap']:+.3f}", null, format_p(row["p_value"]), format_p(row["p_adjusted"]))
         table.add_row(row["order"], str(row["records"]), row["measure"], *values)
     Console().print(table)
 

@@ -86,7 +86,7 @@ def symmetric_average(first: Comparison, second: Comparison) -> dict[str, Estima
     }
 
 
-def headline(test: MemorizationTest, estimates: Mapping[str, object]) -> str:
+def headline(test: MemorizationTest | type[MemorizationTest], estimates: Mapping[str, object]) -> str:
     """The estimate that sums a measurement up: the net value of the test's headline where there is one.
 
     With ``HeldOut``, which is net by construction, it is the gap itself, or ``unpaired_<gap>`` where a gap of unpaired

@@ -17,7 +17,7 @@ from dejavu_lightning.core.samples import DisplayableSamples, DisplaySample
 from dejavu_lightning.core.sets import MemorizationSets
 
 GALLERY_NEIGHBORS = 4
-NO_MODELS_COLUMNS = ("id", "label", "objects")  # of a record table
+NO_MODELS_COLUMNS = ("id", "label", "objects", "scored")  # of a record table
 
 
 class TableRow(NamedTuple):

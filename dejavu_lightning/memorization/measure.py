@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from dejavu_lightning.core.decision_part import DecisionPart, SampleCounts
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
@@ -33,6 +34,7 @@ class Measurement:
         gaps: what the records add to each gap and net estimate.
         extra_references: the measurement with each extra reference by its name.
         agreement: what the references say of the same records, pair by pair.
+        left_out: how many records of each set decided and were left out, where some were.
     """
 
     estimates: dict[str, Estimate]
@@ -43,6 +45,7 @@ class Measurement:
     gaps: Mapping[str, tuple[Terms, ...]] = field(default_factory=dict)
     extra_references: Mapping[str, Measurement] = field(default_factory=dict)
     agreement: Sequence[Agreement] = ()
+    left_out: Mapping[str, SampleCounts] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -57,6 +60,7 @@ def measure(
     sets: MemorizationSets,
     epoch: int | None = None,
     extra_references: Mapping[str, Reference] | None = None,
+    leave_out: DecisionPart | None = None,
 ) -> Measurement:
     """Attack the target, attack or ask the reference, and compare.
 
@@ -70,6 +74,11 @@ def measure(
         sets: the attacked records and the public set.
         epoch: epochs the target has completed, for a reference that is a directory of checkpoints.
         extra_references: further references by name, each compared with the same attack of the target.
+        leave_out: the records that decided when the target, or a reference, stopped training: what chose a model must
+            not judge it.
+
+    Raises:
+        ValueError: they are all records of a set.
     """
     if isinstance(encoder, nn.Module):
         encoder = ModuleEncoder(encoder)
@@ -77,15 +86,23 @@ def measure(
     with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
-        answers = {name: asked.records(attack, epoch) for name, asked in references.items()}
+        answers = {name: _signed(asked, asked.records(attack, epoch)) for name, asked in references.items()}
         controlled = any(answer.neither_split is not None for answer in answers.values())
         held_out = attack(sets.neither_split, "held-out") if controlled and sets.neither_split is not None else None
-        first, *others = (
-            _against(answers[name], target, held_out, asked.paired, test) for name, asked in references.items()
-        )
+    excluded = sets.excluded + len(sets.attack) - len(target)
+    left_out: dict[str, SampleCounts] = {}
+    if leave_out is not None:
+        unseen = {} if held_out is None else {"held_out": held_out}
+        unpaired = {name: answers[name].attack for name, asked in references.items() if not asked.paired}
+        counted = {"attacked": target, **unseen, **unpaired}
+        left_out = {name: leave_out.count(records.ids) for name, records in counted.items()}
+        target, held_out = target.judging(leave_out), None if held_out is None else held_out.judging(leave_out)
+        answers = {name: answer.judging(leave_out) for name, answer in answers.items()}
+    first, *others = (
+        _against(answers[name], target, held_out, asked.paired, test) for name, asked in references.items()
+    )
     _, *names = references
     further = dict(zip(names, others, strict=True))
-    excluded = sets.excluded + len(sets.attack) - len(target)
     counts = {"public": Estimate(float(len(sets.public))), "excluded": Estimate(float(excluded))}
     named = {
         f"{name}/{metric}": estimate
@@ -98,7 +115,7 @@ def measure(
     )
     agreeing = {f"agreement/{pair.first}/{pair.second}": Estimate(pair.agreement) for pair in agreed}
     estimates = {**first.estimates, **counts, **named, **agreeing}
-    return replace(first, estimates=estimates, extra_references=further, agreement=agreed)
+    return replace(first, estimates=estimates, extra_references=further, agreement=agreed, left_out=left_out)
 
 
 def named_references(reference: Reference, extra_references: Mapping[str, Reference] | None) -> dict[str, Reference]:
@@ -132,6 +149,12 @@ def check_references(
     """
     for asked in named_references(reference, extra_references).values():
         asked.check(test, sets, epochs)
+
+
+def _signed(asked: Reference, answer: ReferenceRecords) -> ReferenceRecords:
+    """Say in the settings of the records what kind of reference made them."""
+    records = answer.attack
+    return answer._replace(attack=replace(records, settings={**records.settings, "reference": asked.kind}))
 
 
 def _against(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import pyarrow as pa
 from torch import Tensor
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
@@ -123,15 +124,26 @@ class ReferenceRecords(NamedTuple):
     attack: Records
     neither_split: Records | None
 
+    def judging(self, leave_out: DecisionPart) -> ReferenceRecords:
+        """Those of them that did not decide."""
+        held_out = self.neither_split
+        return ReferenceRecords(
+            self.attack.judging(leave_out), None if held_out is None else held_out.judging(leave_out)
+        )
+
 
 @runtime_checkable
 class Reference(Protocol):
     """Turns the attacked records into comparable records without having seen them.
 
-    ``paired`` tells whether its records have the target's ids.
+    Attributes:
+        paired: whether its records have the target's ids.
+        kind: what reports call it, such as "second model". Gaps to references of two kinds are no estimates of one
+            quantity; they are not shown in one table.
     """
 
     paired: bool
+    kind: str
 
     def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
         """Raise now what would otherwise be raised in one of these epochs."""

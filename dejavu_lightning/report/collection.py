@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, over_runs
+from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, net_parts, over_runs
+from dejavu_lightning.memorization.compare import headline
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.report.comparable import Candidate, check_comparable
 from dejavu_lightning.report.runs import Run, read_run
@@ -42,7 +43,7 @@ class Collection:
         title: of the page.
         entries: in the order of the page.
         default: the variant that the others are compared with; ``marked`` if it was named so, else just the first.
-        metric: the memorization metric that is drawn.
+        metric: the memorization metric that is drawn; the net value where all runs have one and none is named.
         utility: the utility metric that is drawn; None where no run has one.
     """
 
@@ -79,6 +80,26 @@ class Collection:
             if runs := self.runs(variant):
                 yield variant, runs
 
+    @property
+    def beside(self) -> list[str]:
+        """What stands beside the metric: of net value, gap of the attacked records and control the others."""
+        known = {name for _, run in self.measured() for name in run.metrics}
+        return [name for name in net_parts(self.metric) if name != self.metric and name in known]
+
+    @property
+    def reference(self) -> str:
+        """What kind of reference all runs have; empty where all failed."""
+        return next((run.reference_kind for _, run in self.measured()), "")
+
+    @property
+    def without_held_out(self) -> bool:
+        """Whether a run has a reference that answers for the attacked records, and no control."""
+        gap, control = net_parts(self.metric)[1:]
+        return any(
+            run.comparison is not None and gap in run.metrics and control not in run.metrics
+            for _, run in self.measured()
+        )
+
     def final(self, variant: str, name: str) -> Estimate | None:
         """A memorization metric of the final models; None where no run of the variant has it."""
         return _over_runs([run.estimates for run in self.runs(variant)], name)
@@ -93,10 +114,8 @@ class Collection:
         if over_seeds == {True}:
             return "95% Student t over seeds"
         if True not in over_seeds:
-            return "95% bootstrap over records"
-        return (
-            f"95% Student t over seeds; of variants with fewer than {SEEDS_FOR_SPREAD} runs 95% bootstrap over records"
-        )
+            return "95% over records"
+        return f"95% Student t over seeds; of variants with fewer than {SEEDS_FOR_SPREAD} runs 95% over records"
 
 
 def _over_runs(found: Sequence[Mapping[str, Estimate]], name: str) -> Estimate | None:
@@ -134,7 +153,7 @@ def read_collection(
     runs = [entry.run for entry in entries if entry.run is not None]
     offered = _metrics(run.estimates for run in runs)
     useful = _metrics(run.final_utility for run in runs)
-    metric = metric or facts.get("headline") or (runs[0].test.headline if runs else "")
+    metric = metric or facts.get("headline") or _headline(runs)
     utility = utility or facts.get("utility") or next((name for name in (*UTILITIES, *useful) if name in useful), None)
     if runs:
         _one_of("metric", metric, offered)
@@ -142,6 +161,13 @@ def read_collection(
             _one_of("utility", utility, useful)
     title = title or (f"Study: {facts['name']}" if facts else "Memorization report")
     return Collection(title, entries, base, metric, utility if useful else None, named is not None)
+
+
+def _headline(runs: Sequence[Run]) -> str:
+    """The net value where all runs have it: of some with and some without it the gap of the attacked records."""
+    if not runs:
+        return ""
+    return headline(runs[0].test, dict.fromkeys(set.intersection(*(set(run.metrics) for run in runs))))
 
 
 def _metrics(found: Iterator[Mapping[str, Estimate]]) -> list[str]:

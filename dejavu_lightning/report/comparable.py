@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from dejavu_lightning.report.runs import Run
 
+LISTED = 5  # names that an error lists
+
 
 class Candidate(NamedTuple):
     """A run by the name that errors call it; of one seed all must have attacked the same records."""
@@ -20,12 +22,34 @@ def check_comparable(candidates: Sequence[Candidate]) -> None:
     """Refuse runs whose numbers mean different things.
 
     Raises:
-        ValueError: they were made with other settings, or those of one seed attacked other records.
+        ValueError: they were made with other settings or against references of different kinds, or those of one seed
+            attacked other records.
     """
+    _same_kind_of_reference(candidates)
     first: dict[int | None, Candidate] = {}
     for candidate in candidates:
         _same_settings(candidates[0], candidate)
         _same_records(first.setdefault(candidate.seed, candidate), candidate)
+
+
+def _same_kind_of_reference(candidates: Sequence[Candidate]) -> None:
+    """Gaps to references of two kinds are no estimates of one quantity."""
+    kinds: dict[str, list[str]] = {}
+    for candidate in candidates:
+        name = repr(candidate.name)
+        if name not in kinds.setdefault(candidate.run.reference_kind, []):
+            kinds[candidate.run.reference_kind].append(name)
+    if len(kinds) > 1:
+        lines = [f"  {kind}: {', '.join(names[:LISTED])}{_more(names)}" for kind, names in kinds.items()]
+        raise ValueError(
+            "the runs cannot be compared, they have references of different kinds, whose gaps are other quantities:\n"
+            + "\n".join(lines)
+            + "\nwrite one report for each kind, or measure all against the same with evaluate.py memorization"
+        )
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
 
 
 def _same_settings(known: Candidate, other: Candidate) -> None:

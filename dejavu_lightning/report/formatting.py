@@ -13,9 +13,23 @@ UTILITIES = {
 
 
 def metric_label(collection: Collection, name: str) -> str:
-    """The label of a metric; its own name where it has none."""
+    """The label of a metric, without what explains it behind a colon; its own name where it has none."""
     known = UTILITIES.get(name)
-    return known or (collection.display.label(name) if collection.display else name)
+    return known or (collection.display.label(name).partition(":")[0] if collection.display else name)
+
+
+def part_label(name: str) -> str:
+    """A short label of what stands beside a metric: its net value, the gap of the attacked records, the control."""
+    if name.startswith("net_"):
+        return "net value"
+    return "control (held-out records)" if name.startswith("control_") else "gap of the attacked records"
+
+
+def format_gap(name: str, estimate: Estimate | None) -> str:
+    """As :func:`format_estimate`; a control or net value that is not there says why."""
+    if estimate is None and name.startswith(("control_", "net_")):
+        return "no held-out records"
+    return format_estimate(estimate)
 
 
 def format_estimate(estimate: Estimate | None, signed: bool = True) -> str:
@@ -35,6 +49,14 @@ def csv_columns(name: str, estimate: Estimate | None) -> dict[str, float | str]:
         return {name: "", f"{name}_low": "", f"{name}_high": ""}
     low, high = ("" if end is None else end for end in (estimate.low, estimate.high))
     return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def beside_columns(collection: Collection, variant: str) -> dict[str, float | str]:
+    """Columns of what stands beside the metric, of the final models of a variant."""
+    found: dict[str, float | str] = {}
+    for name in collection.beside:
+        found |= csv_columns(name, collection.final(variant, name))
+    return found
 
 
 def variant_name(collection: Collection, variant: str) -> str:

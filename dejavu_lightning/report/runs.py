@@ -8,23 +8,27 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.estimate import Estimate, estimates_in
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization.catalog import find_test
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.runs.history import HISTORY, History, read_history, row_after
+from dejavu_lightning.runs.history import HISTORY, History, read_history
 from dejavu_lightning.runs.measurement_folder import (
     METRICS,
     epoch_folder,
     figure_file,
+    left_out_part,
     read_class_names,
     read_metrics,
     read_records,
     read_table,
+    read_terms,
     table_file,
 )
 from dejavu_lightning.runs.run_folder import PairFolder, RunFolder
+from dejavu_lightning.runs.utility_samples import read_utility
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Run:
 
     Args:
         folder: that was asked for.
+        tables: folder of the tables of its final measurement.
         metrics: of the final measurement; names as in docs/metrics.md.
         history: a row per measurement of memorization, and ``utility`` likewise; empty where none was kept.
         target, reference: records of the final measurement; of other samples with ``HeldOut``.
@@ -41,9 +46,12 @@ class Run:
         gallery: picture of the most memorized records, where one was drawn.
         class_names: what labels, or objects, are called; empty where it was not kept.
         epochs: how many the measured model had completed, where that is known.
+        final_utility: that of the measured model, on the samples that the final measurement did not leave out; empty
+            where it was not measured.
     """
 
     folder: Path
+    tables: Path
     metrics: Mapping[str, float]
     history: History
     utility: History
@@ -54,6 +62,7 @@ class Run:
     gallery: Path | None
     class_names: Sequence[str]
     epochs: float | None
+    final_utility: Mapping[str, Estimate]
 
     @property
     def test(self) -> type[MemorizationTest]:
@@ -66,14 +75,18 @@ class Run:
         return self.test.display
 
     @property
+    def reference_kind(self) -> str:
+        """What made the reference's records, such as "second model"."""
+        return str(self.reference.settings.get("reference", "a reference whose kind was not kept"))
+
+    @property
     def estimates(self) -> dict[str, Estimate]:
         """Of the final measurement, with intervals."""
         return estimates_in(self.metrics)
 
-    @property
-    def final_utility(self) -> dict[str, Estimate]:
-        """That of the measured model; empty where it was not measured."""
-        return estimates_in(row_after(self.utility, self.epochs))
+    def terms(self, estimate: str) -> list[dict[str, float]]:
+        """Of each sample of an estimate, what its records add to it, by id; empty where it was not kept."""
+        return read_terms(self.tables, estimate)
 
     def named(self, label: int) -> str:
         """What a label or object is called; its number where the name was not kept."""
@@ -104,7 +117,7 @@ def read_run(folder: str | Path) -> Run:
 def _evaluation(root: Path, folder: Path, fit: RunFolder | None = None) -> Run:
     """An output of ``memorization``; ``fit`` is the run whose checkpoint it measured, if known."""
     facts = read_metrics(folder)
-    return _read(root, folder, facts["metrics"], facts.get("epoch"), fit)
+    return _read(root, folder, facts["metrics"], facts.get("epoch"), fit, leave_out=left_out_part(facts))
 
 
 def _fit(fit: RunFolder) -> Run:
@@ -133,6 +146,7 @@ def _read(
     epochs: float | None,
     fit: RunFolder | None,
     pictures: Path | None = None,
+    leave_out: DecisionPart | None = None,
 ) -> Run:
     for role in ("target", "reference"):
         if not table_file(records, role).is_file():
@@ -147,6 +161,7 @@ def _read(
     gallery = figure_file(pictures, "gallery")
     return Run(
         folder=root,
+        tables=records,
         metrics=metrics,
         history=read_history(fit.memorization) if fit else [],
         utility=read_history(fit.utility) if fit else [],
@@ -157,4 +172,5 @@ def _read(
         gallery=gallery if gallery.is_file() else None,
         class_names=read_class_names(pictures),
         epochs=epochs,
+        final_utility=read_utility(fit.utility, epochs, leave_out) if fit else {},
     )

@@ -4,6 +4,7 @@
 
     target.parquet        the target's records                    reference.parquet  likewise
     comparison.parquet    both models' answers record by record, of paired records; further tables by name
+    terms.parquet         what each record adds to the gaps and their net values
     agreement.csv         of several references, how far they agree
     ranking.csv           records by memorization confidence
     classes.json          what labels, or objects, are called
@@ -17,14 +18,16 @@ A monitor keeps the tables of each measurement in ``epoch=0040/`` and the figure
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.runs.checkpoints import epoch_name
 from dejavu_lightning.runs.files import read_json, write_json, write_rows
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from dejavu_lightning.core.records import Records
 
 METRICS = "metrics.json"
+TERMS = "terms"
 CLASSES = "classes.json"
 
 
@@ -89,6 +93,12 @@ def read_table(folder: Path, name: str) -> pa.Table | None:
         return pq.read_table(path) if path.is_file() else None
 
 
+def left_out_part(facts: Mapping[str, Any]) -> DecisionPart | None:
+    """The samples that a measurement left out, of what :func:`read_metrics` read; None for none."""
+    left_out = facts.get("left_out")
+    return DecisionPart(left_out["share"]) if left_out else None
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[Path]:
     try:
@@ -97,6 +107,42 @@ def _named(path: Path) -> Iterator[Path]:
         raise
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged or no record table: {error}") from error
+
+
+def write_terms(folder: Path, terms: Mapping[str, Sequence[tuple[Sequence[str], Iterable[float]]]]) -> None:
+    """Write ``terms.parquet``: what each record adds to each estimate.
+
+    Args:
+        folder: of the measurement.
+        terms: by estimate, of each of its samples, such as attacked and held-out records, ids and values.
+    """
+    tables = []
+    for number in range(max(map(len, terms.values()), default=0)):
+        added = {
+            name: dict(zip(*samples[number], strict=True)) for name, samples in terms.items() if len(samples) > number
+        }
+        ids = list(dict.fromkeys(identifier for values in added.values() for identifier in values))
+        columns = {
+            name: pa.array([values.get(identifier) for identifier in ids], pa.float64())
+            for name, values in added.items()
+        }
+        tables.append(pa.table({"sample": pa.array([number] * len(ids), pa.int8()), "id": ids, **columns}))
+    if tables:
+        write_table(folder, TERMS, pa.concat_tables(tables, promote_options="default"))
+
+
+def read_terms(folder: Path, estimate: str) -> list[dict[str, float]]:
+    """Of each sample of an estimate, what its records add, by id; empty where it was not kept.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    table = read_table(folder, TERMS)
+    if table is None or estimate not in table.column_names:
+        return []
+    kept = table.filter(pc.is_valid(table[estimate]))
+    samples = [kept.filter(pc.equal(kept["sample"], number)) for number in sorted(set(kept["sample"].to_pylist()))]
+    return [dict(zip(rows["id"].to_pylist(), rows[estimate].to_pylist(), strict=True)) for rows in samples]
 
 
 def write_agreement(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dejavu_lightning.runs.checkpoints import BEST, LAST, REQUEUED
 from dejavu_lightning.runs.history import HISTORY, read_history
-from dejavu_lightning.runs.measurement_folder import METRICS
+from dejavu_lightning.runs.measurement_folder import METRICS, left_out_part, read_metrics
 
 CONFIG = "config.yaml"
 
@@ -91,6 +91,17 @@ class PairFolder:
     def finished(self) -> bool:
         """Both models are trained and compared."""
         return (self.comparison / METRICS).is_file()
+
+    def compared(self, leave_out: float | None) -> bool:
+        """Whether they are compared on the samples that are asked for.
+
+        Args:
+            leave_out: the share of samples that is left out, 0 for none; None takes whatever was measured.
+        """
+        if leave_out is None or not self.finished:
+            return self.finished
+        part = left_out_part(read_metrics(self.comparison))
+        return leave_out == (0 if part is None else part.share)
 
     @property
     def trained(self) -> bool:

@@ -41,8 +41,8 @@ class Study:
         default: the variant that the others are compared with.
         seeds: a pair of models is trained for each variant and seed.
         seed_keys: what a seed sets, by dotted name; data that are generated have a seed of their own.
-        headline: the metric of ``comparison/metrics.json`` that the table and the report show; that of the runs' test
-            if not given.
+        headline: the metric of ``comparison/metrics.json`` that the table and the report show; the net value of the
+            runs' test if not given.
         utility: the metric of ``target/utility/history.csv`` that the report draws it against.
         output: folder of all runs; ``runs/studies/<name>`` if not given.
         slurm: of ``--launcher slurm``, arguments of submitit's ``AutoExecutor.update_parameters``.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dejavu_lightning.core.decision_part import DECIDE_ON
 from dejavu_lightning.runs.files import read_json, write_json
 from dejavu_lightning.runs.run_folder import PairFolder, StudyFolder
 from dejavu_lightning.studies.jobs import Outcome
 from dejavu_lightning.studies.study_definition import Study
 
 SHOWN_DIFFERENCES = 5
+STOPS_EARLY = "MemorizationEarlyStopping"  # decides on some of the samples, on which then no variant is judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class StudyRun:
             was started.
         arguments: of ``pair``.
         settings: what the arguments say, with the contents of the config files.
+        leave_out: share of the samples that the comparison leaves out, since they decide in one of the variants.
     """
 
     variant: str
@@ -35,6 +38,7 @@ class StudyRun:
     folder: Path
     arguments: list[str]
     settings: dict[str, Any]
+    leave_out: float | None = None
 
     @property
     def name(self) -> str:
@@ -45,6 +49,11 @@ class StudyRun:
     def files(self) -> PairFolder:
         """Where they lie."""
         return PairFolder(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its models are trained and compared, on the samples that judge all variants."""
+        return self.files.compared(self.leave_out)
 
     def record(self) -> dict[str, Any]:
         """Read ``run.json``; empty before the first start."""
@@ -71,11 +80,16 @@ def plan_runs(study: Study, output: Path, find: Callable[[str], str]) -> list[St
         output: folder of all runs.
         find: the path of a config file as the study names it.
     """
-    return [
+    runs = [
         _plan(study, variant, seed, StudyFolder(output).run(variant, seed), find)
         for seed in study.seeds
         for variant in study.variants
     ]
+    share = max((found for run in runs for found in _deciding(run.settings)), default=None)
+    if share is None:
+        return runs
+    asked = ["--leave_out", str(share)]
+    return [replace(run, leave_out=share, arguments=[*run.arguments, *asked]) for run in runs]
 
 
 def _plan(study: Study, name: str, seed: int, folder: Path, find: Callable[[str], str]) -> StudyRun:
@@ -94,6 +108,17 @@ def _plan(study: Study, name: str, seed: int, folder: Path, find: Callable[[str]
     ]
     settings = {**options, "contents": contents, "overrides": overrides}
     return StudyRun(name, seed, folder, arguments, json.loads(json.dumps(settings, default=str)))
+
+
+def _deciding(settings: Any) -> Iterator[float]:
+    """The shares of samples that decide in every early stopping that settings name."""
+    if isinstance(settings, dict):
+        if str(settings.get("class_path")).rpartition(".")[2] == STOPS_EARLY:
+            yield float((settings.get("init_args") or {}).get("decide_on", DECIDE_ON))
+        settings = list(settings.values())
+    if isinstance(settings, list):
+        for inner in settings:
+            yield from _deciding(inner)
 
 
 def refuse_changed(runs: Sequence[StudyRun]) -> None:

@@ -11,36 +11,40 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, estimates_in, over_runs
+from dejavu_lightning.core.estimate import OVER_SEEDS, Estimate, estimates_in, format_p, net_parts, over_runs
+from dejavu_lightning.core.paired_differences import difference_p_value, holm, record_difference
 from dejavu_lightning.runs.files import write_json, write_rows
-from dejavu_lightning.runs.history import HISTORY, read_history, row_after
-from dejavu_lightning.runs.measurement_folder import read_metrics
+from dejavu_lightning.runs.history import HISTORY, read_history
+from dejavu_lightning.runs.measurement_folder import left_out_part, read_metrics, read_terms
 from dejavu_lightning.runs.run_folder import StudyFolder
+from dejavu_lightning.runs.utility_samples import read_utility
 from dejavu_lightning.studies.study_definition import Study
 from dejavu_lightning.studies.study_runs import StudyRun
 
-CAPTION = (
-    "95% interval: over seeds (Student's t) of three or more; of fewer, over records alone (bootstrap), which leaves "
-    "out how training varies. Seconds: one pair."
-)
-FILE_WIDTH = 130  # columns of a table that goes into a file, and from which on a row takes one line
+FILE_WIDTH = 170  # columns of a table that goes into a file, and from which on a row takes one line
 
 
 class RunResult(NamedTuple):
-    """The metrics, utility and duration of a finished run; ``control`` names the control of its headline, if any."""
+    """The metrics, utility and duration of a finished run; ``terms``: what the records of each sample add."""
 
     metrics: dict[str, Estimate]
     utility: dict[str, Estimate]
     seconds: float
-    control: str | None
+    terms: list[dict[str, float]]
 
 
 class VariantRow(NamedTuple):
-    """The row of a variant, over its seeds; None where no run finished."""
+    """The row of a variant, over its seeds; None where no run finished, or where there is no such number.
+
+    ``beside`` are the gap of the attacked records and the control, by name; ``difference`` from the default, seed by
+    seed, and ``p_adjusted`` of "differs from the default".
+    """
 
     variant: str
     headline: Estimate | None
-    control: Estimate | None
+    beside: dict[str, Estimate]
+    difference: Estimate | None
+    p_adjusted: float | None
     utility: dict[str, Estimate]
     seconds: float | None
     finished: int
@@ -68,7 +72,7 @@ def summarize_study(
     study = replace(study, headline=study.headline or _headline(finished))
     told = {name: getattr(study, name) for name in ("name", "default", "headline", "utility")}
     found = {run: _read(run, study) for run in finished}
-    rows = [_row(study, variant, runs, found, errors) for variant in study.variants]
+    rows = _with_differences(study, [_row(study, variant, runs, found, errors) for variant in study.variants], found)
     write_json(StudyFolder(output).facts, {**told, "runs": entries})
     _save(study, rows, StudyFolder(output).table)
     _print(study, rows)
@@ -76,11 +80,14 @@ def summarize_study(
 
 
 def _headline(finished: Sequence[StudyRun]) -> str:
-    """That of the test which the finished runs were measured by."""
-    facts = [read_metrics(run.files.comparison) for run in finished[:1]]
+    """That of the test which the finished runs were measured by: its net value where all of them have it."""
+    facts = [read_metrics(run.files.comparison) for run in finished]
     if facts and "headline" not in facts[0]:
         raise ValueError(f"{finished[0].folder} was compared before headlines were kept: give the study a headline")
-    return str(facts[0]["headline"]) if facts else "headline"
+    if not facts:
+        return "headline"
+    headline = str(facts[0]["headline"])
+    return headline if all(headline in each["metrics"] for each in facts) else net_parts(headline)[1]
 
 
 def _read(run: StudyRun, study: Study) -> RunResult:
@@ -91,8 +98,7 @@ def _read(run: StudyRun, study: Study) -> RunResult:
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
     folder = run.files.target.utility
     history, measured = folder / HISTORY, read_history(folder)
-    utility = estimates_in(row_after(measured, facts.get("epoch")))
-    utility.pop("epoch", None)
+    utility = read_utility(folder, facts.get("epoch"), left_out_part(facts))
     if study.utility is not None and study.utility not in utility:
         names = [name for name in estimates_in(measured[-1]) if name != "epoch"] if measured else []
         offered = ", ".join(names)
@@ -102,9 +108,8 @@ def _read(run: StudyRun, study: Study) -> RunResult:
             f"utility {study.utility!r} is no metric of {history}; choose from "
             f"{offered or 'none: no config has a UtilityMonitor'}"
         )
-    controls = facts.get("controls", {})
-    control = next((name for name, metric in controls.items() if metric == study.headline and name in metrics), None)
-    return RunResult(metrics, utility, run.record()["seconds"], control)
+    terms = read_terms(run.files.comparison, str(study.headline))
+    return RunResult(metrics, utility, run.record()["seconds"], terms)
 
 
 def _row(
@@ -117,12 +122,15 @@ def _row(
     own = [found[run] for run in runs if run.variant == variant and run in found]
     failures = [error for run, error in errors.items() if run.variant == variant]
     if not own:
-        return VariantRow(variant, None, None, {}, None, 0, failures)
-    control = own[0].control
+        return VariantRow(variant, None, {}, None, None, {}, None, 0, failures)
+    headline = str(study.headline)
+    parts = [name for name in net_parts(headline) if name != headline and all(name in one.metrics for one in own)]
     return VariantRow(
         variant,
-        over_runs([one.metrics[str(study.headline)] for one in own]),
-        over_runs([one.metrics[control] for one in own]) if control and all(one.control for one in own) else None,
+        over_runs([one.metrics[headline] for one in own]),
+        {name: over_runs([one.metrics[name] for one in own]) for name in parts},
+        None,
+        None,
         {name: over_runs([one.utility[name] for one in own]) for name in own[0].utility},
         sum(one.seconds for one in own) / len(own),
         len(own),
@@ -130,8 +138,38 @@ def _row(
     )
 
 
+def _with_differences(
+    study: Study, rows: Sequence[VariantRow], found: Mapping[StudyRun, RunResult]
+) -> list[VariantRow]:
+    """Add how much each variant differs from the default over the seeds that finished of both."""
+    by_variant: dict[str, dict[int, RunResult]] = {}
+    for run, result in found.items():
+        by_variant.setdefault(run.variant, {})[run.seed] = result
+    base = by_variant.get(study.default, {})
+    differences: list[Estimate | None] = []
+    for row in rows:
+        own = {} if row.variant == study.default else by_variant.get(row.variant, {})
+        apart = [_difference(result, base[seed], str(study.headline)) for seed, result in own.items() if seed in base]
+        differences.append(over_runs(apart) if apart else None)
+    p_values = holm([None if difference is None else difference_p_value(difference) for difference in differences])
+    return [
+        row._replace(difference=difference, p_adjusted=p_value)
+        for row, difference, p_value in zip(rows, differences, p_values, strict=True)
+    ]
+
+
+def _difference(one: RunResult, other: RunResult, headline: str) -> Estimate:
+    """Of runs of the same seed: over the records that both attacked, without interval where these are not the same."""
+    paired = record_difference(one.terms, other.terms)
+    return paired or Estimate(one.metrics[headline].value - other.metrics[headline].value)
+
+
 def _utility_names(rows: Sequence[VariantRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.utility))
+
+
+def _parts(rows: Sequence[VariantRow]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.beside))
 
 
 def _save(study: Study, rows: Sequence[VariantRow], file: Path) -> None:
@@ -139,17 +177,24 @@ def _save(study: Study, rows: Sequence[VariantRow], file: Path) -> None:
     for row in rows:
         line: dict[str, Any] = {"variant": row.variant, "default": row.variant == study.default}
         line |= {"finished": row.finished, "failed": len(row.errors)}
-        line |= _cells(str(study.headline), row.headline) | {"interval": _kind(row.finished)}
-        line |= _cells("control", row.control)
+        headline = str(study.headline)
+        line |= _cells(headline, row.headline) | {f"{headline}_p_value": row.headline and row.headline.p_value}
+        line |= {"interval": _kind(row.headline)}
+        for name in _parts(rows):
+            line |= _cells(name, row.beside.get(name))
+        line |= _cells("difference", row.difference)
+        line |= {"difference_p_adjusted": row.p_adjusted, "difference_interval": _kind(row.difference)}
         for name in _utility_names(rows):
             line |= _cells(name, row.utility.get(name))
         lines.append(line | {"seconds": row.seconds, "error": "; ".join(dict.fromkeys(row.errors))})
     write_rows(file, lines)
 
 
-def _kind(seeds: int) -> str:
+def _kind(found: Estimate | None) -> str:
     """Name what the interval is over: seeds or records."""
-    return "seeds" if seeds >= SEEDS_FOR_SPREAD else "records" if seeds else ""
+    if found is None or found.low is None:
+        return ""
+    return "seeds" if found.kind == OVER_SEEDS else "records"
 
 
 def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
@@ -164,21 +209,60 @@ def _print(study: Study, rows: Sequence[VariantRow]) -> None:
     if not console.is_terminal:
         console = Console(width=FILE_WIDTH)
     between = " " if console.width >= FILE_WIDTH else "\n"
-    table = Table(title=study.name, title_justify="left", caption=CAPTION, caption_justify="left")
+    headline, parts = str(study.headline), _parts(rows)
+    control = net_parts(headline)[2]
+    parts += [] if control in parts else [control]
+    title, caption = study.name, _caption(study, rows, names)
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("variant", overflow="fold")
-    for heading in (str(study.headline), "control", *names, "seconds", "runs"):
+    for heading in (headline, "p", *parts, f"minus {study.default}", "adjusted p", *names, "seconds", "runs"):
         table.add_column(heading, justify="right")
     for row in rows:
         mark = " (default)" if row.variant == study.default != "default" else ""
-        estimates = [_shown(row.headline, "+", between), _shown(row.control, "+", between)]
-        estimates += [_shown(row.utility.get(name), "", between) for name in names]
+        cells = [_shown(row.headline, "+", between), _p_value(row.headline.p_value if row.headline else None)]
+        cells += [_part(row, name) for name in parts]
+        cells += [_shown(row.difference, "+", between), _p_value(row.p_adjusted)]
+        cells += [_shown(row.utility.get(name), "", between) for name in names]
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
         runs = f"{row.finished}" + (f", {len(row.errors)} failed" if row.errors else "")
-        table.add_row(escape(row.variant) + mark, *estimates, seconds, runs)
+        table.add_row(escape(row.variant) + mark, *cells, seconds, runs)
     console.print(table)
     for row in rows:
         for error in dict.fromkeys(row.errors):
             console.print(f"{row.variant}: {error}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _caption(study: Study, rows: Sequence[VariantRow], names: Sequence[str]) -> str:
+    shown = [found for row in rows for found in (row.headline, row.difference, *map(row.utility.get, names))]
+    intervals = sum(found is not None and found.low is not None for found in shown)
+    compared = sum(row.p_adjusted is not None for row in rows)
+    lines = [
+        f"Intervals: {intervals}, each 95% for itself, over seeds (Student's t) of three or more; of fewer over "
+        "records alone, which leaves out how training varies.",
+        'p: one-sided, of "nothing is memorized", of each value by itself.',
+        f'Adjusted p: two-sided, of "differs from {study.default}", Holm\'s for {compared} variants together: those '
+        "below .05 hold at once. Differences are of the same seed, of fewer than three over the records that both "
+        "attacked.",
+        "Seconds: one pair.",
+    ]
+    control = net_parts(str(study.headline))[2]
+    if any(row.headline is not None and control not in row.beside for row in rows):
+        lines.append(
+            "No held-out records: without them there is no net value, and two models that differ in ability differ "
+            "here without any memory."
+        )
+    return " ".join(lines)
+
+
+def _part(row: VariantRow, name: str) -> str:
+    """The value of what stands beside the headline; its interval is in ``table.csv``."""
+    if row.headline is None:
+        return ""
+    return f"{row.beside[name].value:+.3f}" if name in row.beside else "no held-out"
+
+
+def _p_value(p_value: float | None) -> str:
+    return "" if p_value is None else format_p(p_value)
 
 
 def _shown(found: Estimate | None, sign: str, between: str) -> str:

@@ -10,6 +10,7 @@ from dejavu_lightning.utility.utility_metrics import (
     UtilityMeasurement,
     measure_utility,
     probe_metrics,
+    sample_ids,
     utility_measurement,
 )
 from dejavu_lightning.utility.zero_shot import ZeroShot
@@ -27,5 +28,6 @@ __all__ = [
     "ZeroShot",
     "measure_utility",
     "probe_metrics",
+    "sample_ids",
     "utility_measurement",
 ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import compress
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.distributed import gathered
 from dejavu_lightning.core.estimate import flatten
+from dejavu_lightning.core.intervals import bounded_mean
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import embed
@@ -37,9 +40,12 @@ def measure_utility(
     *,
     batch_size: int = 250,
     num_workers: int = 0,
+    leave_out: DecisionPart | None = None,
 ) -> dict[str, float]:
     """Measure the metrics of :func:`utility_measurement` alone."""
-    return utility_measurement(encoder, probes, sets, batch_size=batch_size, num_workers=num_workers).metrics
+    return utility_measurement(
+        encoder, probes, sets, batch_size=batch_size, num_workers=num_workers, leave_out=leave_out
+    ).metrics
 
 
 def utility_measurement(
@@ -49,6 +55,7 @@ def utility_measurement(
     *,
     batch_size: int = 250,
     num_workers: int = 0,
+    leave_out: DecisionPart | None = None,
 ) -> UtilityMeasurement:
     """Measure the accuracy of each probe on the validation pictures.
 
@@ -62,6 +69,8 @@ def utility_measurement(
         sets: training and validation pictures.
         batch_size: pictures the encoder sees at once.
         num_workers: processes that decode pictures.
+        leave_out: the validation pictures that decided when training stopped. They stay in the bank that others are
+            searched in, and are not counted.
 
     Returns:
         ``<probe>_top1`` and ``<probe>_top5`` in [0, 1], of several layers ``<probe>_top1/<layer>``; and what
@@ -69,7 +78,7 @@ def utility_measurement(
         validation pictures.
 
     Raises:
-        ValueError: a label lies outside the class range, or a picture is in both sets.
+        ValueError: a label lies outside the class range, a picture is in both sets, or no picture is left to judge.
     """
     fitted = [probe for probe in probes if isinstance(probe, Probe)]
     found: dict[str, Average] = {}
@@ -80,7 +89,7 @@ def utility_measurement(
                     raise TypeError(f"{measure.name} encodes pictures and texts: pass a ModuleEncoder")
                 found |= measure.measure(encoder, sets, batch_size, num_workers)
         if not fitted:
-            return _measurement(found, sets.validation)
+            return _measurement(found, sets.validation, leave_out)
         layers = _Layers(encoder)
         train = embed(layers, sets.train, "train", batch_size, num_workers)
         validation = embed(layers, sets.validation, "validation", batch_size, num_workers)
@@ -109,7 +118,7 @@ def utility_measurement(
             classify = probe.fit(learned, labels, sets.num_classes)
             hits = _hits(classify(asked), truth) if len(asked) else torch.zeros(0, 5, device=device)
             named |= {f"{probe.name}_top{top}{suffix}": hits[:, :top].any(dim=1) for top in TOPS}
-    return _measurement(found | averages(validation.rows, named), sets.validation)
+    return _measurement(found | averages(validation.rows, named), sets.validation, leave_out)
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
@@ -121,13 +130,23 @@ def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
     ]
 
 
-def _measurement(found: Mapping[str, Average], validation: Samples) -> UtilityMeasurement:
-    ids = getattr(validation, "ids", None)
-    named = range(len(validation)) if ids is None else ids
-    return UtilityMeasurement(
-        flatten({name: average.estimate for name, average in found.items()}),
-        {name: (Terms([str(named[row]) for row in average.rows], average.values),) for name, average in found.items()},
-    )
+def sample_ids(samples: Samples) -> list[str]:
+    """(N,) ids; their positions where they have none."""
+    return [str(identifier) for identifier in getattr(samples, "ids", range(len(samples)))]
+
+
+def _measurement(
+    found: Mapping[str, Average], validation: Samples, leave_out: DecisionPart | None
+) -> UtilityMeasurement:
+    named = sample_ids(validation)
+    terms = {name: Terms([named[row] for row in average.rows], average.values) for name, average in found.items()}
+    estimates = {name: average.estimate for name, average in found.items()}
+    if leave_out is not None:
+        for name, (ids, values) in terms.items():
+            judges = leave_out.judges(ids, f"validation samples of {name}")
+            terms[name] = Terms(list(compress(ids, judges)), values[judges])
+            estimates[name] = bounded_mean(terms[name].values)
+    return UtilityMeasurement(flatten(estimates), {name: (each,) for name, each in terms.items()})
 
 
 def _hits(scores: Tensor, truth: Tensor) -> Tensor:

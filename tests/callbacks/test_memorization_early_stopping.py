@@ -3,6 +3,7 @@
 import csv
 import random
 import statistics
+from itertools import islice
 
 import lightning.pytorch as pl
 import numpy as np
@@ -14,8 +15,9 @@ from dejavu_lightning.callbacks.monitor import Monitor
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.memorization import HeldOut, LabelInference, measure
-from dejavu_lightning.memorization.statistics import bootstrap
+from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
 from dejavu_lightning.utility import NearestNeighborProbe
 from tests.commands import TINY, run
@@ -27,20 +29,30 @@ def share(hits, samples):
     return (np.arange(samples) < hits).astype(float)
 
 
-class Scripted(Monitor):
-    """Finds per sample what it is told: one (N,) of zeros and ones for each epoch."""
+def ids(count, decide):
+    """So many ids that decide with half of all, or that judge."""
+    told = (name for name in map(str, range(9999)) if DecisionPart(0.5).decides([name])[0] == decide)
+    return list(islice(told, count))
 
-    def __init__(self, name, samples, seed):
+
+class Scripted(Monitor):
+    """Finds per deciding sample what it is told: one (N,) of zeros and ones for each epoch.
+
+    As many samples judge, and find the opposite: did they have a say, every curve would be flat.
+    """
+
+    def __init__(self, name, samples):
         super().__init__(name, None, 1)
-        self.samples, self.seed = samples, seed
+        self.samples = samples
 
     def on_train_epoch_end(self, trainer, module):
         self._measure(trainer, module, trainer.current_epoch + 1)
 
     def _measure(self, trainer, module, epoch):
-        found = self.samples[epoch - 1]
+        told = self.samples[epoch - 1]
+        found = np.concatenate([told, 1 - told])
         self.history.append({"epoch": float(epoch), "m": float(found.mean())})
-        self.replicates = {"m": bootstrap(lambda drawn, _: drawn @ found / len(found), len(found), seed=self.seed)}
+        self.terms = {"m": (Terms([*ids(len(told), True), *ids(len(told), False)], found),)}
         self.tell_followers(trainer)
         return self.history[-1]
 
@@ -49,14 +61,14 @@ class Told(Scripted):
     """One that a config can name."""
 
     def __init__(self, name: str, hits: list[int]):
-        super().__init__(name, [share(count, 100) for count in hits], len(name))
+        super().__init__(name, [share(count, 100) for count in hits])
 
 
 def script(memorized, useful, records=100, pictures=50):
     """Two monitors; hits of each epoch, or arrays."""
     return [
-        Scripted(name, [hits if isinstance(hits, np.ndarray) else share(hits, size) for hits in told], seed)
-        for name, told, size, seed in (("memorization", memorized, records, 0), ("utility", useful, pictures, 1))
+        Scripted(name, [hits if isinstance(hits, np.ndarray) else share(hits, size) for hits in told])
+        for name, told, size in (("memorization", memorized, records), ("utility", useful, pictures))
     ]
 
 
@@ -86,8 +98,8 @@ def test_the_rule_by_hand(tmp_path, first):
     """20, then 50 of 100 records are memorized; 25, then 26 of 50 pictures are right; weight 1.
 
     T_1 = 0.50 - 0.20 = 0.30 and T_2 = 0.52 - 0.50 = 0.02, so G_2 = (0.50 - 0.20) - (0.52 - 0.50) = 0.28.
-    30 records and 1 picture differ: the standard deviation is sqrt(0.3 * 0.7 / 100 + 0.02 * 0.98 / 50) = 0.0499,
-    the interval 0.28 -+ 1.96 * 0.0499 = [0.182, 0.378]. From the four own intervals it would be
+    30 records and 1 picture differ: the standard deviation is sqrt(0.3 * 0.7 / 99 + 0.02 * 0.98 / 49) = 0.0502,
+    the interval 0.28 -+ 1.96 * 0.0502 = [0.1816, 0.3784]. From the four own intervals it would be
     0.28 -+ 1.96 * sqrt(0.2 * 0.8 / 100 + 0.5 * 0.5 / 100 + 0.5 * 0.5 / 50 + 0.52 * 0.48 / 50) = [0.047, 0.513].
     """
     stopping, trainer = follow(tmp_path, script([20, 50, 50], [25, 26, 26]), first, patience=1)
@@ -95,8 +107,10 @@ def test_the_rule_by_hand(tmp_path, first):
     assert (one["epoch"], one["memorization"], one["utility"], one["value"]) == (1, 0.2, 0.5, pytest.approx(0.3))
     assert (one["growth_low"], one["growth"], one["growth_high"], one["waited"]) == (0, 0, 0, 0)
     assert (two["value"], two["growth"]) == (pytest.approx(0.02), pytest.approx(0.28))
-    assert two["growth_low"] == pytest.approx(0.182, abs=0.015)
-    assert two["growth_high"] == pytest.approx(0.378, abs=0.015)
+    assert two["growth_low"] == pytest.approx(0.1816, abs=1e-4)
+    assert two["growth_high"] == pytest.approx(0.3784, abs=1e-4)
+    assert (two["deciding_records"], two["deciding_samples"]) == (100, 50)
+    assert [monitor.history[-1]["m"] for monitor in trainer.callbacks if isinstance(monitor, Monitor)] == [0.5, 0.5]
     assert (two["waited"], trainer.current_epoch) == (1, 2)
     with (tmp_path / "tradeoff" / "history.csv").open() as file:
         assert [float(row["growth"]) for row in csv.DictReader(file)] == [row["growth"] for row in stopping.history]
@@ -156,13 +170,50 @@ def test_it_waits_for_the_least_number_of_epochs(tmp_path):
     assert trainer.current_epoch == 5
 
 
+def test_what_chose_flatters_and_the_rest_does_not():
+    """Flat curves, M = 0.4 and U = 0.6 at each of 10 epochs: the best looks better to those that chose it alone."""
+    draw, names = np.random.default_rng(0), [str(number) for number in range(200)]
+    decides = DecisionPart(0.5).decides(names)
+    errors = {True: [], False: []}
+    for _ in range(150):
+        stopping = MemorizationEarlyStopping()
+        found = [(draw.random(200) < 0.4, draw.random(200) < 0.6) for _ in range(10)]
+        for epoch, answers in enumerate(found):
+            stopping._decide(epoch, *([stopping._deciding(Terms(names, each.astype(float)), "")] for each in answers))
+        memorized, useful = found[int(stopping.history[-1]["best_epoch"])]
+        for part, told in errors.items():
+            told.append((memorized[decides == part].mean() - 0.4, useful[decides == part].mean() - 0.6))
+    for part, told in errors.items():
+        means, errors_of_means = np.mean(told, axis=0), np.std(told, axis=0) / 150**0.5
+        if part:
+            assert means[0] < -0.03
+            assert means[1] > 0.03
+        else:
+            assert (np.abs(means) < 3 * errors_of_means).all()
+            assert (errors_of_means < 0.006).all()
+
+
+def accuracy(records):
+    return Terms(records.ids, records.column("correct").double().numpy())
+
+
+class AccuracyMonitor(MemorizationMonitor):
+    """Takes what the target infers for one of the gaps."""
+
+    def tell_followers(self, trainer):
+        records = accuracy(self._latest.target)
+        self.terms = {**self.terms, "target_accuracy": (records,)}
+        super().tell_followers(trainer)
+
+
 def real(folder, epochs=8, resumed=None, savers=None, **options):
     """Real monitors; what the target infers of the crops serves as memorization, because it surely grows."""
     pl.seed_everything(0, verbose=False)
     settings = {"memorization": "memorization/target_accuracy", "utility": "utility/knn_top1", "weight": 20.0}
+    settings["decide_on"] = 0.9  # of 40 records
     stopping = MemorizationEarlyStopping(**{**settings, **options})
     monitors = [
-        MemorizationMonitor(LabelInference(k=5), every_n_epochs=1, figures=False),
+        AccuracyMonitor(LabelInference(k=5), every_n_epochs=1, figures=False),
         UtilityMonitor([NearestNeighborProbe(k=5)], every_n_epochs=1),
     ]
     callbacks = [stopping, *monitors, *([EpochCheckpoint(1)] if savers is None else savers)]
@@ -195,9 +246,11 @@ def test_a_real_run_stops_and_restores_the_best_weights(tmp_path):
 def test_the_restored_model_is_the_one_that_was_measured(tmp_path):
     stopping, _, module = real(tmp_path, patience=1)
     sets = tiny_data().memorization_sets()
-    found = measure(module, LabelInference(k=5), HeldOut(), sets, epoch=1).metrics["target_accuracy"]
-    assert found == stopping.history[0]["memorization"]
-    assert found != stopping.history[-1]["memorization"]
+    ids, correct = accuracy(measure(module, LabelInference(k=5), HeldOut(), sets, epoch=1).target)
+    decides = DecisionPart(0.9).decides(ids)
+    assert stopping.history[0]["memorization"] == correct[decides].mean()
+    assert stopping.history[0]["deciding_records"] == decides.sum()
+    assert correct[decides].mean() not in (correct.mean(), stopping.history[-1]["memorization"])
 
 
 def test_lightnings_own_checkpoints_serve_too(tmp_path):
@@ -272,6 +325,8 @@ def test_a_checkpoint_that_was_removed_is_named_when_resuming(tmp_path):
     ("options", "message"),
     [
         ({"patience": 0}, "patience must be at least 1, got 0"),
+        ({"decide_on": 1.0}, r"decide_on: the share .* must be above 0 and below 1, got 1.0"),
+        ({"decide_on": 0.001}, "of the 40 samples of memorization/target_accuracy none decides with decide_on=0.001"),
         ({"weight": -1.0}, "weight must be at least 0 and finite, got -1.0"),
         ({"min_delta": float("nan")}, "min_delta must be at least 0 and finite, got nan"),
         (
@@ -288,7 +343,7 @@ def test_a_checkpoint_that_was_removed_is_named_when_resuming(tmp_path):
         ),
         (
             {"memorization": "memorization/ppg"},
-            "'ppg' is no metric of 'memorization' with an interval; choose from .*/score",
+            "'ppg' is no metric of 'memorization' that its records add up to; choose from .*/score",
         ),
     ],
 )

@@ -65,12 +65,13 @@ def test_pair_alignment_through_a_study(tmp_path):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     run("train.py", "study", "--config", tmp_path / "study.yaml", "--output", tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert facts["headline"] == "clipmem"  # that of the test, where the study names none
+    assert facts["headline"] == "net_clipmem"  # the net value of the test's, where the study names none
     with (tmp_path / "out" / "table.csv").open() as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
     measured = json.loads((tmp_path / "out" / "plain" / "seed=0" / "comparison" / "metrics.json").read_text())
-    assert float(rows["plain"]["clipmem"]) == measured["metrics"]["clipmem"]
-    assert float(rows["plain"]["control"]) == measured["metrics"]["control_clipmem"]
+    for name in ("net_clipmem", "net_clipmem_p_value", "clipmem", "control_clipmem"):
+        assert float(rows["plain"][name]) == measured["metrics"][name]
+    assert rows["masked"]["difference_interval"] == "records"
     assert "CLIPMem of each record" in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -1,12 +1,14 @@
-"""Intervals against published tables, and by hand."""
+"""Estimates of one run and of several, and how they are logged."""
 
 import math
 import subprocess
 import sys
 
 import pytest
+from scipy.stats import norm, ttest_1samp
 
-from dejavu_lightning.core.estimate import Estimate, estimates_in, flatten, over_runs
+from dejavu_lightning.core.estimate import Estimate, estimates_in, flatten, net_parts, over_runs
+from dejavu_lightning.core.intervals import p_value
 
 
 @pytest.mark.parametrize(("runs", "t"), [(3, 4.303), (4, 3.182), (5, 2.776), (6, 2.571), (11, 2.228), (31, 2.042)])
@@ -44,6 +46,26 @@ def test_one_run_or_two_have_their_own_intervals():
     two = over_runs([Estimate(0.2, 0.1, 0.4), Estimate(0.4, 0.3, 0.6)])
     assert two[:4] == pytest.approx((0.3, 0.3 - 0.1 / 2**0.5, 0.3 + 0.2 / 2**0.5, 2))
     assert over_runs([Estimate(0.2), Estimate(0.4, 0.3, 0.5)])[1:3] == (None, None)
+
+
+def test_runs_that_are_all_alike_have_their_own_intervals():
+    """Their spread of 0 tells nothing of what a seed decides."""
+    three = over_runs([Estimate(0.0, 0.0, 0.3)] * 3)
+    assert three[:4] == (0, 0, pytest.approx(0.3 / math.sqrt(3)), 3)
+
+
+def test_p_values_of_several_runs():
+    """Of three the one-sided t test; of two that of their joint interval; none where one was not asked."""
+    asked = [Estimate(value, value - 0.1, value + 0.1, p_value=0.01) for value in (0.1, 0.2, 0.3)]
+    assert over_runs(asked).p_value == pytest.approx(ttest_1samp([0.1, 0.2, 0.3], 0, alternative="greater").pvalue)
+    two = over_runs(asked[:2])
+    assert two.p_value == p_value(two)
+    assert two.p_value == pytest.approx(norm.sf(1.959964 * 0.15 / (0.1 / math.sqrt(2))))
+    assert over_runs([asked[0], Estimate(0.2, 0.1, 0.3)]).p_value is None
+
+
+def test_net_value_gap_and_control_stand_together():
+    assert net_parts("net_score@5") == net_parts("score@5") == ("net_score@5", "score@5", "control_score@5")
 
 
 def test_studies_start_without_loading_scipy_or_torch():

@@ -144,13 +144,15 @@ def test_preprocessing_is_open_clips(size):
 
 def test_survey_counts_and_stops():
     scan = CaptionScan("captions.csv", max_unusable=0.5)
-    captions = ["a cat", "a  cat", "", None, "x" * 301, "二匹の猫", "Ein Bär", "a cat"]
+    captions = ["a cat", "a  cat", "", None, "x" * 301, "二匹の猫", "Ein Bär", "a cat", "A cat!"]
     usable = [scan.usable(f"i{row}", caption) for row, caption in enumerate(captions)]
-    assert usable == [True, True, False, False, True, True, True, True]
-    assert scan.usable("i8", "a dog", "undecodable_images") is False
+    assert usable == [True, True, False, False, True, True, True, True, True]
+    scan.check()
+    assert scan.usable("i9", "a dog", "undecodable_images") is False
     assert dict(scan.counts) == {
-        "pictures": 9,
+        "pictures": 10,
         "duplicate_captions": 2,
+        "duplicate_normalized_captions": 3,
         "empty_captions": 1,
         "missing_captions": 1,
         "long_captions": 1,
@@ -158,9 +160,9 @@ def test_survey_counts_and_stops():
         "undecodable_images": 1,
     }
     scan.check()
-    scan.max_unusable = 0.3
+    scan.max_unusable = 0.2
     with pytest.raises(
-        ValueError, match=r"captions.csv: 3 of 9 samples are unusable \(1 missing captions, such as i3; 1 "
+        ValueError, match=r"captions.csv: 3 of 10 samples are unusable \(1 missing captions, such as i3; 1 "
     ):
         scan.check()
     with pytest.raises(ValueError, match="there are no captioned pictures"):

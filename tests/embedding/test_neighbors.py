@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -90,3 +93,37 @@ def test_mixed_half_precision_and_single():
 def test_bad_input(queries, bank, k, message):
     with pytest.raises(ValueError, match=message):
         nearest_neighbors(queries, bank, k)
+
+
+PRECISIONS = """
+import sys, torch
+from dejavu_lightning.memorization import nearest_neighbors
+
+def told():
+    found = [torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision]
+    try:
+        return [*found, torch.get_float32_matmul_precision()]
+    except RuntimeError:
+        return [*found, "mixed"]
+
+points = torch.eye(4)
+for step in sys.argv[1:]:
+    exec(step)
+    before = told()
+    nearest_neighbors(points, points, 2)
+    assert told() == before, (step, before, told())
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="an older torch has one setting")
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("torch.backends.cuda.matmul.allow_tf32 = True", "torch.backends.cuda.matmul.allow_tf32 = False"),
+        ("torch.set_float32_matmul_precision('medium')", "torch.backends.cuda.matmul.allow_tf32 = False"),
+        ("torch.backends.cuda.matmul.fp32_precision = 'tf32'", "torch.backends.cuda.matmul.fp32_precision = 'ieee'"),
+    ],
+)
+def test_the_host_s_precision_is_left_as_it_was_however_it_was_set(steps):
+    done = subprocess.run([sys.executable, "-c", PRECISIONS, *steps], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]

@@ -15,8 +15,11 @@ import pytest
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, UtilityMonitor
 
 from dejavu_lightning.cli import main
+from dejavu_lightning.core.intervals import share
+from dejavu_lightning.core.paired_differences import record_difference
 from dejavu_lightning.figures.artifacts import save_records
-from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, Records, compare
+from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, ObjectRetrieval, Records, compare
+from dejavu_lightning.memorization.compare import control, headline, net, net_terms
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.report.html import write_report
 from dejavu_lightning.report.panels.classes import Tally, tally
@@ -54,23 +57,29 @@ def page(fits, tmp_path_factory):
     return write_report([fits / "plain", fits / "changed"], file, default="plain")
 
 
-def object_run(folder, seed, better, k=2):
+def object_run(folder, seed, better, k=2, kind="second model", held_out=True):
     """An output of the evaluator, of object retrieval with random answers."""
     rng = np.random.default_rng(seed)
     truth = [sorted(rng.permutation(6)[:2].tolist()) for _ in range(40)]
 
-    def records(right):
+    def records(right, prefix="r", **settings):
         hits = [[one for one in objects if rng.random() < right] for objects in truth]
         recall = np.array([len(hit) / 2 for hit in hits])
         columns = {f"{name}{end}": recall for end in ("", "@1") for name in ("precision", "recall", "f_score")}
         columns |= {"correct": [len(hit) for hit in hits], "min_distance": rng.random(40), "predicted": hits}
-        columns |= {"id": [f"r{row:03d}" for row in range(40)], "objects": truth, "neighbors": [["p"]] * 40}
-        return Records(pa.table(columns), {"test": "object_retrieval", "direction": "t2i", "k": k})
+        columns |= {"id": [f"{prefix}{row:03d}" for row in range(40)], "objects": truth, "neighbors": [["p"]] * 40}
+        return Records(pa.table(columns), {"test": "object_retrieval", "direction": "t2i", "k": k, **settings})
 
-    target, reference = records(better), records(0.3)
+    target, reference = records(better), records(0.3, reference=kind)
     compared = compare(target, reference)
-    save_records(Measurement(compared.metrics, compared, target, reference), folder)
-    (folder / "metrics.json").write_text(json.dumps({"metrics": compared.metrics}))
+    estimates, gaps = dict(compared.estimates), dict(compared.gaps)
+    if held_out:
+        unseen = compare(records(0.35, "h"), records(0.3, "h"))
+        estimates |= control(unseen) | net(compared, unseen)
+        gaps |= net_terms(compared, unseen)
+    measured = Measurement(estimates, compared, target, reference, headline(ObjectRetrieval, estimates), gaps)
+    save_records(measured, folder)
+    (folder / "metrics.json").write_text(json.dumps({"metrics": measured.metrics}))
     return folder
 
 
@@ -83,7 +92,13 @@ def study(tmp_path):
             folder = f"{variant}{seed}"
             object_run(tmp_path / "study" / folder, seed, better)
             runs.append({"variant": variant, "seed": seed, "folder": folder, "error": None})
-    facts = {"name": "text masking", "default": "plain", "headline": "ppg", "utility": "zero_shot_top1", "runs": runs}
+    facts = {
+        "name": "text masking",
+        "default": "plain",
+        "headline": "net_ppg",
+        "utility": "zero_shot_top1",
+        "runs": runs,
+    }
     for number, row in enumerate(runs[1:]):
         utility = tmp_path / "study" / row["folder"] / "target" / "utility"
         utility.mkdir(parents=True)
@@ -119,18 +134,29 @@ def test_every_number_is_that_of_the_runs(fits, page):
     assert set(found) == {
         *("summary.csv", "tradeoff.csv", "memorization_by_epoch.csv", "utility_by_epoch.csv", "partition.csv"),
         *("partition_by_epoch.csv", "score_by_fraction.csv", "memorization_confidence.csv"),
-        *("memorized_by_class.csv", "forgotten.csv"),
+        *("memorized_by_class.csv", "forgotten.csv", "differences.csv"),
     }
     for number, variant in enumerate(("plain", "changed")):
         history = read_history(fits / variant / "memorization")
         utility = read_history(fits / variant / "utility")
         line = found["summary.csv"][number]
-        for name in ("score", "score_low", "score_high", "control", "control_high"):
+        shown = (
+            "net_score",
+            "net_score_low",
+            "net_score_high",
+            "net_score_p_value",
+            "score",
+            "score_low",
+            "score_high",
+        )
+        for name in (*shown, "control_score", "control_score_high"):
             assert float(line[name]) == history[-1][name]
+        assert line["reference"] == "second model"
         assert (line["variant"], float(line["knn_top1"])) == (variant, utility[-1]["knn_top1"])
         assert (int(line["records"]), float(line["epochs"])) == (40, 2)
         curve = [row for row in found["memorization_by_epoch.csv"] if row["variant"] == variant]
-        assert [float(row["score_low"]) for row in curve] == [row["score_low"] for row in history]
+        for name in ("net_score", "net_score_low", "score_low", "control_score_high"):
+            assert [float(row[name]) for row in curve] == [row[name] for row in history]
         assert [float(row["epoch"]) for row in curve] == [0, 1, 2]
         curve = [row for row in found["utility_by_epoch.csv"] if row["variant"] == variant]
         assert [float(row["knn_top1"]) for row in curve] == [row["knn_top1"] for row in utility]
@@ -142,6 +168,9 @@ def test_every_number_is_that_of_the_runs(fits, page):
             for end in ("", "_low", "_high"):
                 assert float(fractions[fraction][f"score{end}"]) == pytest.approx(history[-1][f"{name}{end}"])
         run = read_run(fits / variant)
+        assert [float(found["tradeoff.csv"][number][name]) for name in ("net_score", "score", "control_score")] == [
+            history[-1][name] for name in ("net_score", "score", "control_score")
+        ]
         classes = [row for row in found["memorized_by_class.csv"] if row["variant"] == variant]
         assert sum(int(row["memorized"]) for row in classes) == round(40 * history[-1]["memorized"])
         assert [row["name"] for row in classes] == run.class_names
@@ -170,8 +199,12 @@ def test_only_what_is_there_is_shown(fits, tmp_path):
     shown = set(tables(page))
     assert {"summary.csv", "score_by_fraction.csv", "tradeoff.csv"} <= shown
     assert not {"partition.csv", "memorized_by_class.csv", "forgotten.csv", "memorization_confidence.csv"} & shown
-    assert "control" not in tables(page)["summary.csv"][0]
-    assert "held-out records" in page.read_text()
+    (line,) = tables(page)["summary.csv"]
+    assert line["reference"] == "held-out records"
+    assert not {"net_score", "control_score"} & set(line)
+    text = page.read_text()
+    assert "its ability cancels, there is no control" in text
+    assert "No held-out records" not in text
 
 
 def test_a_study_shows_seeds_and_failures(study, tmp_path):
@@ -182,34 +215,43 @@ def test_a_study_shows_seeds_and_failures(study, tmp_path):
             shutil.move(file, compared)
         metrics = json.loads((compared / "metrics.json").read_text())["metrics"]
         (folder / "target" / "memorization").mkdir()
-        last = f"1.0,{metrics['ppg']},{metrics['ppg_low']},{metrics['ppg_high']}"
-        curve = f"epoch,ppg,ppg_low,ppg_high\n0.0,0.0,0.0,0.0\n{last}\n"
+        names = [f"{name}{end}" for name in ("net_ppg", "ppg") for end in ("", "_low", "_high")]
+        last = ",".join(str(metrics[name]) for name in names)
+        curve = f"epoch,{','.join(names)}\n0.0{6 * ',0.0'}\n1.0,{last}\n"
         (folder / "target" / "memorization" / "history.csv").write_text(curve)
     page = write_report([study], tmp_path / "page.html")
     text, found = page.read_text(), tables(page)
     assert "The Pareto frontier is masked alone" in text  # it memorizes less and is made more useful
     assert "failed: FloatingPointError: the loss is NaN at step 3 &lt;b&gt;" in text
     assert found["summary.csv"][0]["error"].startswith("FloatingPointError")
-    gaps = [float(row["ppg"]) for row in found["summary.csv"] if row["variant"] == "plain"]
-    own = [float(row["ppg_high"]) for row in found["summary.csv"] if row["variant"] == "plain"]
+    gaps = [float(row["net_ppg"]) for row in found["summary.csv"] if row["variant"] == "plain"]
+    own = [float(row["net_ppg_high"]) for row in found["summary.csv"] if row["variant"] == "plain"]
     # Of two seeds, both runs' intervals as independent.
     mean, half = sum(gaps) / 2, sum((high - gap) ** 2 for high, gap in zip(own, gaps, strict=True)) ** 0.5 / 2
     line = next(row for row in found["tradeoff.csv"] if row["variant"] == "plain")
-    assert float(line["ppg"]) == pytest.approx(mean)
-    assert float(line["ppg_high"]) == pytest.approx(mean + half, rel=1e-6)
+    assert float(line["net_ppg"]) == pytest.approx(mean)
+    assert float(line["net_ppg_high"]) == pytest.approx(mean + half, rel=1e-6)
     assert (line["runs"], float(line["zero_shot_top1"])) == ("2", pytest.approx(0.35))
     assert "plain (default)" in text
-    assert "95% Student t over seeds" in text
-    other = [float(row["ppg"]) for row in found["summary.csv"] if row["variant"] == "masked"]
+    assert "In brackets: 95% over records. Seeds: 0, 1." in text
+    other = [float(row["net_ppg"]) for row in found["summary.csv"] if row["variant"] == "masked"]
     apart = [one - base for one, base in zip(other, gaps, strict=True)]
     (line,) = found["differences.csv"]
-    assert (line["variant"], line["seeds"], float(line["ppg"])) == ("masked", "2", pytest.approx(sum(apart) / 2))
-    assert line["ppg_low"] == ""  # two differences tell no interval
+    assert (line["variant"], line["seeds"], float(line["net_ppg"])) == ("masked", "2", pytest.approx(sum(apart) / 2))
+    # Of two seeds, both seeds' differences over the same records as independent.
+    runs = [[read_run(study / f"{variant}{seed}") for variant in ("masked", "plain")] for seed in (0, 1)]
+    each = [record_difference(one.terms("net_ppg"), other.terms("net_ppg")) for one, other in runs]
+    assert [difference.value for difference in each] == pytest.approx(apart)
+    half = sum((difference.high - difference.value) ** 2 for difference in each) ** 0.5 / 2
+    assert float(line["net_ppg_high"]) == pytest.approx(sum(apart) / 2 + half)
+    assert (float(line["net_ppg_p_adjusted"]) < 0.05) == (float(line["net_ppg_high"]) < 0)  # of a single variant
     assert float(line["zero_shot_top1"]) == pytest.approx(0.2)  # .5 and .6 against .3 and .4
+    assert line["zero_shot_top1_low"] == line["zero_shot_top1_p_adjusted"] == ""  # no records to pair
     assert {"top_records.csv", "object_gaps.csv", "memorized_by_object.csv", "forgotten.csv"} <= set(found)
     top = [row for row in found["top_records.csv"] if (row["variant"], row["seed"]) == ("masked", "1")]
     kept = read_run(study / "masked1").sample_gaps.to_pylist()
     assert [float(row["p_value"]) for row in top] == [row["p_value"] for row in kept]
+    assert [float(row["p_adjusted"]) for row in top] == [row["p_adjusted"] for row in kept]
     assert [float(row["null_high"]) for row in top] == [row["null_high"] for row in kept]
     spread = [row for row in found["object_gaps.csv"] if row["variant"] == "plain"]
     both = [gap for seed in (0, 1) for gap in read_run(study / f"plain{seed}").comparison["correct_gap"].to_pylist()]
@@ -225,9 +267,9 @@ def test_objects_count_where_only_the_target_finds_them(tmp_path):
         for one in row["objects"]:
             hit = one in row["target_predicted"] and one not in row["reference_predicted"]
             memorized, records = expected.get(one, (0, 0))
-            expected[one] = Tally(memorized + hit, records + 1)
-    assert tally([run]) == expected
-    assert any(0 < counted.memorized < counted.records for counted in expected.values())
+            expected[one] = (memorized + hit, records + 1)
+    assert tally([run]) == {one: Tally(*counts, share(*counts)) for one, counts in expected.items()}
+    assert any(0 < memorized < records for memorized, records in expected.values())
 
 
 def test_seeds_that_were_stopped_apart_have_a_line_each_and_lacking_utility_is_told(fits, tmp_path):
@@ -241,7 +283,7 @@ def test_seeds_that_were_stopped_apart_have_a_line_each_and_lacking_utility_is_t
     for kind in ("memorization", "utility"):
         history = tmp_path / "stopped" / kind / "history.csv"
         history.write_text("".join(history.read_text().splitlines(keepends=True)[:-1]))
-    told = {"name": "s", "default": "plain", "headline": "score", "utility": "knn_top1", "runs": entries}
+    told = {"name": "s", "default": "plain", "headline": "net_score", "utility": "knn_top1", "runs": entries}
     (tmp_path / "study.json").write_text(json.dumps(told))
     page = write_report([tmp_path], tmp_path / "page.html")
     text = page.read_text()
@@ -250,7 +292,7 @@ def test_seeds_that_were_stopped_apart_have_a_line_each_and_lacking_utility_is_t
     assert "and so not shown: bare." in text
     curve = [row for row in tables(page)["memorization_by_epoch.csv"] if row["variant"] == "plain"]
     whole = read_history(fits / "plain" / "memorization")
-    assert [float(row["score"]) for row in curve] == [row["score"] for row in [*whole, *whole[:-1]]]
+    assert [float(row["net_score"]) for row in curve] == [row["net_score"] for row in [*whole, *whole[:-1]]]
 
 
 def test_what_is_refused(fits, study, tmp_path):
@@ -269,8 +311,13 @@ def test_what_is_refused(fits, study, tmp_path):
     refused("metric 'ppg' is in none of the runs; they have score, score@20", [plain], metric="ppg")
     refused("utility 'linear_top1' is in none of the runs; they have knn_top1", [plain], utility="linear_top1")
     refused("default 'base' is in none of the runs; they have plain", [plain], default="base")
+    kinds = "references of different kinds, whose gaps are other quantities:\n  second model: 'plain', 'changed'\n"
+    kinds += "  held-out records: 'held_out'\nwrite one report for each kind, or measure all against the same"
+    refused(kinds, [plain, changed, fits / "held_out"])
     differing = r"different attack sets: \d+ of 40 records only in the first .* only in the second"
-    refused(f"'plain' and 'reference' cannot be compared, they have {differing}", [plain, fits / "reference"])
+    refused(
+        f"'held_out' and 'reference' cannot be compared, they have {differing}", [fits / "held_out", fits / "reference"]
+    )
     refused(r"measured differently \(test: label_inference against object_retrieval", [plain, study / "plain0"])
     more = object_run(tmp_path / "more", 0, 0.8, k=3)
     refused(r"measured differently \(k: 2 against 3; .*plain0 against .*more\)", [study / "plain0", more])

@@ -12,6 +12,7 @@ from dejavu_lightning.runs.measurement_folder import (
     read_metrics,
     read_records,
     read_table,
+    read_terms,
     table_file,
     table_files,
     write_agreement,
@@ -20,6 +21,7 @@ from dejavu_lightning.runs.measurement_folder import (
     write_ranking,
     write_records,
     write_table,
+    write_terms,
 )
 
 
@@ -107,3 +109,18 @@ def test_damaged_names_are_named(tmp_path):
         read_class_names(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "none.json")
+
+
+def test_terms_are_read_as_written(tmp_path):
+    """Samples of one estimate; of another there is only the first, with another record; damage is told."""
+    assert read_terms(tmp_path, "gap") == []
+    write_terms(tmp_path, {})
+    assert not table_file(tmp_path, "terms").exists()
+    attacked, held_out = (["b", "a"], [1.0, 0.0]), (["h"], [-0.5])
+    write_terms(tmp_path, {"gap": [(["c"], [0.25])], "net_gap": [attacked, held_out]})
+    assert read_terms(tmp_path, "net_gap") == [{"b": 1.0, "a": 0.0}, {"h": -0.5}]
+    assert read_terms(tmp_path, "gap") == [{"c": 0.25}]
+    assert read_terms(tmp_path, "other") == []
+    table_file(tmp_path, "terms").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"terms\.parquet is damaged"):
+        read_terms(tmp_path, "gap")

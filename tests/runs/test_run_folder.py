@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from dejavu_lightning.runs.measurement_folder import write_metrics
 from dejavu_lightning.runs.run_folder import PairFolder, RunFolder, StudyFolder, config_above
 
 
@@ -36,6 +37,18 @@ def test_a_pair_is_finished_when_it_is_compared(tmp_path):
     assert (pair.trained, pair.finished) == (True, False)
     (tmp_path / "comparison" / "metrics.json").touch()
     assert pair.finished
+
+
+def test_a_pair_is_compared_on_the_samples_that_are_asked_for(tmp_path):
+    pair = PairFolder(tmp_path)
+    assert not pair.compared(None)
+    pair.comparison.mkdir()
+    for share, left_out in ((0.4, {"share": 0.4, "attacked": {}}), (0, None)):
+        write_metrics(pair.comparison, {"metrics": {}, "left_out": left_out})
+        asked = (None, 0, 0.4, 0.5)
+        assert [pair.compared(one) for one in asked] == [one in (None, share) for one in asked]
+    write_metrics(pair.comparison, {"metrics": {}})  # of before samples could be left out
+    assert (pair.compared(0), pair.compared(0.5)) == (True, False)
 
 
 def test_the_newest_checkpoint_of_a_requeued_job_is_taken(tmp_path):

@@ -77,12 +77,11 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     assert "broken, seed 3: failed: error: class 'disk' is short" in told
     rows = table(output)
     assert (rows["plain"]["finished"], rows["plain"]["failed"], rows["plain"]["error"]) == ("1", "0", "")
-    assert (rows["broken"]["finished"], rows["broken"]["failed"], rows["broken"]["score"]) == ("0", "1", "")
+    assert (rows["broken"]["finished"], rows["broken"]["failed"], rows["broken"]["net_score"]) == ("0", "1", "")
     assert "4000" in rows["broken"]["error"]
     metrics = json.loads((output / "plain" / "seed=3" / "comparison" / "metrics.json").read_text())["metrics"]
-    assert [float(rows["plain"][name]) for name in ("score", "score_low", "score_high", "control")] == pytest.approx(
-        [metrics[name] for name in ("score", "score_low", "score_high", "control")]
-    )
+    shown = ("net_score", "net_score_low", "net_score_high", "net_score_p_value", "score", "control_score_high")
+    assert [float(rows["plain"][name]) for name in shown] == pytest.approx([metrics[name] for name in shown])
     assert rows["plain"]["interval"] == "records"
     assert 0 < float(rows["plain"]["knn_top1"]) <= 1
     assert float(rows["plain"]["seconds"]) > 1
@@ -90,7 +89,7 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     assert summary["runs"][0] == {"variant": "plain", "seed": 3, "folder": "plain/seed=3", "error": None}
     assert summary["runs"][1]["error"] == rows["broken"]["error"]
     told = {name: summary[name] for name in ("name", "default", "headline", "utility")}
-    assert told == {"name": "tiny", "default": "plain", "headline": "score", "utility": "knn_top1"}
+    assert told == {"name": "tiny", "default": "plain", "headline": "net_score", "utility": "knn_top1"}
 
     assert (output / "report.html").is_file()
 

@@ -57,7 +57,11 @@ class HashSplits:
         """All that decides about a sample's split."""
         return {"seed": self.seed, "fractions": self.fractions, "key_field": self.key_field}
 
-    def record(self, split: str) -> SplitRecord:
-        """What a checkpoint trained on ``split`` says of its training data."""
+    def record(self, split: str, content: str = "") -> SplitRecord:
+        """What a checkpoint trained on ``split`` says of its training data.
+
+        Args:
+            content: fingerprint of the samples that were split; the rule alone does not tell one download from another.
+        """
         fingerprint = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
-        return SplitRecord(split, fingerprint)
+        return SplitRecord(split, fingerprint, content)

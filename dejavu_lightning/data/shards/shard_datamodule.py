@@ -13,13 +13,16 @@ from lightning.pytorch.utilities import rank_zero_info
 from dejavu_lightning.core.object_file import read_objects
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
+from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.data.caption_dataset import collate
+from dejavu_lightning.data.duplicates import DuplicatePolicy, checked_policy
 from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
-from dejavu_lightning.data.shards.shard_index import ShardIndex, build_index, shard_index
+from dejavu_lightning.data.shards.shard_index import ShardIndex, shard_index
 from dejavu_lightning.data.shards.shard_loader import ReadingPlan, ShardLoader, ShardReader
 from dejavu_lightning.data.shards.shard_samples import ShardSamples, collect, decodable
 from dejavu_lightning.data.shards.tar_reading import expand_shards
+from dejavu_lightning.data.sources.caption_source import told_shared
 
 FRACTIONS = {"A": 0.4, "B": 0.4, "held_out": 0.02, "validation": 0.02}
 
@@ -28,9 +31,10 @@ class ShardDataModule(ImageTextDataModule):
     """Trains on split A or B of WebDataset shards, as img2dataset writes them, and offers the sets of the tests.
 
     A sample is a picture (.jpg, .jpeg, .png or .webp), its caption (.txt, or ``caption`` in the .json) and what is
-    known of it (.json). Its split follows from its id alone. Every sample of the split is shown exactly once an
-    epoch, on any number of devices and workers: batches differ in size by one instead of dropping or repeating
-    samples. Unusable samples, such as those without caption, are counted and belong to no split.
+    known of it (.json). Its split follows from its id alone, unless another sample has the same picture. Every sample
+    of the split is shown exactly once an epoch, on any number of devices and workers: batches differ in size by one
+    instead of dropping or repeating samples. Unusable samples, such as those without caption, are counted and belong to
+    no split.
 
     Shards are read once before the training to count their samples. The attacked, public and other measured samples
     are held in memory as encoded files, by every process: at 50 kB a picture, 100 000 public ones take 5 GB.
@@ -47,6 +51,9 @@ class ShardDataModule(ImageTextDataModule):
             is made where there is none. One made from other shards or splits is refused; a remote shard that
             was changed in place goes unnoticed until a sample of it is met that should not be there. Without it
             the first process counts while the others wait, which process groups do for some minutes only.
+        duplicates: of samples whose pictures are the same, "keep" all in the split that the first of them draws, by
+            the hash of the id; "drop" all but that one; or "refuse" to start. Captions that several samples have are
+            counted and kept. The index serves all three.
         max_unusable: share of the samples, in [0, 1], that may be unusable, and that may fail to decode.
         shuffle_buffer: encoded samples that each worker holds to mix them.
         objects: JSON Lines file with the objects in pictures by id; the field ``objects`` of the JSON if not given.
@@ -67,6 +74,7 @@ class ShardDataModule(ImageTextDataModule):
         split_seed: int = 0,
         key_field: str | None = None,
         index: str | None = None,
+        duplicates: DuplicatePolicy = "keep",
         max_unusable: float = 0.1,
         shuffle_buffer: int = 1000,
         objects: str | None = None,
@@ -98,10 +106,15 @@ class ShardDataModule(ImageTextDataModule):
         if strangers:
             raise ValueError(f"measured_shards names {strangers[0]!r}, which is not one of shards")
         self.splits = HashSplits(fractions, split_seed, key_field)
-        self.record = self.splits.record(train_on)
+        self.duplicates = checked_policy(duplicates)
         self.index_path, self.max_unusable, self.shuffle_buffer = index, max_unusable, shuffle_buffer
         self.objects_path, self.object_names = objects, object_names
         self.loading = {**self.loading, "persistent_workers": False}
+
+    @property
+    def record(self) -> SplitRecord:  # type: ignore[override]
+        """What a checkpoint says of its training data: the splits' rule, and the samples that the shards hold."""
+        return self.splits.record(self.train_on, self.index.content)
 
     @cached_property
     def index(self) -> ShardIndex:
@@ -109,7 +122,7 @@ class ShardDataModule(ImageTextDataModule):
         if self.index_path is None and self.trainer is not None and self.trainer.world_size > 1:
             found = self._made_once(self.trainer)
         else:
-            found = shard_index(self.urls, self.splits, self.index_path)
+            found = shard_index(self.urls, self.splits, self.index_path, self.duplicates)
         found.check(self.max_unusable)
         return found
 
@@ -144,7 +157,8 @@ class ShardDataModule(ImageTextDataModule):
     def setup(self, stage: str) -> None:
         """Say what the shards hold, having read them unless an index was kept."""
         held = {split: int(self.index.per_shard(split).sum()) for split in SPLITS}
-        rank_zero_info(f"{len(self.urls)} shards: {_listed({**self.index.counts, **held})}")
+        told = [_listed({**self.index.counts, **held}), told_shared(*self.index.captions_shared[self.train_on])]
+        rank_zero_info(f"{len(self.urls)} shards: {', '.join(filter(None, told))}")
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`SplitDataModule`; also how the epoch's samples are given to ranks and workers."""
@@ -189,7 +203,7 @@ class ShardDataModule(ImageTextDataModule):
         made: Any = None
         if trainer.is_global_zero:
             try:
-                made = build_index(self.urls, self.splits)
+                made = shard_index(self.urls, self.splits, None, self.duplicates)
             except Exception as error:  # the other processes wait: they must hear of it
                 made = error
         shared: ShardIndex | Exception = trainer.strategy.broadcast(made)

@@ -22,7 +22,8 @@ from dejavu_lightning.data.batches import even_batches
 from dejavu_lightning.data.caption_dataset import Sample, Transform, training_sample
 from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
-from dejavu_lightning.data.shards.shard_index import REBUILD, ShardIndex
+from dejavu_lightning.data.shards.shard_index import ShardIndex
+from dejavu_lightning.data.shards.shard_scan import REBUILD
 from dejavu_lightning.data.shards.tar_reading import ShardSample, read_shard
 
 FAILURES = 3  # so many samples may fail to decode, however few were read
@@ -155,7 +156,8 @@ class ShardReader:
         for position, sample in enumerate(read_shard(url)):
             if position in chosen:
                 identifier = sample.identifier(self.splits.key_field)
-                if self.splits.of(identifier) != self.split or sample.image is None or sample.caption is None:
+                expected = SPLITS[int(self.index.drawn[shard][position])]
+                if self.splits.of(identifier) != expected or sample.image is None or sample.caption is None:
                     raise ValueError(changed.format(f"its sample {position} is {identifier!r}"))
                 yield sample
             if position == last:

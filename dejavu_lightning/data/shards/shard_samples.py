@@ -16,7 +16,9 @@ from torch import Tensor
 from dejavu_lightning.core.object_file import labels_of
 from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
-from dejavu_lightning.data.shards.shard_index import REBUILD, UNUSABLE, ShardIndex
+from dejavu_lightning.data.shards.shard_codes import UNUSABLE
+from dejavu_lightning.data.shards.shard_index import ShardIndex
+from dejavu_lightning.data.shards.shard_scan import REBUILD
 from dejavu_lightning.data.shards.tar_reading import ShardSample, read_shard
 from dejavu_lightning.data.sources.caption_source import THREADS, all_named
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary
@@ -104,15 +106,15 @@ def collect(
     chosen = {split: _Smallest(limit) for split, limit in limits.items()}
     position = {url: shard for shard, url in enumerate(index.urls)}
     for url in urls:
-        codes = index.codes[position[url]]
+        codes, drawn = index.codes[position[url]], index.drawn[position[url]]
         samples = 0
         for samples, sample in enumerate(read_shard(url), start=1):
             code = int(codes[samples - 1]) if samples <= len(codes) else UNUSABLE
-            if code == UNUSABLE:
+            if code >= len(SPLITS):
                 continue
-            split = SPLITS[code]
+            split, expected = SPLITS[code], SPLITS[int(drawn[samples - 1])]
             identifier = sample.identifier(splits.key_field)
-            if splits.of(identifier) != split:
+            if splits.of(identifier) != expected:
                 raise ValueError(
                     f"shard {url!r} is not what the index was made from: its sample {samples - 1} is {identifier!r}; "
                     f"{REBUILD}"

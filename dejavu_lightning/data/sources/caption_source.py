@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.data.decode import decode
+from dejavu_lightning.data.sources.file_contents import digest
 
 LONG_CAPTION = 300  # characters; CLIP's text towers read some 77 tokens and drop the rest
 THREADS = 16  # more than cores: they wait for the disk
@@ -34,7 +36,7 @@ class CaptionSource(Protocol):
         named: (N,) those of ``objects`` that the caption names.
         labels: (N,) int64, the main object of each picture, for probes; None where there is none.
 
-    Sources over files also have ``counts``, a mapping from str to int, as in
+    Sources over files also have ``counts``, a mapping from str to int, and ``contents``, as in
     :class:`~dejavu_lightning.data.sources.image_source.Source`.
     """
 
@@ -104,9 +106,11 @@ class CaptionScan:
 
     Attributes:
         counts: how often each oddity was met: those in :attr:`UNUSABLE` make a picture unusable, the others
-            are ``duplicate_captions`` (seen before), ``long_captions`` (over 300 characters, of which a text
-            tower drops the end) and ``non_latin_captions`` (most letters).
+            are ``long_captions`` (over 300 characters, of which a text tower drops the end) and
+            ``non_latin_captions`` (most letters); :meth:`check` adds ``duplicate_captions`` (as one before but for
+            spaces) and ``duplicate_normalized_captions`` (as :func:`normalized_caption` has them).
         examples: the first ids of each.
+        exact, normalized: hashes of the captions that can be used, 8 bytes each.
     """
 
     UNUSABLE = ("missing_captions", "empty_captions", "missing_images", "undecodable_images", "missing_ids")
@@ -117,7 +121,7 @@ class CaptionScan:
         self.origin, self.max_unusable = origin, max_unusable
         self.counts: Counter[str] = Counter(pictures=0)
         self.examples: dict[str, list[str]] = {}
-        self._seen: set[int] = set()
+        self.exact, self.normalized = array("Q"), array("Q")
 
     def note(self, oddity: str, identifier: str) -> None:
         """Count one oddity."""
@@ -144,21 +148,28 @@ class CaptionScan:
             return False
         assert caption is not None
         text = " ".join(caption.split())
-        if hash(text) in self._seen:
-            self.note("duplicate_captions", identifier)
-        self._seen.add(hash(text))
+        self.exact.append(digest(text.encode("utf-8", "replace")))
+        self.normalized.append(caption_hash(text))
         if len(text) > LONG_CAPTION:
             self.note("long_captions", identifier)
         if not text.isascii() and _mostly_non_latin(text):
             self.note("non_latin_captions", identifier)
         return True
 
+    def count_duplicates(self) -> None:
+        """Count the captions that one before them has too."""
+        for name, hashes in (("duplicate_captions", self.exact), ("duplicate_normalized_captions", self.normalized)):
+            repeated = len(hashes) - len(np.unique(np.frombuffer(hashes, dtype=np.uint64)))
+            if repeated:
+                self.counts[name] = repeated
+
     def check(self) -> None:
-        """Name what is unusable, and raise where that is too much.
+        """Name what is unusable, count what is repeated, and raise where too much is unusable.
 
         Raises:
             ValueError: the message has each reason with its count and first ids.
         """
+        self.count_duplicates()
         unusable = {name: self.counts[name] for name in self.UNUSABLE if self.counts[name]}
         total = self.counts["pictures"]
         if not total:
@@ -174,6 +185,39 @@ class CaptionScan:
             )
         if unusable:
             rank_zero_warn(f"{self.origin}: left out {sum(unusable.values())} of {total} samples ({listed})")
+
+
+def normalized_caption(text: str) -> str:
+    """A caption without what is often written otherwise: letters' case and width, punctuation, symbols, spaces.
+
+    One that has nothing else stays as it is.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    bare = "".join(" " if unicodedata.category(sign)[0] in "CPSZ" else sign for sign in folded)
+    return " ".join(bare.split()) or text
+
+
+def caption_hash(text: str) -> int:
+    """64 bits that captions have in common that are the same when normalised."""
+    return digest(normalized_caption(text).encode("utf-8", "replace"))
+
+
+def shared_captions(own: Sequence[str], other: Sequence[str]) -> str:
+    """How many of a split's captions another has too, in words; empty where none."""
+    exact, normalized = set(other), {normalized_caption(caption) for caption in other}
+    return told_shared(
+        sum(caption in exact for caption in own), sum(normalized_caption(caption) in normalized for caption in own)
+    )
+
+
+def told_shared(exact: int, normalized: int) -> str:
+    """In words, how many attacked captions the other training split has too; empty where none."""
+    if not normalized:
+        return ""
+    return (
+        f"{exact} attacked captions that the other training split has too, {normalized} but for case, punctuation and "
+        "spaces"
+    )
 
 
 def _mostly_non_latin(text: str) -> bool:

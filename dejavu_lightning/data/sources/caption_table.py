@@ -16,6 +16,8 @@ from torch import Tensor
 from dejavu_lightning.core.object_file import labels_of
 from dejavu_lightning.data.decode import decode_identified
 from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems
+from dejavu_lightning.data.sources.file_contents import file_contents
+from dejavu_lightning.data.sources.image_index import FileContents
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
 
 CSV = pa_csv.ParseOptions(newlines_in_values=True)
@@ -42,8 +44,8 @@ class CaptionTable:
         object_names: the vocabulary, others are left out and counted; all labels met, sorted, if not given.
         max_unusable: share of the rows, in [0, 1], that may lack a caption or their file.
         verify: decode every picture now, so that undecodable ones are left out and counted too.
-        check_files: look whether every file is there. If not, one that is missing is an error once it is
-            decoded; one that cannot be decoded always is.
+        check_files: look whether every file is there, and which are the same. If not, one that is missing is an error
+            once it is decoded, and copies of one picture go unnoticed; one that cannot be decoded is always an error.
 
     Raises:
         FileNotFoundError: there is no such table or root.
@@ -106,6 +108,9 @@ class CaptionTable:
         self.objects: Sequence[NDArray[Any]] = vocabulary.positions
         self.named: Sequence[NDArray[Any]] = all_named(self.captions, self.objects, self.object_names)
         self.counts = {**scan.counts, "pictures": len(kept), **vocabulary.counts}
+        self.contents: FileContents | None = None
+        if check_files or verify:
+            self.contents = file_contents([self.folder / file for file in self._files])
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import Boxes, ImageFiles, Index, IntArray, clip_boxes
 
 KEYS = (
@@ -40,7 +41,7 @@ class CocoInstances(ImageFiles):
     pictures are given so, whatever their EXIF orientation; only where the upright size alone is the annotated
     one are they turned.
 
-    Files are first opened when they are decoded; one that is missing, or of another size than annotated, is
+    Files are first decoded when they are asked for; one that is missing, or of another size than annotated, is
     an error then.
 
     Attributes:
@@ -61,7 +62,9 @@ class CocoInstances(ImageFiles):
     def __init__(self, root: str, annotations: str, min_pictures: int = 0) -> None:
         if not Path(root).is_dir():
             raise FileNotFoundError(f"root={root!r} is not a folder")
-        index = read_coco("annotations", annotations, "instances", partial(_index, min_pictures=min_pictures))
+        index = read_coco(
+            "annotations", annotations, "instances", partial(_index, root=Path(root), min_pictures=min_pictures)
+        )
         super().__init__(Path(root), index, upright=False, known_from=annotations, remedy=REMEDY)
 
 
@@ -176,7 +179,7 @@ def parse_instances(content: Any) -> Instances:
     return Instances(pictures, names, owner[kept], label[kept], crowd[kept], corners, counts)
 
 
-def _index(content: Any, min_pictures: int) -> Index:
+def _index(content: Any, root: Path, min_pictures: int) -> Index:
     found = parse_instances(content)
     pictures, owner = found.pictures, found.owner
     labelled, labels = found.labelled()
@@ -206,6 +209,7 @@ def _index(content: Any, min_pictures: int) -> Index:
         boxes=Boxes(found.corners[used], np.concatenate([[0], np.cumsum(objects)])),
         sizes=sizes_of(pictures)[labelled],
         annotated=np.ones(len(labelled), dtype=bool),
+        contents=file_contents([root / file for file in files]),
         counts={key: counts[key] for key in KEYS},
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems
 from dejavu_lightning.data.sources.coco import REMEDY, numbered, parse_instances, read_coco, sizes_of, stems
+from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import IntArray, decode_sized
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
 
@@ -95,6 +96,7 @@ class CocoCaptions:
             vocabulary = in_vocabulary(objects_of(ids, objects) if objects else [[]] * len(ids), None)
             self.object_names, self.objects = vocabulary.names, vocabulary.positions
             counts["pictures_without_objects"] = vocabulary.counts["pictures_without_objects"]
+        self.contents = file_contents([Path(root) / picture.file for picture in pictures])
         self.counts = {**counts, "pictures": len(pictures)}
         self.folder, self.origin = Path(root), captions
         self.ids: Sequence[str] = [picture.id for picture in pictures]

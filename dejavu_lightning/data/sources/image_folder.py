@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 
+from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import ImageFiles, Index
 from dejavu_lightning.data.sources.scan_images import Broken, scan_images
 
@@ -122,6 +123,7 @@ class _Layout:
             boxes=found.boxes,
             sizes=found.sizes,
             annotated=np.array(annotated)[found.kept],
+            contents=file_contents([root / files[position] for position in kept]),
             counts=found.counts,
         )
         skipped = [files[position] for position in np.flatnonzero(~found.kept).tolist()]

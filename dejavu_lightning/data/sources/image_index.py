@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from torch import Tensor
 from dejavu_lightning.data.decode import decode, decode_identified
 
 METADATA_KEY = b"dejavu_lightning.index"
-VERSION = 1
+VERSION = 2
 IntArray = NDArray[np.int64]
 
 
@@ -84,6 +84,23 @@ def clip_boxes(corners: NDArray[Any], size: ArrayLike) -> tuple[IntArray, NDArra
     return clipped.astype(np.int64), kept, counts
 
 
+class FileContents(NamedTuple):
+    """What tells N files apart.
+
+    Attributes:
+        sizes: (N,) int64 bytes; -1 where there is no such file.
+        same_as: (N,) int64, the position of the first file with the same bytes, its own where none comes before.
+    """
+
+    sizes: IntArray
+    same_as: IntArray
+
+    @property
+    def duplicates(self) -> int:
+        """How many files hold what a file before them does."""
+        return int((self.same_as != np.arange(len(self.same_as))).sum())
+
+
 @dataclass(frozen=True)
 class Index:
     """N picture files.
@@ -96,6 +113,7 @@ class Index:
         boxes: for each picture (n, 4).
         sizes: (N, 2) int64, width and height.
         annotated: (N,) whether an annotation lies beside the picture, be it usable or not.
+        contents: what tells the files apart.
         counts: what the files turned out to be.
     """
 
@@ -106,6 +124,7 @@ class Index:
     boxes: Boxes
     sizes: IntArray
     annotated: NDArray[np.bool_]
+    contents: FileContents
     counts: Mapping[str, int]
 
     def save(self, path: Path, about: Mapping[str, Any]) -> None:
@@ -123,6 +142,8 @@ class Index:
                 "width": pa.array(self.sizes[:, 0], pa.int32()),
                 "height": pa.array(self.sizes[:, 1], pa.int32()),
                 "annotated": pa.array(self.annotated),
+                "bytes": pa.array(self.contents.sizes, pa.int64()),
+                "same_as": pa.array(self.contents.same_as, pa.int32()),
                 "boxes": pa.ListArray.from_arrays(offsets, pa.array(self.boxes.corners.reshape(-1), pa.int32())),
             }
         )
@@ -160,6 +181,7 @@ class Index:
             ),
             sizes=np.stack([table[side].to_numpy() for side in ("width", "height")], axis=1).astype(np.int64),
             annotated=table["annotated"].to_numpy(),
+            contents=FileContents(table["bytes"].to_numpy(), table["same_as"].to_numpy().astype(np.int64)),
             counts=about.pop("counts"),
         )
         return index, about
@@ -200,7 +222,7 @@ class ImageFiles:
         self.folder, self.upright, self.known_from, self.remedy = folder, upright, known_from, remedy
         self.ids, self.class_names, self.boxes, self.sizes = index.ids, index.class_names, index.boxes, index.sizes
         self.labels: Tensor = torch.from_numpy(index.labels)
-        self.counts = index.counts
+        self.counts, self.contents = index.counts, index.contents
         self._files = index.files
 
     def __len__(self) -> int:

@@ -22,7 +22,9 @@ class Source(Protocol):
         sizes: (N, 2) width and height in pixels, known at least where there are boxes.
 
     Sources over files also have ``counts``, a mapping from str to int: how many pictures there are, and how
-    many of each oddity were met on the way, such as ``boxes_clipped``. Its keys stand with each source.
+    many of each oddity were met on the way, such as ``boxes_clipped``. Its keys stand with each source. They also have
+    ``contents``, :class:`~dejavu_lightning.data.sources.image_index.FileContents`, which tells what files are the same;
+    the pictures of a source without are taken to be different ones.
     """
 
     ids: Sequence[str]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import Boxes, ImageFiles, Index
 from dejavu_lightning.data.sources.scan_images import Broken, scan_images
 
@@ -75,14 +76,16 @@ class VocFolder(ImageFiles):
         class_names = sorted(set(labelled.values()))
         left_out = len(readable) - len(labelled)
         counts = {key: count for key, count in found.counts.items() if key != "without_annotation"}
+        files = [f"{readable[position]}.jpg" for position in labelled]
         index = Index(
             ids=[readable[position] for position in labelled],
-            files=pa.array([f"{readable[position]}.jpg" for position in labelled]),
+            files=pa.array(files),
             labels=np.array([class_names.index(name) for name in labelled.values()], dtype=np.int64),
             class_names=class_names,
             boxes=Boxes.of(found.boxes[position] for position in labelled),
             sizes=found.sizes[list(labelled)],
             annotated=np.ones(len(labelled), dtype=bool),
+            contents=file_contents([folder / "JPEGImages" / file for file in files]),
             counts={**counts, "pictures": len(labelled), "without_instances": left_out},
         )
         super().__init__(folder / "JPEGImages", index)

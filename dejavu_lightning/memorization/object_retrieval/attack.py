@@ -175,13 +175,20 @@ class RetrievalAttack:
         table = pa.table(
             {
                 "id": [queries.ids[row] for row in scored],
-                "objects": pa.array([truth[row] for row in scored], pa.list_(pa.int64())),
+                "objects": _lists([truth[row] for row in scored]),
+                **self._scored([truth[row] for row in scored], [left_out[row] for row in scored]),
                 "min_distance": neighbors.distances[scored, 0].sqrt().numpy(),
                 **found,
                 "neighbors": [[self.bank.ids[index] for index in row] for row in shown],
             }
         )
         return Records(table, self.settings)
+
+    def _scored(self, truth: list[list[int]], left_out: list[list[int]]) -> dict[str, pa.Array]:
+        """The column of the objects that are asked for, where these are not all."""
+        if not self.test.unnamed_only:
+            return {}
+        return {"scored": _lists([sorted(set(own) - set(out)) for own, out in zip(truth, left_out, strict=True)])}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -210,6 +217,10 @@ class RetrievalAttack:
                 "vocabulary of num_classes"
             )
         return objects
+
+
+def _lists(objects: list[list[int]]) -> pa.Array:
+    return pa.array(objects, pa.list_(pa.int64()))
 
 
 def _padded(objects: Sequence[Sequence[int]]) -> Tensor:

@@ -30,10 +30,14 @@ class ObjectDisplay(Display):
         return chosen.sort_by([(gap, "descending"), ("target_min_distance", "ascending"), ("id", "ascending")])
 
     def groups(self, table: pa.Table) -> Iterator[tuple[int, bool]]:
-        """Yield each object of each record, and whether only the target retrieves it."""
-        for row in table.select(["objects", "target_predicted", "reference_predicted"]).to_pylist():
+        """Yield each object that is asked for of each record, and whether only the target retrieves it.
+
+        With ``unnamed_only`` the objects that a caption names are neither asked for nor predicted.
+        """
+        asked_for = "scored" if "scored" in table.column_names else "objects"
+        for row in table.select([asked_for, "target_predicted", "reference_predicted"]).to_pylist():
             only = set(row["target_predicted"]) - set(row["reference_predicted"])
-            for one in row["objects"]:
+            for one in row[asked_for]:
                 yield one, one in only
 
     def ranking(self, table: pa.Table, names: Any) -> list[dict[str, Any]]:
@@ -75,7 +79,7 @@ DISPLAY = ObjectDisplay(
         title="Objects found beyond the reference",
         axis="objects found: target minus reference",
         caption="Objects that the target finds of a record minus those that the reference finds. Without memorization "
-        "the bars are symmetric about 0. All records, over all seeds; no intervals.",
+        "the bars of models that are equally able are symmetric about 0. All records, over all seeds; no intervals.",
     ),
     left_out="pictures without an object to score",
     truth="objects",

@@ -114,7 +114,8 @@ def _placements(values: Floats, others: Floats) -> Floats:
 
 
 def _joined(target: Records, reference: Records) -> pa.Table:
-    columns: dict[str, Any] = {"id": target.table["id"], "objects": target.table["objects"]}
+    truth = [name for name in ("objects", "scored") if name in target.table.column_names]
+    columns: dict[str, Any] = {name: target.table[name] for name in ("id", *truth)}
     difference = target.column("correct") - reference.column("correct")
     columns["correct_gap"] = difference.numpy()
     names = (*Overlap._fields, "correct", "min_distance", "predicted", "neighbors")

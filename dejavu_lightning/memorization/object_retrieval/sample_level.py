@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dejavu_lightning.core.intervals import Floats
+from dejavu_lightning.core.paired_differences import holm
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.metrics.functional import Overlap
 
@@ -25,7 +26,7 @@ SIZES = (20, 100)
 PERMUTATIONS = 1000
 SCHEMA = pa.schema(
     [("order", pa.string()), ("records", pa.int64()), ("measure", pa.string())]
-    + [(name, pa.float64()) for name in ("gap", "null_mean", "null_low", "null_high", "p_value")]
+    + [(name, pa.float64()) for name in ("gap", "null_mean", "null_low", "null_high", "p_value", "p_adjusted")]
 )
 
 Flips = NDArray[np.bool_]
@@ -50,7 +51,8 @@ def sample_gaps(
         A row per order, L and measure. ``order``: "min_distance" of the target, smallest first; "correct",
         how many objects the target finds, largest first; "gap", how many more than the reference, largest
         first; ties by id. ``records`` L; ``measure``; ``gap`` target minus reference, in [-1, 1]; ``null_mean``,
-        ``null_low``, ``null_high`` mean and 95% range of the null; ``p_value`` one-sided, in (0, 1].
+        ``null_low``, ``null_high`` mean and 95% range of the null; ``p_value`` one-sided, in (0, 1]; ``p_adjusted``
+        Holm's, for all rows together.
     """
     sizes = [size for size in sizes if size <= len(target)]
     gaps = np.stack([(target.column(m) - reference.column(m)).numpy() for m in Overlap._fields])  # 3, N
@@ -79,7 +81,8 @@ def sample_gaps(
                         "p_value": (1 + reached) / (1 + permutations),
                     }
                 )
-    return pa.Table.from_pylist(rows, SCHEMA)
+    adjusted = holm([row["p_value"] for row in rows])
+    return pa.Table.from_pylist([row | {"p_adjusted": p} for row, p in zip(rows, adjusted, strict=True)], SCHEMA)
 
 
 def _positions(order: str, target: Records, reference: Records) -> NDArray[np.int64]:

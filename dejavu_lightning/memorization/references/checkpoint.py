@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
@@ -30,6 +31,7 @@ class Checkpoint:
     """
 
     paired = True
+    kind = "second model"
 
     def __init__(
         self,
@@ -52,9 +54,7 @@ class Checkpoint:
 
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The second model's records, with its own bank of public embeddings."""
-        if epoch is None and not self.path.is_file():
-            raise ValueError(f"Checkpoint: {self.path} is no file and the target's epoch is unknown; name one file")
-        file = self._files([epoch or 0])[0]
+        file = self._file(epoch)
         # What a fixed checkpoint answers does not change from one measurement to the next.
         asked = (file, file.stat().st_mtime_ns, attack.settings)
         if self._kept and self._kept[0] == asked and self._kept[1] is attack.sets:
@@ -88,6 +88,15 @@ class Checkpoint:
         if own is None and self.encoder is None:
             return sets
         return sets.shown_to(f"Checkpoint: {file}", own)
+
+    def decision(self, epoch: int | None) -> DecisionPart | None:
+        """The records that decided when the second model stopped training, None where none did."""
+        return DecisionPart.find(load_checkpoint(self._file(epoch)))
+
+    def _file(self, epoch: int | None) -> Path:
+        if epoch is None and not self.path.is_file():
+            raise ValueError(f"Checkpoint: {self.path} is no file and the target's epoch is unknown; name one file")
+        return self._files([epoch or 0])[0]
 
     def _files(self, epochs: list[int]) -> list[Path]:
         """The file of each epoch."""

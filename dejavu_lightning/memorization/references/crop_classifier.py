@@ -44,6 +44,7 @@ class CropClassifier(FixedReference):
         preprocessing: of the pictures that it was trained on; what its checkpoint says if not given.
     """
 
+    kind = "crop classifier"
     serves, served = InfersLabels, "label inference"
 
     def __init__(

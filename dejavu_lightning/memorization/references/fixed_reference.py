@@ -13,11 +13,13 @@ class FixedReference(ABC):
     """Asks a reference once and keeps its answer, for the same sets and settings of the test.
 
     Attributes:
+        kind: what reports call it.
         serves: protocol of the tests it can be the reference of.
         served: what errors call them.
     """
 
     paired = True
+    kind: str
     serves: ClassVar[type[Any]]
     served: ClassVar[str]
     _kept: tuple[MemorizationSets, dict[str, Any], ReferenceRecords] | None = None

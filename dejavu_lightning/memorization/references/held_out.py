@@ -23,6 +23,7 @@ class HeldOut:
     """
 
     paired = False
+    kind = "held-out records"
 
     def __init__(self, split: Literal["other_split", "neither_split"] = "other_split") -> None:
         if split not in ("other_split", "neither_split"):

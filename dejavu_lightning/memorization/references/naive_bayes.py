@@ -90,6 +90,7 @@ class NaiveBayes(FixedReference):
         smoothing: Laplace's, above 0.
     """
 
+    kind = "naive Bayes on tags"
     serves, served = InfersLabels, "label inference"
 
     def __init__(self, tags: str, k: int = 5, form: Form = "posterior", smoothing: float = 1.0) -> None:

@@ -20,6 +20,7 @@ class SecondModel:
     """
 
     paired = True
+    kind = "second model"
 
     def __init__(
         self,

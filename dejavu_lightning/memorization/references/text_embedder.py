@@ -31,6 +31,7 @@ class TextEmbedder(FixedReference):
         batch_size: captions embedded at once.
     """
 
+    kind = "text embedder"
     serves, served = RetrievesByCaption, "object retrieval"
 
     def __init__(self, model: str = "thenlper/gte-base", prefix: str = "", batch_size: int = 64) -> None:

@@ -32,7 +32,8 @@ def fractions(collection: Collection) -> Panel | None:
     ]
     caption = (
         f"Each model's records, the share of them that it is most confident of; at 100% the {words} itself. "
-        f"Shaded: {collection.intervals()}, of each share by itself."
+        f"Shaded: {collection.intervals()}, of each share by itself. Of the attacked records alone, not net of the "
+        "held-out ones: the highest point of a curve is high by chance too."
     )
     percent = {variant: [[(100 * share, estimate) for share, estimate in points]] for variant, points in found.items()}
     figure = draw_curves(collection, percent, "% most confident records of each model", words)

@@ -38,7 +38,8 @@ def partitions(collection: Collection) -> Panel | None:
     ]
     explained = ", ".join(f"{name}: {meaning}" for name, meaning in outcomes.items())
     caption = f"{explained[0].upper()}{explained[1:]}. Means over seeds where there are several. Intervals, "
-    caption += f"{collection.intervals()}, are in the CSV."
+    caption += f"{collection.intervals()}, are in the CSV. Of two models each knows some records alone without any "
+    caption += "memory: how much is memorized is what the net value tells."
     picture = svg_picture(_bars(collection, found, outcomes), "Outcomes of the records by variant")
     return Panel("partition", "What becomes of the records", caption, rows, [picture])
 

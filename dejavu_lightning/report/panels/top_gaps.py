@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from dejavu_lightning.core.estimate import format_p
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panels.panel import Panel, svg_picture
@@ -32,8 +33,9 @@ def top_gaps(collection: Collection) -> Panel | None:
     caption = (
         f"Dots: mean {measure} of the target minus that of the reference over the first L records. Gray: mean and 95% "
         "range of the null, the two models exchanged at random record by record before sorting. Sorting by an outcome "
-        "selects on noise, so only what lies beyond the gray bar is memorization; p is one-sided. Of "
-        "each variant its first seed; all seeds, and precision, recall and F, are in the CSV."
+        "selects on noise, so compare with the gray bar, not with 0. p: one-sided, Holm's for all orders, L and "
+        "measures of a run, not for the number of variants. Of each variant its first seed; all seeds, and precision, "
+        "recall and F, are in the CSV."
     )
     return Panel("top_records", "Gaps of the top records", caption, rows, pictures)
 
@@ -47,7 +49,7 @@ def _draw(collection: Collection, rows: list[dict[str, Any]], measure: str) -> F
         axes.barh(line, row["null_high"] - row["null_low"], left=row["null_low"], height=0.5, color="#D9D9D9")
         axes.plot([row["null_mean"]] * 2, [line - 0.25, line + 0.25], color="#888888", linewidth=1.2)
         axes.plot(row["gap"], line, marker=mark.marker, color=mark.color, markersize=6)
-        style.beside(axes, line, f"p = {row['p_value']:.3f}")
+        style.beside(axes, line, f"p {'' if row['p_adjusted'] < 0.001 else '= '}{format_p(row['p_adjusted'])}")
     axes.axvline(0, color=style.INK, linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(rows)), [f"{row['variant']}, L = {row['records']}" for row in rows])
     axes.invert_yaxis()

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
-from dejavu_lightning.report.formatting import csv_columns, metric_label, variant_name
+from dejavu_lightning.report.formatting import beside_columns, csv_columns, metric_label, part_label, variant_name
 from dejavu_lightning.report.panels.panel import Panel, svg_picture
 
 
@@ -48,6 +48,7 @@ def tradeoff(collection: Collection) -> Panel | None:
             "variant": variant,
             "runs": memorization.runs,
             **csv_columns(collection.metric, memorization),
+            **beside_columns(collection, variant),
             **csv_columns(collection.utility, utility),
             "on_frontier": variant in best,
         }
@@ -60,6 +61,8 @@ def tradeoff(collection: Collection) -> Panel | None:
         + (f"Bars upwards: {_upward(found)}. " if across else "The runs kept no interval of utility. ")
         + _frontier(best, len(found))
     )
+    if collection.beside:
+        caption += f" The CSV also has: {', '.join(map(part_label, collection.beside))}."
     lacking = [variant for variant, _ in collection.shown() if variant not in found]
     if lacking:
         caption += f" Without {metric_label(collection, collection.utility)}, and so not shown: {', '.join(lacking)}."
@@ -127,5 +130,5 @@ def _point(axes: Axes, across: Estimate, up: Estimate, mark: style.Mark, name: s
 def _arms(estimate: Estimate) -> list[list[float]] | None:
     if estimate.low is None or estimate.high is None:
         return None
-    # A value may lie outside its bootstrap interval, as that of a curved statistic does now and then.
+    # A value may lie outside its interval, as that of a curved statistic does now and then.
     return [[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
-from dejavu_lightning.data.shards.shard_index import build_index, shard_index
+from dejavu_lightning.data.shards.shard_index import shard_index
 from dejavu_lightning.data.shards.tar_reading import expand_shards, read_shard
 from tests.shards import (
     HALVES,
@@ -58,7 +58,7 @@ def test_split_does_not_depend_on_order_or_layout(tmp_path, shards):
     splits = HashSplits(HALVES)
     for split in SPLITS:
         assert members(shards, split, splits) == members(other, split, splits)
-        here, there = (build_index(urls, splits).per_shard(split).sum() for urls in (shards, other))
+        here, there = (shard_index(urls, splits, None).per_shard(split).sum() for urls in (shards, other))
         assert here == there == len(members(shards, split, splits))
     ours, theirs = shard_data(shards, fractions=HALVES), shard_data(other, fractions=HALVES)
     assert ours.record == theirs.record
@@ -98,7 +98,7 @@ def odd_shard(path):
 def test_odd_samples_are_counted_and_unusable_ones_in_no_split(tmp_path):
     url = odd_shard(tmp_path / "odd.tar")
     splits = HashSplits({"A": 0.4, "B": 0.3})
-    index = build_index([url], splits)
+    index = shard_index([url], splits, None)
     assert index.counts == {
         "pictures": 40,
         "missing_captions": 1,
@@ -108,6 +108,7 @@ def test_odd_samples_are_counted_and_unusable_ones_in_no_split(tmp_path):
         "non_latin_captions": 1,
         "long_captions": 2,
         "duplicate_captions": 1,
+        "duplicate_normalized_captions": 1,
         "broken_json": 1,
     }
     assert sum(index.per_shard(split).sum() for split in SPLITS) == 36
@@ -150,7 +151,7 @@ def test_a_damaged_shard_is_named(tmp_path, how):
     (tmp_path / "bad.tar").write_bytes(damaged)
     urls = [good, str(tmp_path / "bad.tar")]
     with pytest.raises(ValueError, match=r"shard '[^']*bad\.tar' cannot be read to its end"):
-        build_index(urls[1:], HashSplits(HALVES))
+        shard_index(urls[1:], HashSplits(HALVES), None)
 
 
 def test_a_compressed_shard_is_read(tmp_path):
@@ -162,15 +163,15 @@ def test_a_compressed_shard_is_read(tmp_path):
 def test_repeated_keys(tmp_path):
     within = write_shard(tmp_path / "within.tar", [sample(1), sample(2), sample(1)])
     with pytest.raises(ValueError, match=r"within\.tar.*'000000001' occurs twice"):
-        build_index([within], HashSplits(HALVES))
+        shard_index([within], HashSplits(HALVES), None)
     urls = [write_shard(tmp_path / f"{n}.tar", [sample(1 + n), sample(2 + n)]) for n in range(2)]
     with pytest.raises(ValueError, match=r"0\.tar' and '[^']*1\.tar' both have the key '000000002'.*key_field"):
-        build_index(urls, HashSplits(HALVES))
-    index = build_index(urls, HashSplits(HALVES, key_field="url"))
+        shard_index(urls, HashSplits(HALVES), None)
+    index = shard_index(urls, HashSplits(HALVES, key_field="url"), None)
     assert index.counts["duplicate_ids"] == 1
     assert index.examples["duplicate_ids"] == ["http://pictures.test/2"]
     with pytest.raises(ValueError, match=r"'000000001' of shard .*key_field='sha'.*'key', 'objects', 'url'"):
-        build_index(urls, HashSplits(HALVES, key_field="sha"))
+        shard_index(urls, HashSplits(HALVES, key_field="sha"), None)
 
 
 def test_a_kept_index_is_used_and_a_stale_one_refused(tmp_path, monkeypatch):
@@ -178,7 +179,7 @@ def test_a_kept_index_is_used_and_a_stale_one_refused(tmp_path, monkeypatch):
     path, splits = str(tmp_path / "sub" / "index.parquet"), HashSplits(HALVES)
     made = shard_index(urls, splits, path)
     with monkeypatch.context() as patched:
-        patched.setattr("dejavu_lightning.data.shards.shard_index.read_shard", None)  # no shard is opened again
+        patched.setattr("dejavu_lightning.data.shards.shard_scan.read_shard", None)  # no shard is opened again
         kept = shard_index(urls[::-1], splits, path)
     assert kept.counts == made.counts
     for split in SPLITS:
@@ -212,7 +213,7 @@ def test_urls(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"measured_shards: no file matches .*\*\.zip"):
         expand_shards(f"{tmp_path}/*.zip", "measured_shards")
     with pytest.raises(FileNotFoundError, match=r"shard '.*9\.tar' does not exist"):
-        build_index([str(tmp_path / "9.tar")], HashSplits(HALVES))
+        shard_index([str(tmp_path / "9.tar")], HashSplits(HALVES), None)
     keys = [s.key for s in read_shard(urls[2])]
     assert [s.key for s in read_shard(f"file://{urls[2]}")] == keys
     assert [s.key for s in read_shard(f"pipe:cat {urls[2]}")] == keys

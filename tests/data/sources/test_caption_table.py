@@ -21,12 +21,12 @@ ROWS = [
 
 
 def write(folder, rows=ROWS, kind="csv", missing=()):
-    """The path of a table, its pictures of 8 x 6 pixels beside it."""
-    for row in rows:
+    """The path of a table, its pictures of 8 x 6 pixels, each of another colour, beside it."""
+    for number, row in enumerate(rows):
         if row["image"] and row["image"] not in missing:
             path = folder / row["image"]
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 6)).save(path)
+            Image.new("RGB", (8, 6), (10 * number, 0, 0)).save(path)
     path = folder / f"pairs.{kind}"
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -105,6 +105,7 @@ def test_odd_rows_are_counted_and_named(tmp_path, kind):
     assert {name: count for name, count in source.counts.items() if "objects" not in name} == {
         "pictures": 5,
         "duplicate_captions": 1,
+        "duplicate_normalized_captions": 1,
         "long_captions": 1,
         "non_latin_captions": 1,
         "missing_images": 2,

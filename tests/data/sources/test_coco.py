@@ -14,11 +14,11 @@ def instance(picture, category, bbox, **more):
 
 
 def write_coco(root, instances, pictures=("a.jpg", "b.jpg"), **change):
-    """Pictures of 60 x 40 pixels, numbered from 1."""
+    """Pictures of 60 x 40 pixels, each of another colour, numbered from 1."""
     (root / "pictures").mkdir(exist_ok=True)
-    for name in pictures:
+    for number, name in enumerate(pictures):
         (root / "pictures" / name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (60, 40)).save(root / "pictures" / name)
+        Image.new("RGB", (60, 40), (10 * number, 0, 0)).save(root / "pictures" / name)
     images = [{"id": 1 + i, "file_name": name, "width": 60, "height": 40} for i, name in enumerate(pictures)]
     content = {"images": images, "annotations": instances, "categories": CATEGORIES, **change}
     (root / "instances.json").write_text(json.dumps(content))

@@ -56,7 +56,12 @@ def test_one_caption_and_the_objects_of_each_picture(tmp_path):
     assert [named.tolist() for named in source.named] == [[2], [1], []]
     assert source.labels.tolist() == [2, 1, 1]  # two dogs of 64 against a cat of 100; the crowd does not vote
     assert source.image(0).shape == (3, 40, 60)
-    assert source.counts == {"pictures": 3, "duplicate_captions": 1, "without_instances": 1}
+    assert source.counts == {
+        "pictures": 3,
+        "duplicate_captions": 1,
+        "duplicate_normalized_captions": 1,
+        "without_instances": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,12 @@ def test_objects_may_come_from_elsewhere(tmp_path):
     assert source.object_names == ["cat", "dog", "sofa"]
     assert [objects.tolist() for objects in source.objects] == [[1], [0, 2], [], []]
     assert [named.tolist() for named in source.named] == [[1], [0, 2], [], []]
-    assert source.counts == {"pictures": 4, "duplicate_captions": 1, "pictures_without_objects": 2}
+    assert source.counts == {
+        "pictures": 4,
+        "duplicate_captions": 1,
+        "duplicate_normalized_captions": 1,
+        "pictures_without_objects": 2,
+    }
     path.write_text('{"id": "000001", "objects": []}\n')
     with pytest.raises(ValueError, match=r"objects='.*' has none of the 4 pictures: its ids are like '000001', theirs"):
         CocoCaptions(**arguments, objects=str(path))
@@ -101,6 +111,7 @@ def test_odd_pictures_are_counted_and_named(tmp_path):
     assert source.counts == {
         "pictures": 5,
         "duplicate_captions": 1,
+        "duplicate_normalized_captions": 1,
         "long_captions": 1,
         "non_latin_captions": 1,
         "empty_captions": 1,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dejavu_lightning.data import ImageFolder
 from dejavu_lightning.data.sources import image_folder as imagefolder_module
-from dejavu_lightning.data.sources.image_index import Boxes, Index, clip_boxes
+from dejavu_lightning.data.sources.image_index import Boxes, FileContents, Index, clip_boxes
 from tests.data.sources.test_voc import xml
 
 
@@ -47,6 +47,8 @@ def contents(source):
         [boxes.tolist() for boxes in source.boxes],
         source.sizes.tolist(),
         dict(source.counts),
+        source.contents.sizes.tolist(),
+        source.contents.same_as.tolist(),
         [source.path(index) for index in range(len(source))],
     )
 
@@ -253,6 +255,7 @@ def test_large_boxes_survive_the_file(tmp_path):
         boxes=Boxes.of([np.zeros((0, 4)), np.array([[0, 1, 100_000, 99_999]])]),
         sizes=np.array([[1, 2], [100_000, 100_000]]),
         annotated=np.array([False, True]),
+        contents=FileContents(np.array([3, 2**40]), np.array([0, 0])),
         counts={"pictures": 2},
     )
     index.save(tmp_path / "i.parquet", {"note": [1]})
@@ -262,3 +265,5 @@ def test_large_boxes_survive_the_file(tmp_path):
     assert loaded.files.to_pylist() == ["a.jpg", "b.png"]
     assert loaded.sizes.tolist() == [[1, 2], [100_000, 100_000]]
     assert loaded.annotated.tolist() == [False, True]
+    assert loaded.contents.sizes.tolist() == [3, 2**40]
+    assert loaded.contents.same_as.tolist() == [0, 0]
