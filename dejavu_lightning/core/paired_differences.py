@@ -9,7 +9,7 @@ import numpy as np
 from dejavu_lightning.core.estimate import OVER_SEEDS, Estimate
 from dejavu_lightning.core.intervals import average, p_value, paired_gap
 
-OVER_RECORDS = "Agresti-Min over paired records"
+OVER_RECORDS = "Tango over paired records"
 LEAST_RANGE = 2.0  # of a difference of two differences of answers that are right or wrong
 
 RecordTerms = Mapping[str, float]  # id -> what the record adds to an estimate

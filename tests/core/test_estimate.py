@@ -1,15 +1,14 @@
-"""Intervals against published tables, and by hand."""
+"""Estimates of one run and of several, and how they are logged."""
 
 import math
 import subprocess
 import sys
-from fractions import Fraction
 
 import pytest
 from scipy.stats import norm, ttest_1samp
 
 from dejavu_lightning.core.estimate import Estimate, estimates_in, flatten, net_parts, over_runs
-from dejavu_lightning.core.intervals import p_value, share
+from dejavu_lightning.core.intervals import p_value
 
 
 @pytest.mark.parametrize(("runs", "t"), [(3, 4.303), (4, 3.182), (5, 2.776), (6, 2.571), (11, 2.228), (31, 2.042)])
@@ -67,43 +66,6 @@ def test_p_values_of_several_runs():
 
 def test_net_value_gap_and_control_stand_together():
     assert net_parts("net_score@5") == net_parts("score@5") == ("net_score@5", "score@5", "control_score@5")
-
-
-def test_wilsons_interval_of_a_share():
-    assert share(0, 10)[:3] == pytest.approx((0, 0, 0.2775), abs=1e-4)  # z^2 / (n + z^2)
-    assert share(5, 10)[:3] == pytest.approx((0.5, 0.2366, 0.7634), abs=1e-4)
-
-
-def test_the_exact_interval_of_a_share_by_hand():
-    """Of 50 records all: 0.025^(1/50) = 0.929, where a share p shows all 50 with probability p^50 = 0.025."""
-    assert share(50, 50, "exact")[:4] == (1, pytest.approx(0.025 ** (1 / 50)), 1, 1)
-    assert share(50, 50, "exact").low == pytest.approx(0.929, abs=5e-4)
-    assert share(0, 50, "exact")[:4] == (0, 0, pytest.approx(0.071, abs=5e-4), 1)
-
-
-def test_each_end_of_the_exact_interval_leaves_out_one_fortieth():
-    value, low, high, *_ = share(3, 8, "exact")
-
-    def at_least(count, p):
-        return float(sum(math.comb(8, k) * Fraction(p) ** k * (1 - Fraction(p)) ** (8 - k) for k in range(count, 9)))
-
-    assert value == 3 / 8
-    assert at_least(3, low) == pytest.approx(0.025)  # were it lower, 3 or more would be rarer
-    assert 1 - at_least(4, high) == pytest.approx(0.025)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((3, 2), r"part must lie in \[0, whole\] and whole be at least 1, got 3 of 2"),
-        ((-1, 2), "got -1 of 2"),
-        ((0, 0), "got 0 of 0"),
-        ((1, 2, "wald"), r"method \('wald'\) must be one of 'exact', 'wilson'"),
-    ],
-)
-def test_bad_input(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        share(*arguments)
 
 
 def test_studies_start_without_loading_scipy_or_torch():

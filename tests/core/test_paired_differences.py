@@ -7,18 +7,17 @@ import pytest
 from scipy.stats import norm, ttest_1samp
 
 from dejavu_lightning.core.estimate import Estimate, over_runs
+from dejavu_lightning.core.intervals import paired_gap
 from dejavu_lightning.core.paired_differences import difference_p_value, holm, record_difference
 
 
 def test_what_a_record_adds_to_both_cancels():
-    """Four records, of which one changes by 1: Agresti-Min of (0, 0, 0, 1 / 2) and one more of 1 / 2, doubled."""
+    """Four records, of which one changes by 1."""
     first = {"a": 1.0, "b": -1.0, "c": 0.0, "d": 1.0}
     second = {"d": 0.0, "a": 1.0, "b": -1.0, "c": 0.0}  # by id, whatever the order
     value, low, high, *_ = record_difference([first], [second])
-    centre = 0.5 / 6
-    half = 1.959964 * math.sqrt(((0.25 + 0.25) / 6 - centre**2) / 6)
     assert value == 0.25
-    assert (low, high) == (pytest.approx(2 * (centre - half)), pytest.approx(2 * (centre + half)))
+    assert (low, high) == pytest.approx(paired_gap(np.array([1.0, 0.0, 0.0, 0.0]))[1:3])
 
 
 def test_samples_add_up_and_their_arms_by_squares():
@@ -36,7 +35,7 @@ def test_records_that_do_not_differ_still_have_a_width():
     same = {str(row): float(row % 2) for row in range(50)}
     value, low, high, *_ = record_difference([same], [same])
     assert (value, low) == (0, -high)
-    assert high == pytest.approx(2 * 1.959964 / 52)
+    assert high == pytest.approx(2 * 1.959964**2 / (50 + 1.959964**2))  # twice that of answers, of which none changed
 
 
 def test_other_records_have_no_paired_difference():

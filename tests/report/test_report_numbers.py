@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from dejavu_lightning.core.estimate import over_runs
-from dejavu_lightning.core.intervals import share
+from dejavu_lightning.core.intervals import paired_gap, share
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization.compare import compare, control, headline, net, net_terms
 from dejavu_lightning.memorization.label_inference.attack import LabelInference
@@ -180,11 +180,9 @@ def test_one_seed_is_paired_over_records_and_several_variants_are_adjusted(tmp_p
     found = {row["variant"]: row for row in panel.rows}
     assert found["less"]["net_score"] == pytest.approx(-0.4)
     assert (found["same"]["net_score"], found["same"]["net_score_p_adjusted"]) == (0, 1)
-    # Four of ten records change by -1, none of the held-out ones: Agresti-Min of halves, doubled, by squares.
-    attacked = 1.959964 * (((4 + 1) * 0.25 / 12) - (2 / 12) ** 2) ** 0.5 / 12**0.5
-    centre = -2 / 12
-    below = 2 * (-0.2 - (centre - attacked))
-    held_out = 2 * 1.959964 / 12
+    # Four of ten records change by -1, none of the held-out ones, which could by 2: by squares.
+    below = -0.4 - paired_gap(np.array([-1.0] * 4 + [0.0] * 6)).low
+    held_out = 2 * 1.959964**2 / (10 + 1.959964**2)
     assert found["less"]["net_score_low"] == pytest.approx(-0.4 - (below**2 + held_out**2) ** 0.5)
     assert found["less"]["score_low"] == pytest.approx(-0.4 - below)
     assert "Holm's for the 2 variants of a column together" in panel.caption

@@ -4,8 +4,10 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 
+from dejavu_lightning.core.intervals import paired_gap
 from dejavu_lightning.runs.measurement_folder import write_terms
 from dejavu_lightning.studies import Study, StudyRun, Variant, summarize_study
 
@@ -68,12 +70,11 @@ def test_one_seed_is_paired_over_records_and_holm_adjusts_for_all_variants(tmp_p
     value, low, high, p_value = numbers(
         rows["less"], "difference", "difference_low", "difference_high", "difference_p_adjusted"
     )
-    # Eight of ten records change by -1, none of the held-out ones: Agresti-Min of halves, doubled, by squares.
-    centre, spread = -4 / 12, (8 + 1) * 0.25 / 12 - (4 / 12) ** 2
-    half, held_out = 1.959964 * math.sqrt(spread / 12), 2 * 1.959964 / 12
+    # Eight of ten records change by -1, none of the held-out ones, which could by 2: by squares.
+    attacked, held_out = paired_gap(np.array([-1.0] * 8 + [0.0] * 2)), 2 * 1.959964**2 / (10 + 1.959964**2)
     assert value == pytest.approx(-0.8)
-    assert low == pytest.approx(-0.8 - math.hypot(2 * (-0.4 - (centre - half)), held_out))
-    assert high == pytest.approx(-0.8 + math.hypot(2 * (centre + half + 0.4), held_out))
+    assert low == pytest.approx(-0.8 - math.hypot(-0.8 - attacked.low, held_out))
+    assert high == pytest.approx(-0.8 + math.hypot(attacked.high + 0.8, held_out))
     once = math.erfc(1.959964 * 0.8 / (high - value) / math.sqrt(2))
     assert p_value == pytest.approx(2 * once, rel=1e-4)  # the smaller of two
     assert numbers(rows["same"], "difference", "difference_p_adjusted") == [0, 1]

@@ -78,8 +78,8 @@ def test_intervals_equal_a_slow_bootstrap(paired):
 
 def test_a_pair_of_unpaired_samples_is_drawn_independently():
     same = records(np.arange(40) / 40, np.arange(40) / 40)
-    assert compare(same, same).metrics["ppg_high"] < 0.05  # record by record nothing differs
-    assert compare(same, same, paired=False).metrics["unpaired_ppg_high"] > 0.1
+    assert compare(same, same).metrics["ppg_high"] < 0.1  # record by record nothing differs
+    assert compare(same, same, paired=False).metrics["unpaired_ppg_high"] > 0.2
 
 
 def naive_sample_gaps(target, reference, order, size, flips):
