@@ -35,7 +35,8 @@ class Records:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", self.table.sort_by("id"))
+        if any(identifier > following for identifier, following in pairwise(self.ids)):
+            object.__setattr__(self, "table", self.table.sort_by("id"))
         ids = self.ids
         twice = [identifier for identifier, following in pairwise(ids) if identifier == following]
         if twice:

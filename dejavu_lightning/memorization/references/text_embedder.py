@@ -64,7 +64,7 @@ class TextEmbedder(FixedReference):
     def _told(self, records: Records) -> Records:
         """Say who matched the captions, in place of a direction that the target need not share."""
         settings = {key: value for key, value in records.settings.items() if key != "direction"}
-        return Records(records.table, {**settings, "reference": type(self).__name__})
+        return Records(records.table, {**settings, "reference": self.kind})
 
     def _load(self) -> Any:
         if self._embedder is None:

@@ -60,7 +60,7 @@ def test_words_alone_find_the_objects_of_synonyms():
     assert found.metrics["prg"] == found.metrics["target_recall"] - 1
     assert found.target.settings["direction"] == "t2i"
     assert "direction" not in found.reference.settings  # whose captions met captions
-    assert found.reference.settings["reference"] == "TextEmbedder"
+    assert found.reference.settings["reference"] == "text embedder"
     # "d" is 100, 100 % 4 = 0: the dog, as the embedder says. "k" is 107, 107 % 4 = 3: the boat, where it has the car.
     assert found.metrics["control_prg"] == -0.5
 
