@@ -17,6 +17,7 @@ COMMANDS = {
     "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
     "report": "turn runs into one HTML file",
+    "splits": "write a manifest, the table of who is in which split",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }
 

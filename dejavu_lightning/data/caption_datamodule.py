@@ -18,6 +18,7 @@ from dejavu_lightning.data.batches import EpochLoader, EvenBatches
 from dejavu_lightning.data.caption_dataset import TrainingCaptionDataset, collate
 from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
 from dejavu_lightning.data.sources.caption_source import CaptionSource
+from dejavu_lightning.data.split_files import read_manifest
 from dejavu_lightning.data.splits import SplitManifest
 
 
@@ -34,7 +35,8 @@ class CaptionDataModule(ImageTextDataModule):
         held_out: samples for the control.
         validation: samples for measures of utility; the held-out ones serve if 0.
         split_seed: another seed, another partition. Target and reference must share it.
-        manifest: a saved partition to follow instead of drawing one.
+        manifest: a partition to follow instead of drawing one, see
+            :func:`~dejavu_lightning.data.split_files.read_manifest`.
         settings: more arguments of :class:`~dejavu_lightning.data.image_text_datamodule.ImageTextDataModule`.
     """
 
@@ -52,7 +54,9 @@ class CaptionDataModule(ImageTextDataModule):
         super().__init__(train_on, **settings)
         self.source = source
         sizes = {"A": per_split, "B": per_split, "held_out": held_out, "validation": validation}
-        self.manifest = SplitManifest.load(manifest) if manifest else partition_by_hash(source.ids, sizes, split_seed)
+        self.manifest = (
+            read_manifest(manifest, source.ids) if manifest else partition_by_hash(source.ids, sizes, split_seed)
+        )
         self.record = self.manifest.record(train_on)
         self._indices = {split: sorted(rows) for split, rows in self.manifest.positions(source.ids).items()}
 

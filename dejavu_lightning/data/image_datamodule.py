@@ -22,7 +22,8 @@ from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
 from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.data.split_datamodule import SplitDataModule
-from dejavu_lightning.data.splits import SplitManifest, partition_per_class
+from dejavu_lightning.data.split_files import read_manifest
+from dejavu_lightning.data.splits import partition_per_class
 from dejavu_lightning.data.views import RandomViews
 
 
@@ -59,7 +60,8 @@ class ImageDataModule(SplitDataModule):
             keeps detail in small crops. ``image_size`` if not given.
         mean, std: per channel, for the tests; the views have their own.
         split_seed: another seed, another partition. Target and reference must share it.
-        manifest: a saved partition to follow instead of drawing one.
+        manifest: a partition to follow instead of drawing one, see
+            :func:`~dejavu_lightning.data.split_files.read_manifest`.
         num_workers: processes that decode pictures for training.
         pin_memory, persistent_workers: as in torch's ``DataLoader``.
     """
@@ -133,7 +135,7 @@ class ImageDataModule(SplitDataModule):
         self.persistent_workers = persistent_workers and num_workers > 0
         attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
         self.manifest = (
-            SplitManifest.load(manifest)
+            read_manifest(manifest, source.ids)
             if manifest
             else partition_per_class(
                 source.ids,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.core.checkpoint_folder import explain_folder, is_sharded
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
 from dejavu_lightning.embedding.encoders import ModuleEncoder
@@ -70,7 +71,9 @@ class Checkpoint:
         if self.path.is_file():
             return [self.path] * len(epochs)
         if not self.path.is_dir():
-            raise FileNotFoundError(f"Checkpoint: {self.path} is neither a file nor a directory")
+            raise FileNotFoundError(f"Checkpoint: path={self.path} is neither a file nor a directory")
+        if is_sharded(self.path):
+            raise ValueError(f"Checkpoint: {explain_folder(self.path)}")
         found = checkpoints_by_epoch(self.path)
         lacking = sorted(set(epochs) - set(found))
         if lacking:
