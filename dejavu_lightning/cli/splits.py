@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.cli import LightningArgumentParser
 
-from dejavu_lightning.cli.configs import find_config
+from dejavu_lightning.cli.configs import find_config, read_config
+from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.data.splits import SPLITS, SplitManifest
 
 
@@ -38,11 +38,11 @@ def splits(arguments: list[str]) -> None:
 
 def _parsed(arguments: list[str], folder: Path) -> tuple[Namespace, Any]:
     """The options, and the datamodule; ``folder`` holds what is handed to it meanwhile."""
-    parser = LightningArgumentParser(
+    parser = PlainLightningParser(
         prog="splits",
         description="Write who is in which split, for --data.manifest. Without lists: the partition that the config "
-        "draws. A list is a text file with an id a line, or an array of NumPy (.npy) with positions in the source, from "
-        "0 in the order of classes and file names, or ids.",
+        "draws. A list is a text file with an id a line, or an array of NumPy (.npy) with ids or with positions in the "
+        "source, from 0 in the order of classes and file names.",
     )
     parser.add_argument("--config", type=str | None, help="of fit, whose section data is used; may be given repeatedly")
     for split in SPLITS:
@@ -56,13 +56,15 @@ def _parsed(arguments: list[str], folder: Path) -> tuple[Namespace, Any]:
     known, rest = early.parse_known_args(arguments)
     given: list[str] = []
     for number, name in enumerate(known.config):
-        section = (yaml.safe_load(Path(find_config(name)).read_text()) or {}).get("data")
+        section = read_config(find_config(name)).get("data")
         if section:
             file = folder / f"data_{number}.yaml"
             file.write_text(yaml.safe_dump(section))
             given += ["--data", str(file)]
     if not given and not {"-h", "--help"} & set(rest):
-        raise SystemExit("error: name by --config a config of fit with a section data, which says what the pictures are")
+        raise SystemExit(
+            "error: name by --config a config of fit with a section data, which says what the pictures are"
+        )
     parsed = parser.parse_args([*given, *rest])
     lists = {split: parsed[split] for split in SPLITS if parsed[split]}
     for split, name in lists.items():

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningArgumentParser
 
 from dejavu_lightning import pretrained
+from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.core.checkpoint_folder import explain_folder, is_sharded
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
@@ -210,7 +210,7 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
         given["memorization"] = {key: value for key, value in (given["memorization"] or {}).items() if key in known}
         if k is not None:
             _replace_k(given["memorization"], k)
-    parser = LightningArgumentParser(exit_on_error=True)
+    parser = PlainLightningParser(exit_on_error=True)
     if "model" in sections:
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)

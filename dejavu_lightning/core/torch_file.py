@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dejavu_lightning.core.checkpoint_folder import explain_folder
@@ -44,7 +43,7 @@ def read_torch_file(file: str | Path) -> Any:
 
     A function or class that the file only names, as an optimizer's settings may, is neither imported nor called: a
     class without content stands in its place. Objects of other classes, such as a module among the hyper-parameters of
-    a Lightning checkpoint, are not made either, but instances of such a stand-in. A file that calls anything is refused.
+    a Lightning checkpoint, are not made either, but instances of it. A file that calls anything is refused.
 
     Args:
         file: of ``torch.save``, or ``.safetensors``.
@@ -107,6 +106,17 @@ def _unpickled(path: Path) -> Any:
             named.update((name, _placeholder(name)) for name in new)
 
 
+class _StandIn:
+    """Of an object that a file holds nothing is kept."""
+
+    def __new__(cls, *_: Any) -> _StandIn:
+        """Whatever the object was made of."""
+        return object.__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Whatever it held."""
+
+
 class _Uncallable(type):
     """Of the classes that stand for what a file names: instances are made by unpickling only, never by a call."""
 
@@ -115,9 +125,8 @@ class _Uncallable(type):
 
 
 def _placeholder(name: str) -> type:
-    """Stands for what a file names; its instances forget whatever they are given."""
-    ignore = {"__new__": lambda cls, *_: object.__new__(cls), "__setstate__": lambda self, state: None}
-    return _Uncallable(name, (), ignore)
+    """Stands for what a file names, and its instances for objects of that class."""
+    return _Uncallable(name, (_StandIn,), {})
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -25,8 +25,8 @@ def read_manifest(path: str | Path, ids: Sequence[str]) -> SplitManifest:
     """Read a partition.
 
     Args:
-        path: what ``SplitManifest.save`` wrote; a table, .parquet, .csv or .tsv, with columns ``id`` and ``split``; or a
-            folder of lists, one a split: ``A.txt`` with an id a line, ``A.npy`` with positions or ids. Where none is
+        path: what ``SplitManifest.save`` wrote; a table, .parquet, .csv or .tsv, with columns ``id`` and ``split``; or
+            a folder of lists, one a split: ``A.txt`` with an id a line, ``A.npy`` with positions or ids. Where none is
             of public, all that the others leave is.
         ids: of the source, in its order, which positions count in.
 
@@ -64,7 +64,9 @@ def _read(file: Path, ids: Sequence[str], where: str) -> SplitManifest:
     table = _table(file, where)
     lacking = [name for name in ("id", "split") if name not in table.column_names]
     if lacking:
-        raise ValueError(f"{where} has no column {' and '.join(lacking)}, only {', '.join(table.column_names)}. {FORMS}")
+        raise ValueError(
+            f"{where} has no column {' and '.join(lacking)}, only {', '.join(table.column_names)}. {FORMS}"
+        )
     if b"fingerprint" in (table.schema.metadata or {}):
         return SplitManifest.load(file)
     members: dict[str, list[str]] = {}
@@ -118,8 +120,8 @@ def _known(given: list[str], ids: Sequence[str], where: str) -> list[str]:
     missing = [identifier for identifier in given if identifier not in known]
     if missing:
         raise ValueError(
-            f"{where}: {len(missing)} of its {len(given)} ids are not in the source, such as {missing[0]!r}; its ids are "
-            f"like {ids[0]!r}"
+            f"{where}: {len(missing)} of its {len(given)} ids are not in the source, such as {missing[0]!r}; the source's "
+            f"are like {ids[0]!r}"
         )
     return given
 

@@ -56,7 +56,9 @@ class OpenClipModel(PretrainedModel):
         pretrained = self.pretrained
         is_file = pretrained is not None and (Path(pretrained).exists() or Path(pretrained).suffix in SUFFIXES)
         if not is_file and (self.entry is not None or self.prefix or self.leave_out):
-            raise ValueError(f"entry, prefix and leave_out are of a file of weights, and pretrained={pretrained!r} is none")
+            raise ValueError(
+                f"entry, prefix and leave_out are of a file of weights, and pretrained={pretrained!r} is none"
+            )
         if pretrained is not None and not is_file:
             tags = open_clip.list_pretrained_tags_by_model(open_clip_name(self.name))
             if pretrained not in tags:

@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from dejavu_lightning.memorization.label_inference.score_curve import score_curve
 
 from dejavu_lightning.memorization import Records
-from dejavu_lightning.memorization.label_inference.score_curve import score_curve
 from dejavu_lightning.metrics.functional import dejavu_score
 from dejavu_lightning.report.panels.epochs import curve
 from dejavu_lightning.report.panels.tradeoff import pareto_frontier
