@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# A command is the function of its name in the module of its name.
+# A command is the function of its name in the module of its name, or of another where that would be found twice.
+MODULES = {"splits": "manifest"}
 COMMANDS = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple
             given.remove("--debug")
             os.environ[errors.DEBUG] = "1"
         with errors.plain_errors():
-            getattr(import_module(f"dejavu_lightning.cli.{given[0]}"), given[0])(given)
+            getattr(import_module(f"dejavu_lightning.cli.{MODULES.get(given[0], given[0])}"), given[0])(given)
         return
     print(
         "usage: COMMAND --help, --debug for tracebacks\n\n"

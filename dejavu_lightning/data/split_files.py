@@ -120,8 +120,8 @@ def _known(given: list[str], ids: Sequence[str], where: str) -> list[str]:
     missing = [identifier for identifier in given if identifier not in known]
     if missing:
         raise ValueError(
-            f"{where}: {len(missing)} of its {len(given)} ids are not in the source, such as {missing[0]!r}; the source's "
-            f"are like {ids[0]!r}"
+            f"{where}: {len(missing)} of its {len(given)} ids are not in the source, such as {missing[0]!r}; it has "
+            f"ids like {ids[0]!r}"
         )
     return given
 
