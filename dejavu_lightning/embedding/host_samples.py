@@ -61,7 +61,7 @@ def image_tensor(image: Any, row: int, role: str) -> Any:
         array = image[:, :, None] if image.ndim == 2 else image
         if array.shape[2] in CHANNELS and array.shape[0] not in CHANNELS:
             array = array.transpose(2, 0, 1)
-        found = torch.from_numpy(np.ascontiguousarray(array))
+        found = torch.from_numpy(np.array(array, order="C"))  # a copy: those of PIL cannot be written
         return found.float() / 255 if array.dtype == np.uint8 else found.float()
     raise TypeError(
         f"sample {row} of the {role} set has {describe(image)} for an image; expected a tensor as the encoder takes "
