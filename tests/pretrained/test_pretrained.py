@@ -439,6 +439,25 @@ class Evil:
         return open, (str(self.marker), "w")
 
 
+@pytest.mark.parametrize("before", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model."])
+def test_open_clip_files_of_wrapped_models(tmp_path, before):
+    file = str(tmp_path / "epoch_1.pt")
+    model, _ = build_clip("dejavu-tiny")
+    scrambled(model)
+    state = {f"{before}{name}": value for name, value in model.state_dict().items()}
+    torch.save({"epoch": 1, "state_dict": state, "ema": {"other": torch.ones(1)}}, file)
+    with pytest.raises(ValueError, match=r"several state dicts.*name one as entry"):
+        OpenClipModel("dejavu-tiny", file).load()
+    given = {"entry": "state_dict"}
+    if before == "model.":
+        with pytest.raises(ValueError, match=r"They match with entry='state_dict' prefix='model\.'"):
+            OpenClipModel("dejavu-tiny", file, **given).load()
+        given["prefix"] = "model."
+    found = OpenClipModel("dejavu-tiny", file, **given).load().module.model.state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(found[name], value), name
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_nothing_is_unpickled(tmp_path, legacy):
     file, marker = str(tmp_path / "evil.pth"), tmp_path / "owned"
