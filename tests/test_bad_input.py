@@ -243,7 +243,7 @@ SAMPLES = {
     "path for an image": (("a.jpg", 1), r"has str 'a\.jpg' for an image"),
     "text array": ((np.array(["a"]), 1), r"has a ndarray of <U1 and shape \(1,\) for an image"),
     "three parts": ((IMAGE, 1, 2), r"sample 0 of the public set is a tuple of 3; expected a mapping"),
-    "other names": ({"img": IMAGE, "fine_label": 1}, r"is a dict with \['fine_label', 'img'\]; expected a mapping"),
+    "other names": ({"img": IMAGE, "fine_label": 1}, r"is a mapping with \['fine_label', 'img'\]; expected a mapping"),
     "image alone": (IMAGE, r"is a Tensor of torch\.float32 and shape \(3, 4, 4\); expected a mapping"),
     "text": ("ab", "is str 'ab'; expected a mapping"),
 }

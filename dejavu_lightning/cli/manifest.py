@@ -46,8 +46,8 @@ def _parsed(arguments: list[str], folder: Path) -> tuple[Namespace, Any]:
     )
     parser.add_argument("--config", type=str | None, help="of fit, whose section data is used; may be given repeatedly")
     for split in SPLITS:
-        rest = "; all that the other lists leave if not given" if split == "public" else ""
-        parser.add_argument(f"--{split}", type=str | None, help=f"list of split {split}{rest}")
+        default = "; all that the other lists leave if not given" if split == "public" else ""
+        parser.add_argument(f"--{split}", type=str | None, help=f"list of split {split}{default}")
     parser.add_argument("--output", type=str, required=True, help="a new file, such as splits.parquet")
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
     # The sections of configs are written out for --data, which the options --data.* then change.

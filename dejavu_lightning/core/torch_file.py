@@ -132,6 +132,8 @@ def _placeholder(name: str) -> type:
 def _reason(path: Path, error: Exception) -> str:
     if not zipfile.is_zipfile(path):
         refused = _named_in(error)
+        if "persistent_load" in str(error):  # the format from before torch 1.6 keeps a module's source with it
+            refused = ["a whole module"]
         return _refusal(refused) if refused else _not_weights(path)
     try:
         with zipfile.ZipFile(path) as archive:

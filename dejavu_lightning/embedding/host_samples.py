@@ -121,5 +121,5 @@ def describe(value: Any) -> str:
     if shape is not None:
         return f"{kind} of {getattr(value, 'dtype', 'unknown type')} and shape {tuple(shape)}"
     if isinstance(value, Mapping):
-        return f"{kind} with {sorted(map(str, value))[:8]}"
+        return f"a mapping with {sorted(map(str, value))[:8]}"
     return f"{kind} of {len(value)}" if hasattr(value, "__len__") else kind

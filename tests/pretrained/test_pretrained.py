@@ -486,12 +486,17 @@ def test_what_a_file_names_is_neither_imported_nor_made(tmp_path, legacy):
     ]
     assert Settings not in read_torch_file(file)["kinds"]
     WeightsFile(file, **RESNET).load()
-    torch.save({**content, "made": Settings(), "module": nn.Linear(2, 2)}, file, **options)
-    found = read_torch_file(file)
-    assert type(found["made"]).__name__ == "tests.pretrained.test_pretrained.Settings"
-    assert not isinstance(found["made"], Settings)
-    assert not vars(found["module"])
+    torch.save({**content, "made": Settings()}, file, **options)
+    made = read_torch_file(file)["made"]
+    assert type(made).__name__ == "tests.pretrained.test_pretrained.Settings"
+    assert not isinstance(made, Settings)
     WeightsFile(file, **RESNET).load()
+    torch.save({**content, "module": nn.Linear(2, 2)}, file, **options)
+    if legacy:
+        with pytest.raises(ValueError, match=r"settings\.pth: .* which is refused: a whole module"):
+            read_torch_file(file)
+    else:
+        assert not vars(read_torch_file(file)["module"])
 
 
 def test_nothing_in_an_exported_file_is_unpickled(tmp_path):
