@@ -49,6 +49,12 @@ class EpochCheckpoint(ModelCheckpoint):
         if trainer.global_step == 0:
             trainer.save_checkpoint(epoch_checkpoint(Path(str(self.dirpath)), 0))
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Of a training that failed before its first step leave nothing that would be taken for a run."""
+        super().on_exception(trainer, pl_module, exception)
+        if trainer.is_global_zero and trainer.global_step == 0 and trainer.ckpt_path is None and self.dirpath:
+            epoch_checkpoint(Path(str(self.dirpath)), 0).unlink(missing_ok=True)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save on schedule, or renew ``last.ckpt`` where the schedule is far."""
         super().on_train_epoch_end(trainer, pl_module)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
-# A command is the function of its name in the module of its name.
+# A command is the function of its name in the module of its name, or of another where that would be found twice.
+MODULES = {"splits": "manifest"}
 COMMANDS = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
@@ -17,6 +16,7 @@ COMMANDS = {
     "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
     "report": "turn runs into one HTML file",
+    "splits": "write a manifest, the table of who is in which split",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }
 
@@ -31,27 +31,19 @@ def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in commands:
         # Imported here: listing the commands should not take the seconds that importing torch does.
-        command = getattr(import_module(f"dejavu_lightning.cli.{given[0]}"), given[0])
-        with plain_errors():
-            command(given)
+        try:
+            errors = import_module("dejavu_lightning.cli.errors")
+        except ModuleNotFoundError as error:
+            raise SystemExit(f"error: {error.name} is not installed: pip install dejavu-lightning") from error
+        if "--debug" in given:
+            given.remove("--debug")
+            os.environ[errors.DEBUG] = "1"
+        with errors.plain_errors():
+            getattr(import_module(f"dejavu_lightning.cli.{MODULES.get(given[0], given[0])}"), given[0])(given)
         return
-    print("usage: COMMAND --help\n\n" + "\n".join(f"  {name:14}{COMMANDS[name]}" for name in commands))
+    print(
+        "usage: COMMAND --help, --debug for tracebacks\n\n"
+        + "\n".join(f"  {name:14}{COMMANDS[name]}" for name in commands)
+    )
     if given and given[0] not in ("-h", "--help"):
         raise SystemExit(f"\nerror: unknown command {given[0]!r}; choose from {', '.join(commands)}")
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """An error that this package raised on purpose is a message to its user; others keep their traceback."""
-    try:
-        yield
-    except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
-        package = Path(__file__).resolve().parent.parent
-        homes = (package, package.parent / "callbacks")
-        cause: BaseException | None = error
-        while cause is not None and cause.__traceback__:  # jsonargparse raises its own from what a constructor raised
-            *_, (innermost, _) = traceback.walk_tb(cause.__traceback__)
-            if any(home in Path(innermost.f_code.co_filename).resolve().parents for home in homes):
-                raise SystemExit(f"error: {cause}") from error
-            cause = cause.__cause__
-        raise

@@ -6,8 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from dejavu_lightning.annotation import (
     AnnotationFile,
     CropBatches,
@@ -16,13 +14,14 @@ from dejavu_lightning.annotation import (
     annotate_pictures,
     load_detector,
 )
+from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.trained import build_sections, chosen_device
 from dejavu_lightning.data.image_dataset import ImageDataset
 
 
 def annotate(arguments: list[str]) -> None:
     """Annotate a folder or shards; ``arguments`` begin with "annotate"."""
-    parser = ArgumentParser(
+    parser = PlainParser(
         prog="annotate",
         description="Write the objects that a detector finds in pictures, as JSON Lines. Running again goes on.",
     )

@@ -1,10 +1,18 @@
-"""Where YAML files are found, with a checkout and without."""
+"""Where YAML files are found, and how commands are started, with a checkout and without."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 PACKAGE = Path(__file__).resolve().parent.parent
+NEAREST = 3  # configs that a mistyped one is told of
 
 
 def shipped_configs() -> Path:
@@ -22,7 +30,23 @@ def find_config(name: str) -> str:
     if shipped.is_file():
         return str(shipped)
     offered = sorted(f"configs/{path.relative_to(shipped_configs())}" for path in shipped_configs().rglob("*.yaml"))
-    raise SystemExit(f"error: no config {name!r}, neither here nor among those shipped: {', '.join(offered)}")
+    close = sorted(offered, key=lambda one: -SequenceMatcher(None, one.lower(), name.lower()).ratio())[:NEAREST]
+    raise SystemExit(f"error: no config {name!r}, neither here nor among those shipped; nearest: {', '.join(close)}")
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """What a YAML file holds, section by section.
+
+    Raises:
+        ValueError: naming the file, which is no YAML or holds no sections.
+    """
+    try:
+        content = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"--config {name} is no YAML: {error}") from error
+    if content is not None and not isinstance(content, dict):
+        raise ValueError(f"--config {name} holds a {type(content).__name__}, expected sections such as data:")
+    return content or {}
 
 
 def with_found_configs(arguments: list[str]) -> list[str]:
@@ -35,3 +59,16 @@ def with_found_configs(arguments: list[str]) -> list[str]:
             argument = f"--config={find_config(argument.removeprefix('--config='))}"
         found.append(argument)
     return found
+
+
+def program(command: Sequence[str]) -> list[str]:
+    """What runs a command of this package, such as ``["fit", "--config", ...]``."""
+    return [sys.executable, "-m", "dejavu_lightning", *command]
+
+
+def environment() -> dict[str, str]:
+    """What such a process needs beside this one's environment."""
+    if shipped_configs().parent != PACKAGE.parent:
+        return {}
+    # A checkout, which need not be installed.
+    return {"PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])}

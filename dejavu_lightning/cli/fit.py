@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -25,9 +26,13 @@ from dejavu_lightning.callbacks import (
     WandbRunId,
     wandb_run_id,
 )
-from dejavu_lightning.cli.configs import with_found_configs
+from dejavu_lightning.cli.configs import read_config, with_found_configs
+from dejavu_lightning.cli.errors import PlainLightningParser
+from dejavu_lightning.core.checkpoint_folder import explain_folder
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
+
+KEYWORDS = ("best", "last", "hpc", "registry")  # of Lightning, for --ckpt_path
 
 
 class LogConfig(SaveConfigCallback):
@@ -52,6 +57,11 @@ class DejavuCLI(LightningCLI):
         parser.add_lightning_class_args(EpochCheckpoint, "checkpoint")
         parser.link_arguments("memorization.every_n_epochs", "checkpoint.every_n_epochs")
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser whose errors are short."""
+        self.parser_class = PlainLightningParser
+        return super().init_parser(**kwargs)
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Only ``fit``; evaluation has commands of its own."""
@@ -65,7 +75,10 @@ class DejavuCLI(LightningCLI):
             requeued = run.requeued_checkpoint()
             config["ckpt_path"] = None if requeued is None else str(requeued)
         resumed = config.get("ckpt_path")
-        if getattr(rank_zero_only, "rank", 0) == 0 and run.checkpoints.is_dir():
+        if resumed:
+            _check_resumed(str(resumed), str(config.trainer.strategy))
+        # What a run that failed before it trained left is no run.
+        if getattr(rank_zero_only, "rank", 0) == 0 and any(run.checkpoints.glob("*.ckpt")):
             if not resumed:
                 raise SystemExit(
                     f"error: the run folder {run.path} exists and holds a run. Name another with "
@@ -125,7 +138,7 @@ def _check_method_names(arguments: list[str]) -> None:
         if name in ("--model", "--model.class_path"):
             named.append(value)
         elif name in ("--config", "-c") and Path(value).is_file():
-            model = (yaml.safe_load(Path(value).read_text()) or {}).get("model")
+            model = read_config(value).get("model")
             named.append(model.get("class_path", "") if isinstance(model, dict) else str(model or ""))
     for name in named:
         own = name.removeprefix("dejavu_lightning.methods.")
@@ -134,6 +147,24 @@ def _check_method_names(arguments: list[str]) -> None:
                 getattr(methods, own)
             except AttributeError as error:
                 raise SystemExit(f"error: {error}") from None
+
+
+def _check_resumed(name: str, strategy: str) -> None:
+    """Refuse now a checkpoint that Lightning could not resume from.
+
+    Raises:
+        FileNotFoundError, ValueError: it is not there, is a folder that the strategy does not read, or no checkpoint.
+    """
+    path = Path(name)
+    if name in KEYWORDS or "://" in name:
+        return
+    if not path.exists():
+        raise FileNotFoundError(f"--ckpt_path {name}: there is no such checkpoint")
+    if path.is_dir():
+        if not re.search("fsdp|deepspeed|modelparallel", strategy.replace("_", "").lower()):
+            raise ValueError(f"--ckpt_path: {explain_folder(path)}")
+    else:
+        load_checkpoint(path)
 
 
 def _continue_run(arguments: Any, checkpoint: Path, folder: Path) -> None:

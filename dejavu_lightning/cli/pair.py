@@ -12,11 +12,9 @@ from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 
-from dejavu_lightning.cli.configs import find_config, with_found_configs
-from dejavu_lightning.cli.processes import environment, program
+from dejavu_lightning.cli.configs import environment, find_config, program, read_config, with_found_configs
 from dejavu_lightning.runs.checkpoints import epoch_checkpoint, last_epoch
 from dejavu_lightning.runs.run_folder import PairFolder
 
@@ -48,7 +46,7 @@ def pair(arguments: list[str]) -> None:
     given = with_found_configs(given)
     of_target = [word for name in options.target_config for word in ("--config", find_config(name))]
     out = PairFolder(options.output or _configured_folder(given) or "runs/pair")
-    if out.path.exists() and not options.resume:
+    if out.blocked and not options.resume:
         raise SystemExit(
             f"error: the run folder {out.path} exists. Name another with --output, or continue with --resume"
         )
@@ -131,7 +129,7 @@ def _configured_folder(arguments: list[str]) -> str | None:
     folder: str | None = None
     for name, value in pairwise(arguments):
         if name in ("--config", "-c"):
-            trainer = (yaml.safe_load(Path(value).read_text()) or {}).get("trainer") or {}
+            trainer = read_config(value).get("trainer") or {}
             folder = trainer.get("default_root_dir", folder)
         elif name == "--trainer.default_root_dir":
             folder = value

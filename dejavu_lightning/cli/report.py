@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from jsonargparse import ArgumentParser
-
+from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.report.html import write_report
 
 
@@ -31,8 +30,8 @@ def report(arguments: list[str]) -> None:
     print(f"wrote {written} ({written.stat().st_size / 1e6:.1f} MB)")
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="report", description="Turn runs into one HTML file that needs no network.")
+def _parser() -> PlainParser:
+    parser = PlainParser(prog="report", description="Turn runs into one HTML file that needs no network.")
     parser.add_argument(
         "run",
         nargs="+",

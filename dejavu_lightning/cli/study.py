@@ -11,8 +11,7 @@ from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
-from dejavu_lightning.cli.configs import find_config
-from dejavu_lightning.cli.processes import environment, program
+from dejavu_lightning.cli.configs import environment, find_config, program
 from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.studies import (
     Job,

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningArgumentParser
 
 from dejavu_lightning import pretrained
+from dejavu_lightning.cli.errors import PlainLightningParser
+from dejavu_lightning.core.checkpoint_folder import explain_folder, is_sharded
 from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
@@ -22,7 +23,7 @@ from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
-from dejavu_lightning.runs.run_folder import CONFIG, config_above
+from dejavu_lightning.runs.run_folder import CONFIG, RunFolder, config_above
 from dejavu_lightning.utility import UtilitySets
 
 
@@ -125,6 +126,8 @@ def load_model(
         k: neighbours, instead of those of the config's test.
     """
     path = Path(file)
+    if path.is_dir():
+        raise ValueError(_explain_checkpoint_folder(path))
     if not path.is_file():
         classes = [
             name for name in pretrained.__all__ if issubclass(getattr(pretrained, name), pretrained.PretrainedModel)
@@ -143,6 +146,14 @@ def load_model(
     encoder.load(checkpoint["state_dict"], file)
     given = (built.settings["model"], built.settings["data"])
     return MeasuredModel(file, encoder, built.data, settings, _own(built.data), *given, checkpoint)
+
+
+def _explain_checkpoint_folder(folder: Path) -> str:
+    held = RunFolder(folder).checkpoints if RunFolder(folder).checkpoints.is_dir() else folder
+    files = sorted(file.name for file in held.glob("*.ckpt"))
+    if is_sharded(folder) or not files:
+        return explain_folder(folder)
+    return f"{folder} is a folder; name one of the checkpoints in {held}: {', '.join(files[-5:])}"
 
 
 def load_published(
@@ -205,7 +216,7 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
         given["memorization"] = {key: value for key, value in (given["memorization"] or {}).items() if key in known}
         if k is not None:
             _replace_k(given["memorization"], k)
-    parser = LightningArgumentParser(exit_on_error=True)
+    parser = PlainLightningParser(exit_on_error=True)
     if "model" in sections:
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+
+def check_samples(dataset: Any, role: str) -> None:
+    """Refuse what samples cannot be taken from by position.
+
+    Raises:
+        TypeError: naming the set, what came and what is wanted.
+    """
+    kind = type(dataset).__name__
+    wanted = f"the {role} set must be a map-style data set, with len() and [position]"
+    if isinstance(dataset, DataLoader):
+        raise TypeError(f"{wanted}; got a DataLoader: give the data set it loads, loader.dataset")
+    if isinstance(dataset, IterableDataset):
+        raise TypeError(f"{wanted}; got an IterableDataset, {kind}: give list(dataset) if it fits into memory")
+    if not isinstance(dataset, Samples) or isinstance(dataset, str | Mapping | Tensor):
+        raise TypeError(f"{wanted}; got {'None' if dataset is None else f'a {kind}'}")
 
 
 class DisplaySample(NamedTuple):

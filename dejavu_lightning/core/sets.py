@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dejavu_lightning.core.preprocessing import Preprocessing
-from dejavu_lightning.core.samples import Samples, subsample
+from dejavu_lightning.core.samples import Samples, check_samples, subsample
 from dejavu_lightning.core.split_record import SplitRecord
 
 
@@ -35,6 +35,7 @@ class MemorizationSets:
         excluded: annotated pictures of the training split that leave no background to attack.
 
     Raises:
+        TypeError: a set is none from which samples can be taken by position.
         ValueError: there are more or fewer names than classes.
     """
 
@@ -51,6 +52,11 @@ class MemorizationSets:
     in_preprocessing: Callable[[Preprocessing], MemorizationSets] | None = None
 
     def __post_init__(self) -> None:
+        check_samples(self.attack, "attack")
+        check_samples(self.public, "public")
+        for role in ("other_split", "neither_split", "reference_train"):
+            if getattr(self, role) is not None:
+                check_samples(getattr(self, role), role)
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ValueError(
                 f"class_names has {len(self.class_names)} names for num_classes={self.num_classes}; the first is "
@@ -114,6 +120,10 @@ class UtilitySets:
     num_classes: int
     class_names: Sequence[str] | None = None
     trained_on: SplitRecord | None = None
+
+    def __post_init__(self) -> None:
+        check_samples(self.train, "train")
+        check_samples(self.validation, "validation")
 
     def subsample(self, max_train: int | None, max_validation: int | None, seed: int = 0) -> UtilitySets:
         """Class-balanced random parts of at most so many pictures."""

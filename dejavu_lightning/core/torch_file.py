@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from dejavu_lightning.core.checkpoint_folder import explain_folder
 
 SCALAR: Any = np.float64(0).__reduce__()[0]  # type: ignore[operator, index]  # how NumPy restores its scalars
 # Plain values that training scripts store beside the weights; none of them runs anything.
@@ -33,29 +34,36 @@ INERT: list[Any] = [
         for kind, name in ((PurePosixPath, "PosixPath"), (PureWindowsPath, "WindowsPath"))
     ),
 ]
+# How a file begins that was never one of weights, or is not all there.
+LFS, ARCHIVE = b"version https://git-lfs", b"PK"
 
 
 def read_torch_file(file: str | Path) -> Any:
     """What a file holds: tensors, on the CPU, and plain values; nothing is unpickled beyond those.
 
     A function or class that the file only names, as an optimizer's settings may, is neither imported nor called: a
-    class without content stands in its place.
+    class without content stands in its place. Objects of other classes, such as a module among the hyper-parameters of
+    a Lightning checkpoint, are not made either, but instances of it. A file that calls anything is refused.
 
     Args:
         file: of ``torch.save``, or ``.safetensors``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is of neither kind, or holds other objects; the message names them.
+        ValueError: it is a folder, the file is of neither kind, is cut off, or calls functions; the message names them.
     """
     path = Path(file)
+    if path.is_dir():
+        raise ValueError(explain_folder(path))
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {file}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return _unpickled(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, AttributeError, SafetensorError) as error:
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # whatever the parsers trip over in a damaged file
         raise ValueError(f"{file}: {_reason(path, error)}") from error
 
 
@@ -98,30 +106,68 @@ def _unpickled(path: Path) -> Any:
             named.update((name, _placeholder(name)) for name in new)
 
 
+class _StandIn:
+    """Of an object that a file holds nothing is kept."""
+
+    def __new__(cls, *_: Any) -> _StandIn:
+        """Whatever the object was made of."""
+        return object.__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Whatever it held."""
+
+
+class _Uncallable(type):
+    """Of the classes that stand for what a file names: instances are made by unpickling only, never by a call."""
+
+    def __call__(cls, *_: Any, **__: Any) -> Any:
+        raise pickle.UnpicklingError(f"GLOBAL {cls.__name__} was not an allowed global")
+
+
 def _placeholder(name: str) -> type:
-    """Stands for what a file names; a file that calls it is refused."""
-
-    def refuse(*_: Any) -> None:
-        raise pickle.UnpicklingError(f"GLOBAL {name} was not an allowed global")
-
-    return type(name, (), {"__new__": refuse})
+    """Stands for what a file names, and its instances for objects of that class."""
+    return _Uncallable(name, (_StandIn,), {})
 
 
 def _reason(path: Path, error: Exception) -> str:
     if not zipfile.is_zipfile(path):
         refused = _named_in(error)
-        return _refusal(refused) if refused else "neither weights of torch.save nor safetensors"
-    with zipfile.ZipFile(path) as archive:
-        if any(name.split("/")[1:2] == ["constants.pkl"] for name in archive.namelist()):
-            return "a TorchScript file, not weights; name it as TorchScriptFile"
+        if "persistent_load" in str(error):  # the format from before torch 1.6 keeps a module's source with it
+            refused = ["a whole module"]
+        return _refusal(refused) if refused else _not_weights(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.split("/")[1:2] for name in archive.namelist()]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return "is a damaged archive; get it again"
+    if ["constants.pkl"] in names:
+        return "a TorchScript file, not weights; name it as TorchScriptFile"
+    if ["data.pkl"] not in names:
+        return "an archive, but not one that torch.save writes"
     with torch.serialization.safe_globals(INERT):
         try:
             refused = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-        except (ValueError, RuntimeError, pickle.UnpicklingError):
+        except Exception:  # it unpickles in its own way, and trips over what is damaged
             refused = []
     if not refused:
         return f"cannot be read ({str(error).partition(chr(10))[0]})"
     return _refusal(refused)
+
+
+def _not_weights(path: Path) -> str:
+    """Of a file that is no archive: what it may be instead."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(len(LFS))
+    if not size:
+        return "is empty: it was not written to its end, or not copied; get it again"
+    if start == LFS:
+        return "is a pointer of Git LFS, not the weights themselves; run git lfs pull where it is from"
+    if start.lstrip()[:1] == b"<":
+        return "is a web page, not weights: the download was refused or moved; get it again"
+    if start.startswith(ARCHIVE) or path.suffix == ".safetensors":
+        return f"is cut off or damaged: after its {size:,} bytes the end is missing; get it again"
+    return "neither weights of torch.save nor safetensors, or damaged"
 
 
 def _named_in(error: Exception) -> list[str]:
@@ -132,6 +178,7 @@ def _named_in(error: Exception) -> list[str]:
 def _refusal(refused: list[str]) -> str:
     return (
         f"holds objects that would run code when loaded, which is refused: {', '.join(refused) or 'unnamed ones'}. If "
-        "you trust where it is from, write its weights alone into another file, once: "
-        "torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
+        "you trust where it is from, write its weights alone into another file, once; of a Lightning checkpoint:\n"
+        "  import torch; torch.save({k: v for k, v in torch.load(FILE, weights_only=False).items() if k in "
+        "('state_dict', 'loops', 'dejavu_lightning')}, OTHER)"
     )

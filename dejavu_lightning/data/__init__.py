@@ -3,7 +3,8 @@
 from dejavu_lightning.data.caption_datamodule import CaptionDataModule
 from dejavu_lightning.data.crops import background_crop, background_crops, corner_crop, corner_crops
 from dejavu_lightning.data.image_datamodule import ImageDataModule
-from dejavu_lightning.data.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.shards.shard_datamodule import ShardDataModule
 from dejavu_lightning.data.sources.caption_table import CaptionTable
 from dejavu_lightning.data.sources.coco import CocoInstances
@@ -12,7 +13,6 @@ from dejavu_lightning.data.sources.image_folder import ImageFolder
 from dejavu_lightning.data.sources.object_scenes import ObjectScenes
 from dejavu_lightning.data.sources.scenes import Scenes
 from dejavu_lightning.data.sources.voc import VocFolder
-from dejavu_lightning.data.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.views import RandomViews
 
 __all__ = [

@@ -9,11 +9,12 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.batches import EpochLoader, EvenBatches
 from dejavu_lightning.data.caption_dataset import TrainingCaptionDataset, collate
-from dejavu_lightning.data.duplicates import DuplicatePolicy, Duplicates
 from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
-from dejavu_lightning.data.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, Duplicates
+from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.split_files import read_manifest
+from dejavu_lightning.data.partition.splits import partition_by_hash
 from dejavu_lightning.data.sources.caption_source import CaptionSource, shared_captions
-from dejavu_lightning.data.splits import SplitManifest, partition_by_hash
 
 
 class CaptionDataModule(ImageTextDataModule):
@@ -29,7 +30,9 @@ class CaptionDataModule(ImageTextDataModule):
         held_out: samples for the control.
         validation: samples for measures of utility; the held-out ones serve if 0.
         split_seed: another seed, another partition. Target and reference must share it.
-        manifest: a saved partition to follow instead of drawing one, refused where two splits have copies of a picture.
+        manifest: a partition to follow instead of drawing one, see
+            :func:`~dejavu_lightning.data.partition.split_files.read_manifest`; refused where two splits have copies
+            of a picture.
         duplicates: of pictures whose files are the same, "keep" those in one split that there is room for, "drop" all
             but one, or "refuse" to start. Captions that several pictures have are counted and kept.
         near_duplicates: take pictures that look alike for the same too.
@@ -54,7 +57,7 @@ class CaptionDataModule(ImageTextDataModule):
         sizes = {"A": per_split, "B": per_split, "held_out": held_out, "validation": validation}
         self.duplicates = Duplicates.of(source, duplicates, near_duplicates)
         self.manifest = (
-            SplitManifest.load(manifest)
+            read_manifest(manifest, source.ids)
             if manifest
             else partition_by_hash(source.ids, sizes, split_seed, self.duplicates)
         )

@@ -15,13 +15,14 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.batches import EpochLoader, EqualBatches
 from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
-from dejavu_lightning.data.duplicates import DuplicatePolicy, Duplicates
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
-from dejavu_lightning.data.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, Duplicates
+from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.split_files import read_manifest
+from dejavu_lightning.data.partition.splits import partition_per_class
 from dejavu_lightning.data.resolutions import Resolutions
 from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.data.split_datamodule import SplitDataModule
-from dejavu_lightning.data.splits import SplitManifest, partition_per_class
 from dejavu_lightning.data.views import CropFrom, OriginalCrops, RandomViews, StoredSquare, checked_crop_from
 
 
@@ -61,7 +62,9 @@ class ImageDataModule(SplitDataModule):
             ``image_size`` if not given.
         mean, std: per channel, for the tests; the views have their own.
         split_seed: another seed, another partition. Target and reference must share it.
-        manifest: a saved partition to follow instead of drawing one, refused where two splits have copies of a picture.
+        manifest: a partition to follow instead of drawing one, see
+            :func:`~dejavu_lightning.data.partition.split_files.read_manifest`; refused where two splits have copies
+            of a picture.
         duplicates: of pictures whose files are the same, "keep" those in one split that there is room for, "drop" all
             but one, or "refuse" to start.
         near_duplicates: take pictures that look alike for the same too.
@@ -142,7 +145,7 @@ class ImageDataModule(SplitDataModule):
         attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
         self.duplicates = Duplicates.of(source, duplicates, near_duplicates)
         self.manifest = (
-            SplitManifest.load(manifest)
+            read_manifest(manifest, source.ids)
             if manifest
             else partition_per_class(
                 source.ids,

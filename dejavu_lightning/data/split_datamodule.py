@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.split_record import SPLITS_FILE, SplitRecord
-from dejavu_lightning.data.splits import SplitManifest
+from dejavu_lightning.data.partition.splits import SplitManifest
 
 TRAINING_SPLITS = ("A", "B")
 

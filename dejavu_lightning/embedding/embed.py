@@ -14,6 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from dejavu_lightning.core.distributed import gathered, world
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.embedding.host_samples import (
+    ReadableSamples,
+    Unreadable,
+    class_number,
+    describe,
+    image_tensor,
+    same_shape,
+)
 from dejavu_lightning.embedding.kept import encode_name
 
 
@@ -58,13 +66,13 @@ Read = Callable[[Any, int, str], Reading]
 def labelled_image(sample: Any, row: int, role: str) -> Reading:
     """Sample ``row`` of a set of labelled images; its facts are the label."""
     if isinstance(sample, Mapping) and {"image", "label"} <= set(sample):
-        return Reading(sample["image"], int(sample["label"]), str(sample.get("id", f"{role}/{row}")))
-    if isinstance(sample, Sequence) and len(sample) == 2:
-        return Reading(sample[0], int(sample[1]), f"{role}/{row}")
-    what = f"a mapping with {sorted(sample)}" if isinstance(sample, Mapping) else f"a {type(sample).__name__}"
+        label = class_number(sample["label"], row, role)
+        return Reading(image_tensor(sample["image"], row, role), label, str(sample.get("id", f"{role}/{row}")))
+    if isinstance(sample, Sequence) and not isinstance(sample, str) and len(sample) == 2:
+        return Reading(image_tensor(sample[0], row, role), class_number(sample[1], row, role), f"{role}/{row}")
     raise TypeError(
-        f"sample {row} of the {role} set is {what}; expected a mapping with 'image', 'label' and 'id', or a tuple "
-        "(image, label)"
+        f"sample {row} of the {role} set is {describe(sample)}; expected a mapping with 'image', 'label' and 'id', or "
+        "a tuple (image, label)"
     )
 
 
@@ -121,8 +129,9 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     facts: list[Any] = []
     parts: list[Tensor] = []
     problem = ""
+    first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
-        cast(Dataset[Any], dataset),
+        cast(Dataset[Any], ReadableSamples(dataset, role)),
         batch_sampler=own,
         num_workers=num_workers,
         collate_fn=list,
@@ -130,7 +139,13 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     )
     try:
         for rows, samples in zip(own, loader, strict=True):
-            readings = [read(sample, row, role) for sample, row in zip(samples, rows, strict=True)]
+            readings = []
+            for sample, row in zip(samples, rows, strict=True):
+                if isinstance(sample, Unreadable):
+                    raise sample.kind(sample.reason)
+                readings.append(read(sample, row, role))
+                first = first or (row, readings[-1].input)
+                same_shape(first, readings[-1].input, row, role)
             ids += [reading.identifier for reading in readings]
             facts += [reading.facts for reading in readings]
             output = encoder(_padded([reading.input for reading in readings], batch_size))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dejavu_lightning.embedding.kept import KeptEmbeddings, tensors_hash
+from dejavu_lightning.embedding.weight_names import under_own_names
 
 
 @runtime_checkable
@@ -64,22 +65,21 @@ class ModuleEncoder:
 
     def load(self, weights: Mapping[str, Tensor], origin: str) -> None:
         """Give the module these weights; arguments and errors as in :meth:`with_weights`."""
-        self._check(weights, origin)
-        self.module.load_state_dict(weights)
+        self.module.load_state_dict(self._checked(weights, origin))
 
     def with_weights(self, weights: Mapping[str, Tensor], origin: str) -> ModuleEncoder:
         """The same architecture with other weights; the module itself keeps its own.
 
         Args:
-            weights: a state dict.
+            weights: a state dict; what DDP, torch.compile or an average of weights adds to names is no difference.
             origin: what errors call the weights, such as their file.
 
         Raises:
             ValueError: the weights do not fit; the message lists the keys.
         """
-        self._check(weights, origin)
         own = self.module.state_dict()
-        fitting = {name: value.to(own[name]) for name, value in weights.items() if isinstance(value, Tensor)}
+        checked = self._checked(weights, origin)
+        fitting = {name: value.to(own[name]) for name, value in checked.items() if isinstance(value, Tensor)}
         kept = self.kept and self.kept.with_provenance(weights=tensors_hash(fitting))
         placed = {f"module.{name}": value for name, value in fitting.items()}
         return ModuleEncoder(self.module, self.encode, placed, kept)
@@ -110,13 +110,16 @@ class ModuleEncoder:
             )
         return found
 
-    def _check(self, weights: Mapping[str, Tensor], origin: str) -> None:
-        problems = mismatch(self.module.state_dict(), weights)
+    def _checked(self, weights: Mapping[str, Tensor], origin: str) -> Mapping[str, Tensor]:
+        own = self.module.state_dict()
+        weights = under_own_names(own, weights)
+        problems = mismatch(own, weights)
         if problems:
             raise ValueError(
                 f"{origin}: its weights do not fit {type(self.module).__name__} ({problems}). Build the model with the "
                 "backbone and projector settings that the checkpoint was trained with"
             )
+        return weights
 
 
 def mismatch(own: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
@@ -125,9 +128,9 @@ def mismatch(own: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
         "missing": sorted(set(own) - set(weights)),
         "unexpected": sorted(set(weights) - set(own)),
         "of another shape": [
-            f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
+            f"{name} {_shape(weights[name])} for {tuple(own[name].shape)}"
             for name in sorted(set(own) & set(weights))
-            if isinstance(own[name], Tensor) and weights[name].shape != own[name].shape
+            if isinstance(own[name], Tensor) and getattr(weights[name], "shape", None) != own[name].shape
         ],
     }
     return "; ".join(
@@ -135,6 +138,10 @@ def mismatch(own: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
         for what, keys in problems.items()
         if keys
     )
+
+
+def _shape(weight: Any) -> str:
+    return str(tuple(weight.shape)) if isinstance(weight, Tensor) else f"a {type(weight).__name__}, no tensor,"
 
 
 class _Encode(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 
 from dejavu_lightning.embedding.embed import Reading
 from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.embedding.host_samples import describe, image_tensor
 
 
 def encoder_part(encoder: Encoder, spec: EncodeSpec, method: str) -> Encoder:
@@ -65,4 +66,9 @@ def _read(sample: Any, row: int, role: str, what: str) -> Reading:
             "'id' and, of object retrieval, 'objects'"
         )
     facts = {key: [int(value) for value in sample[key]] for key in ("objects", "named") if key in sample}
-    return Reading(sample[what], facts, str(sample["id"]))
+    given = sample[what]
+    if what == "caption":
+        if not isinstance(given, str):
+            raise TypeError(f"sample {row} of the {role} set has {describe(given)} for a caption; expected one text")
+        return Reading(given, facts, str(sample["id"]))
+    return Reading(image_tensor(given, row, role), facts, str(sample["id"]))

@@ -13,6 +13,7 @@ from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.core.samples import Samples, draws_views, whole
 from dejavu_lightning.embedding.embed import Embedded, Reading, embed
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.embedding.host_samples import class_number, image_tensor
 
 Augment = Callable[[Tensor], Tensor]
 
@@ -91,9 +92,10 @@ class _ViewStacks:
 
 def _picture(sample: Any, row: int, role: str) -> Reading:
     if isinstance(sample, tuple | list) and len(sample) == 2:
-        return Reading(sample[0], int(sample[1]), f"{role}/{row}")
-    if isinstance(sample, dict) and isinstance(sample.get("image"), Tensor):
-        return Reading(sample["image"], int(sample.get("label", -1)), str(sample.get("id", f"{role}/{row}")))
+        return Reading(image_tensor(sample[0], row, role), class_number(sample[1], row, role), f"{role}/{row}")
+    if isinstance(sample, dict) and "image" in sample:
+        label = class_number(sample.get("label", -1), row, role)
+        return Reading(image_tensor(sample["image"], row, role), label, str(sample.get("id", f"{role}/{row}")))
     what = f"a mapping with {sorted(sample)}" if isinstance(sample, dict) else f"a {type(sample).__name__}"
     raise TypeError(
         f"sample {row} of the {role} set is {what}; expected a mapping with 'image', a tensor, and 'id', or a tuple "

@@ -28,10 +28,13 @@ class OpenClipModel(PretrainedModel):
         pretrained: a tag of the model, whose weights are downloaded once; or a file: weights, or a checkpoint of
             open_clip's training, with ``module.`` before its keys or without. Random weights if not given.
         options: more arguments of open_clip's ``create_model``.
+        entry, prefix, leave_out: where the weights are in the file, see
+            :class:`~dejavu_lightning.pretrained.weights_file.WeightsFile`.
         preprocessing: other than the model's own.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such model, tag or file, or keys do not match.
+        FileNotFoundError, ValueError: there is no such model, tag or file, or keys do not match; the message suggests
+            entry, prefix and leave_out that would.
     """
 
     def __init__(
@@ -39,15 +42,23 @@ class OpenClipModel(PretrainedModel):
         name: str,
         pretrained: str | None = None,
         options: Mapping[str, Any] | None = None,
+        entry: str | None = None,
+        prefix: str = "",
+        leave_out: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
     ) -> None:
         self.name, self.pretrained, self.options = name, pretrained, dict(options or {})
+        self.entry, self.prefix, self.leave_out = entry, prefix, list(leave_out)
         self.preprocessing = preprocessing
 
     def load(self) -> LoadedModel:
         """Load the model and its tokenizer, as :class:`ClipEncoder`."""
         pretrained = self.pretrained
-        is_file = pretrained is not None and (Path(pretrained).is_file() or Path(pretrained).suffix in SUFFIXES)
+        is_file = pretrained is not None and (Path(pretrained).exists() or Path(pretrained).suffix in SUFFIXES)
+        if not is_file and (self.entry is not None or self.prefix or self.leave_out):
+            raise ValueError(
+                f"entry, prefix and leave_out are of a file of weights, and pretrained={pretrained!r} is none"
+            )
         if pretrained is not None and not is_file:
             tags = open_clip.list_pretrained_tags_by_model(open_clip_name(self.name))
             if pretrained not in tags:
@@ -65,9 +76,7 @@ class OpenClipModel(PretrainedModel):
         except RuntimeError as error:
             raise ValueError(f"open_clip cannot give {name}: {error}") from error
         if pretrained is not None and is_file:
-            states = StateDicts(pretrained)
-            trained_by_many = all(key.startswith("module.") for state in states.found.values() for key in state)
-            states.load(model, "module." if trained_by_many else "")
+            StateDicts(pretrained, self.entry).load(model, self.prefix, self.leave_out)
         tower: Any = model.visual
         shown = tower.preprocess_cfg
         size = shown["size"]

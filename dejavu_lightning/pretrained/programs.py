@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.core.checkpoint_folder import explain_folder
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
@@ -126,5 +127,7 @@ class ExportedModule(nn.Module):
 
 
 def _must_exist(file: str) -> None:
+    if Path(file).is_dir():
+        raise ValueError(explain_folder(Path(file)))
     if not Path(file).is_file():
         raise FileNotFoundError(f"there is no file {file}")

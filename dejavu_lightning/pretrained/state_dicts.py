@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dejavu_lightning.core.torch_file import read_torch_file
 from dejavu_lightning.embedding.encoders import mismatch
+from dejavu_lightning.embedding.weight_names import under_own_names, without_inner
 
 State = Mapping[str, Tensor]
 SHOWN = 4
@@ -31,6 +32,8 @@ class StateDictPlace(NamedTuple):
 class StateDicts:
     """The state dicts of a file, by the dotted path of the entries that hold them; "" is the file itself.
 
+    What torch.compile, FSDP and activation checkpointing add to keys is left out.
+
     Args:
         file: see :func:`~dejavu_lightning.core.torch_file.read_torch_file`.
         entry: which of them is meant; the only one if not given.
@@ -41,7 +44,9 @@ class StateDicts:
 
     def __init__(self, file: str, entry: str | None = None) -> None:
         self.file, self.entry = file, entry
-        self.found: dict[str, State] = dict(_state_dicts(read_torch_file(file)))
+        self.found: dict[str, State] = {
+            place: _without_wrappers(state) for place, state in _state_dicts(read_torch_file(file))
+        }
         if not self.found:
             raise ValueError(f"{file} holds no state dict: no mapping from names to tensors")
         if entry is not None and entry not in self.found:
@@ -51,6 +56,8 @@ class StateDicts:
 
     def load(self, module: nn.Module, prefix: str = "", leave_out: Sequence[str] = ()) -> None:
         """Load weights into a module: all keys under a prefix, which must be exactly the module's.
+
+        What DDP or an average of weights puts before all of them is no difference.
 
         Args:
             prefix: of the keys that are the module's, with or without the last dot; others are not looked at.
@@ -64,12 +71,14 @@ class StateDicts:
                 f"{self.file} holds several state dicts, {self._entries()}: name one as entry{self._hint(module)}"
             )
         taken = self.under(prefix)
-        parts = [part.rstrip(".") for part in leave_out]
+        parts = [without_inner(part.rstrip(".")) for part in leave_out]
         absent = [part for part in parts if not any(_within(key, part) for key in taken)]
         if absent:
             raise ValueError(f"{self.file}: leave_out={absent} names no keys under prefix={prefix!r}")
         kept = {key: value for key, value in taken.items() if not any(_within(key, part) for part in parts)}
-        problems = mismatch(module.state_dict(), kept)
+        own = module.state_dict()
+        kept = under_own_names(own, kept)
+        problems = mismatch(own, kept)
         if problems:
             raise ValueError(
                 f"{self.file}: its keys under prefix={prefix!r} do not match {type(module).__name__} ({problems})"
@@ -80,14 +89,14 @@ class StateDicts:
     def under(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under a prefix, without it."""
         assert self.entry is not None
-        start = _ended(prefix)
+        start = _ended(without_inner(prefix))
         return {key[len(start) :]: value for key, value in self.found[self.entry].items() if key.startswith(start)}
 
     def sequentials(self, beside: str) -> list[str]:
         """Prefixes under which keys begin with positions, as those of a Sequential do, outside of another prefix."""
         assert self.entry is not None
         keys = [key for key in self.found[self.entry] if not key.startswith(_ended(beside) or "\0")]
-        found = [re.fullmatch(r"(.+?\.)\d+\.\w+", key) for key in keys]
+        found = [re.fullmatch(r"(.+?\.)(?:\d+\.)+\w+", key) for key in keys]
         return list(dict.fromkeys(match[1] for match in found if match))
 
     def _hint(self, module: nn.Module) -> str:
@@ -111,6 +120,11 @@ def _state_dicts(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str
     elif len(path) < 2:
         for key, value in content.items():
             yield from _state_dicts(value, (*path, key))
+
+
+def _without_wrappers(state: State) -> State:
+    found = {without_inner(key): value for key, value in state.items()}
+    return found if len(found) == len(state) else state
 
 
 def _places(module: nn.Module, found: Mapping[str, State]) -> Iterator[StateDictPlace]:

@@ -57,5 +57,9 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
 
     checkpoint = read_torch_file(file)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"{file}: not a Lightning checkpoint, it has no 'state_dict'")
+        held = f"it holds {', '.join(map(str, list(checkpoint)[:5]))}" if isinstance(checkpoint, dict) else "no mapping"
+        raise ValueError(
+            f"{file}: not a Lightning checkpoint, it has no 'state_dict' ({held}); weights of others are measured as "
+            "--target WeightsFile --target.file, see docs/models.md"
+        )
     return checkpoint

@@ -108,6 +108,14 @@ class PairFolder:
         """Whether there are weights of either model."""
         return any(any(run.checkpoints.glob("*.ckpt")) for run in (self.target, self.reference))
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a new pair would mix with what is there: more than a pair leaves that failed before it trained."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        own = {path.name for path in (self.target.path, self.reference.path, self.lock, self.wandb_group)}
+        return self.trained or any(path.name not in own for path in self.path.iterdir())
+
 
 class StudyFolder:
     """What ``study`` leaves.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import Reading, embed
 from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec, ModuleEncoder
+from dejavu_lightning.embedding.host_samples import class_number, image_tensor
 from dejavu_lightning.utility.averages import Average, averages
 
 TOPS = (1, 5)
@@ -113,5 +114,7 @@ def _pictured(sample: Any, row: int, role: str) -> Reading:
     """An image and the classes that are right for it."""
     if isinstance(sample, Mapping):
         shown = sample.get("objects", [sample["label"]] if "label" in sample else [])
-        return Reading(sample["image"], {int(c) for c in shown}, str(sample.get("id", f"{role}/{row}")))
-    return Reading(sample[0], {int(sample[1])}, f"{role}/{row}")
+        return Reading(
+            image_tensor(sample["image"], row, role), {int(c) for c in shown}, str(sample.get("id", f"{role}/{row}"))
+        )
+    return Reading(image_tensor(sample[0], row, role), {class_number(sample[1], row, role)}, f"{role}/{row}")

@@ -439,6 +439,25 @@ class Evil:
         return open, (str(self.marker), "w")
 
 
+@pytest.mark.parametrize("before", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model."])
+def test_open_clip_files_of_wrapped_models(tmp_path, before):
+    file = str(tmp_path / "epoch_1.pt")
+    model, _ = build_clip("dejavu-tiny")
+    scrambled(model)
+    state = {f"{before}{name}": value for name, value in model.state_dict().items()}
+    torch.save({"epoch": 1, "state_dict": state, "ema": {"other": torch.ones(1)}}, file)
+    with pytest.raises(ValueError, match=r"several state dicts.*name one as entry"):
+        OpenClipModel("dejavu-tiny", file).load()
+    given = {"entry": "state_dict"}
+    if before == "model.":
+        with pytest.raises(ValueError, match=r"They match with entry='state_dict' prefix='model\.'"):
+            OpenClipModel("dejavu-tiny", file, **given).load()
+        given["prefix"] = "model."
+    found = OpenClipModel("dejavu-tiny", file, **given).load().module.model.state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(found[name], value), name
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_nothing_is_unpickled(tmp_path, legacy):
     file, marker = str(tmp_path / "evil.pth"), tmp_path / "owned"
@@ -468,10 +487,16 @@ def test_what_a_file_names_is_neither_imported_nor_made(tmp_path, legacy):
     assert Settings not in read_torch_file(file)["kinds"]
     WeightsFile(file, **RESNET).load()
     torch.save({**content, "made": Settings()}, file, **options)
-    with pytest.raises(
-        ValueError, match=r"settings.pth: .* which is refused: .*tests\.pretrained\.test_pretrained\.Settings"
-    ):
-        WeightsFile(file, **RESNET).load()
+    made = read_torch_file(file)["made"]
+    assert type(made).__name__ == "tests.pretrained.test_pretrained.Settings"
+    assert not isinstance(made, Settings)
+    WeightsFile(file, **RESNET).load()
+    torch.save({**content, "module": nn.Linear(2, 2)}, file, **options)
+    if legacy:
+        with pytest.raises(ValueError, match=r"settings\.pth: .* which is refused: a whole module"):
+            read_torch_file(file)
+    else:
+        assert not vars(read_torch_file(file)["module"])
 
 
 def test_nothing_in_an_exported_file_is_unpickled(tmp_path):

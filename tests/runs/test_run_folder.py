@@ -100,3 +100,21 @@ def test_the_nearest_config_above_a_checkpoint(tmp_path):
     checkpoint.parent.mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").touch()
     assert config_above(checkpoint) == tmp_path.resolve() / "run" / "config.yaml"
+
+
+def test_a_pair_that_failed_before_it_trained_blocks_nothing(tmp_path):
+    pair = PairFolder(tmp_path / "pair [1]")
+    assert not pair.blocked
+    pair.reference.checkpoints.mkdir(parents=True)
+    pair.wandb_group.touch()
+    (pair.reference.path / "splits.parquet").touch()
+    assert not pair.blocked
+    foreign = pair.path / "thesis.txt"
+    foreign.touch()
+    assert pair.blocked
+    foreign.unlink()
+    (pair.reference.checkpoints / "epoch=0000.ckpt").touch()
+    assert pair.blocked
+    pair = PairFolder(tmp_path / "file")
+    pair.path.touch()
+    assert pair.blocked

@@ -15,8 +15,8 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.data.caption_dataset import collate
-from dejavu_lightning.data.duplicates import DuplicatePolicy, checked_policy
 from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
+from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, checked_policy
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_index import ShardIndex, shard_index
 from dejavu_lightning.data.shards.shard_loader import ReadingPlan, ShardLoader, ShardReader

@@ -11,7 +11,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from dejavu_lightning.data.duplicates import REMEDY, checked_policy
+from dejavu_lightning.data.partition.duplicates import REMEDY, checked_policy
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_codes import LEFT_OUT, Codes, drawn, placed
 from dejavu_lightning.data.shards.shard_scan import ShardScan, scan_shards

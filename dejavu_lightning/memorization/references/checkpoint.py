@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.core.checkpoint_folder import explain_folder, is_sharded
 from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
@@ -103,7 +104,9 @@ class Checkpoint:
         if self.path.is_file():
             return [self.path] * len(epochs)
         if not self.path.is_dir():
-            raise FileNotFoundError(f"Checkpoint: {self.path} is neither a file nor a directory")
+            raise FileNotFoundError(f"Checkpoint: path={self.path} is neither a file nor a directory")
+        if is_sharded(self.path):
+            raise ValueError(f"Checkpoint: {explain_folder(self.path)}")
         found = checkpoints_by_epoch(self.path)
         lacking = sorted(set(epochs) - set(found))
         if lacking:

@@ -17,8 +17,8 @@ from dejavu_lightning.data import (
     VocFolder,
     partition_per_class,
 )
-from dejavu_lightning.data.duplicates import Duplicates
-from dejavu_lightning.data.splits import SplitManifest, partition_by_hash
+from dejavu_lightning.data.partition.duplicates import Duplicates
+from dejavu_lightning.data.partition.splits import SplitManifest, partition_by_hash
 from tests.data.sources.test_image_folder import CLASSES, write_folder
 from tests.data.sources.test_voc import xml
 from tests.models import PLAIN, tiny_data, tiny_trainer, tiny_vicreg

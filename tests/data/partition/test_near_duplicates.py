@@ -7,7 +7,7 @@ from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.v2.functional import resize
 
 from dejavu_lightning.data import ImageDataModule, NearDuplicates, Scenes
-from dejavu_lightning.data.near_duplicates import close_pairs, perceptual_hash
+from dejavu_lightning.data.partition.near_duplicates import close_pairs, perceptual_hash
 from tests.models import PLAIN
 
 

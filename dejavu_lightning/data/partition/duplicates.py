@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_lightning.data.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
 from dejavu_lightning.data.sources.image_index import IntArray
 
 DuplicatePolicy = Literal["keep", "drop", "refuse"]

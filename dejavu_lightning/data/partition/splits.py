@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.core.split_record import SplitRecord
-from dejavu_lightning.data.duplicates import Duplicates, Homes
+from dejavu_lightning.data.partition.duplicates import Duplicates, Homes
 from dejavu_lightning.data.sources.image_index import FileContents
 
 SPLITS = ("A", "B", "shared", "public", "held_out", "validation")
