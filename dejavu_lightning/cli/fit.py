@@ -78,7 +78,7 @@ class DejavuCLI(LightningCLI):
         if resumed:
             _check_resumed(str(resumed), str(config.trainer.strategy))
         # What a run that failed before it trained left is no run.
-        if getattr(rank_zero_only, "rank", 0) == 0 and any(run.checkpoints.glob("*.ckpt")):
+        if getattr(rank_zero_only, "rank", 0) == 0 and run.trained:
             if not resumed:
                 raise SystemExit(
                     f"error: the run folder {run.path} exists and holds a run. Name another with "

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningDataModule
 
 from dejavu_lightning.cli.configs import find_config, read_config
 from dejavu_lightning.cli.errors import PlainLightningParser
+from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.partition.splits import SPLITS, SplitManifest
 
 
@@ -21,8 +22,8 @@ def splits(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options, data = _parsed(arguments[1:], Path(folder))
         output = Path(options.output)
-        if output.suffix != ".parquet":
-            raise SystemExit(f"error: --output {output} must end in .parquet")
+        if output.suffix != Path(SPLITS_FILE).suffix:
+            raise SystemExit(f"error: --output {output} must end in {Path(SPLITS_FILE).suffix}")
         if output.exists():
             raise SystemExit(f"error: --output {output} exists; name a new file")
         manifest = getattr(data, "manifest", None)

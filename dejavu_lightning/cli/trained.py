@@ -22,7 +22,7 @@ from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
+from dejavu_lightning.runs.checkpoints import checkpoint_names, completed_epochs, load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder, config_above
 from dejavu_lightning.utility import UtilitySets
 
@@ -150,7 +150,7 @@ def load_model(
 
 def _explain_checkpoint_folder(folder: Path) -> str:
     held = RunFolder(folder).checkpoints if RunFolder(folder).checkpoints.is_dir() else folder
-    files = sorted(file.name for file in held.glob("*.ckpt"))
+    files = checkpoint_names(held)
     if is_sharded(folder) or not files:
         return explain_folder(folder)
     return f"{folder} is a folder; name one of the checkpoints in {held}: {', '.join(files[-5:])}"

@@ -26,7 +26,9 @@ def print_table(estimates: Mapping[str, Estimate], display: Display, title: str)
     caption = f"{counts.get('records', 0):.0f} records, {counts.get('public', 0):.0f} public images"
     if counts.get("excluded"):
         caption += f", {counts['excluded']:.0f} {display.left_out} left out"
-    if not net and paired:
+    if net:
+        caption += "\nnet: attacked less held-out records (control); p: of nothing memorized, one-sided"
+    elif paired:
         caption += (
             "\nNo held-out records, so no net value: two models that differ in ability differ here without any memory."
         )

@@ -99,7 +99,7 @@ def alignment_display(metric: str, paper: str, column: str, label: str, title: s
     """
     return AlignmentDisplay(
         rows=(
-            *gap_rows(metric, f"{paper}, mean over records"),
+            *gap_rows(metric, paper),
             TableRow(f"{paper} divided by its range, as published", f"{metric}_scaled", True),
             TableRow(f"target {label}", f"target_{column}"),
             TableRow(f"reference {label}", f"reference_{column}"),

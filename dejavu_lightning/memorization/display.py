@@ -34,11 +34,11 @@ def gap_rows(gap: str, label: str) -> tuple[TableRow, ...]:
     ``unpaired_<gap>`` is there in place of ``<gap>`` where the two of unpaired records are other quantities.
     """
     return (
-        TableRow(f"net {label}: attacked minus held-out records", f"net_{gap}", True),
-        TableRow(f"{label}: attacked records", gap, True),
-        TableRow(f"control, {label}: held-out records", f"control_{gap}", True),
-        TableRow(f"symmetric average of {label}", f"symmetric_{gap}", True),
-        TableRow(f"{label} of unpaired records: all pairs of an attacked and another", f"unpaired_{gap}", True),
+        TableRow(f"net {label}", f"net_{gap}", True),
+        TableRow(label, gap, True),
+        TableRow(f"control, {label}", f"control_{gap}", True),
+        TableRow(f"symmetric {label}", f"symmetric_{gap}", True),
+        TableRow(f"unpaired {label}", f"unpaired_{gap}", True),
     )
 
 
@@ -113,8 +113,10 @@ class Display:
     best_answered_title: str = "Records that the target knows best (no reference per record)"
 
     def label(self, metric: str) -> str:
-        """The label of a metric; its own name where it has none."""
-        return next((row.label for row in self.rows if row.metric == metric), metric)
+        """The label of a metric, that of its gap for a net value; its own name where neither has one."""
+        labels = {row.metric: row.label for row in self.rows}
+        gap = metric.removeprefix("net_")
+        return labels.get(metric) or (f"net {labels[gap]}" if gap in labels else metric)
 
     def shown_gaps(self, metrics: Collection[str]) -> list[tuple[str, str, str | None]]:
         """List (metric, label, metric beside it) of each gap, of what there is.
@@ -128,7 +130,7 @@ class Display:
             elif gap in metrics:
                 found.append((gap, label, None))
             elif f"unpaired_{gap}" in metrics:
-                found.append((f"unpaired_{gap}", f"{label} of unpaired records", None))
+                found.append((f"unpaired_{gap}", f"unpaired {label}", None))
         return found
 
     def memorized(self, table: pa.Table) -> NDArray[np.bool_]:

@@ -28,6 +28,11 @@ def last_epoch(folder: Path) -> int | None:
     return max((int(match[1]) for match in found if match), default=None)
 
 
+def checkpoint_names(folder: Path) -> list[str]:
+    """File names of the checkpoints of a folder, in order; empty where there is none."""
+    return sorted(file.name for file in folder.glob("*.ckpt"))
+
+
 def checkpoints_by_epoch(folder: Path) -> dict[int, Path]:
     """A checkpoint of each epoch that the files themselves tell; of several of an epoch the first by name."""
     return {completed_epochs(load_checkpoint(file)): file for file in sorted(folder.glob("*.ckpt"), reverse=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dejavu_lightning.runs.checkpoints import BEST, LAST, REQUEUED
+from dejavu_lightning.runs.checkpoints import BEST, LAST, REQUEUED, checkpoint_names
 from dejavu_lightning.runs.history import HISTORY, read_history
 from dejavu_lightning.runs.measurement_folder import METRICS, left_out_part, read_metrics
 
@@ -32,6 +32,16 @@ class RunFolder:
         self.last = self.checkpoints / LAST
         self.memorization, self.utility = self.path / "memorization", self.path / "utility"
         self.finished = self.path / "finished"
+
+    @property
+    def trained(self) -> bool:
+        """Whether there are weights."""
+        return bool(self.checkpoint_names)
+
+    @property
+    def checkpoint_names(self) -> list[str]:
+        """File names of the checkpoints, in order."""
+        return checkpoint_names(self.checkpoints)
 
     def requeued_checkpoint(self) -> Path | None:
         """The newest checkpoint of a run that its cluster requeued before; None if it did not.
@@ -106,7 +116,7 @@ class PairFolder:
     @property
     def trained(self) -> bool:
         """Whether there are weights of either model."""
-        return any(any(run.checkpoints.glob("*.ckpt")) for run in (self.target, self.reference))
+        return self.target.trained or self.reference.trained
 
     @property
     def blocked(self) -> bool:

@@ -165,7 +165,7 @@ def test_the_record_tables_are_an_artifact(written):
     _, records, folder = written
     ((name, files),) = artifacts(records, "records")
     assert name.startswith("memorization-records-")
-    assert set(files) == {f"epoch=000{n}/{role}.parquet" for n in range(3) for role in ("target", "reference")}
+    assert set(files) == {f"epoch=000{n}/{role}.parquet" for n in range(3) for role in ("target", "reference", "terms")}
     for path, file in files.items():
         assert file.read_bytes() == (folder / "memorization" / path).read_bytes()
 

@@ -19,7 +19,7 @@ def test_view_alignment_through_pair_evaluation_and_report(config, tmp_path):
     overlay = ROOT / "configs" / "tests" / "view_alignment.yaml"
     given = ["--config", config, "--config", overlay, *VIEWS, "--trainer.max_epochs", "1"]
     printed = run("train.py", "pair", *given, "--output", tmp_path / "views").stdout
-    for row in ("SSLMem, mean over records", "net SSLMem", "symmetric average of SSLMem", "control, SSLMem"):
+    for row in ("SSLMem divided by its range", "net SSLMem", "symmetric SSLMem", "control, SSLMem"):
         assert row in printed, row
     curve = history(tmp_path / "views" / "target")
     assert {"sslmem_low", "net_sslmem_high", "control_sslmem", "sslmem_scaled"} <= set(curve[-1])

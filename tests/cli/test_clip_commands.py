@@ -32,7 +32,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tm
     masking = ROOT / "configs" / "mitigations" / "text_masking.yaml"
     given = ("--config", clip_config, "--config", overlay, "--config", masking)
     printed = run("train.py", "pair", *given, "--output", out).stdout
-    for row in ("PPG", "PRG", "AUCG", "net PPG", "control, PPG", "symmetric average of PPG", "min_distance", "null"):
+    for row in ("PPG", "PRG", "AUCG", "net PPG", "control, PPG", "symmetric PPG", "min_distance", "null"):
         assert row in printed, row
     comparison = out / "comparison"
     for figure in ("curve", "gallery"):
@@ -73,7 +73,8 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tm
 
 def test_early_stopping_stops_at_the_first_measurement_beyond_its_threshold(clip_config, tmp_path):
     config = yaml.safe_load((ROOT / "configs" / "mitigations" / "early_stopping.yaml").read_text())
-    config["trainer"]["callbacks+"][0]["init_args"]["divergence_threshold"] = -2.0
+    stopping = config["trainer"]["callbacks+"][0]["init_args"]
+    stopping |= {"divergence_threshold": -2.0, "monitor": "memorization/unpaired_ppg"}  # without a reference
     overlay = tmp_path / "early_stopping.yaml"
     overlay.write_text(yaml.safe_dump(config))
     given = ("--config", clip_config, "--config", overlay, "--data.train_on", "A", "--trainer.max_epochs", 6)
@@ -143,7 +144,7 @@ def test_shards_are_trained_on_and_measured(clip_config, tmp_path):
     clip_config.write_text(yaml.safe_dump(config))
     out = tmp_path / "out"
     printed = run("train.py", "pair", "--config", clip_config, "--output", out).stdout
-    assert "PPG, population precision gap" in printed
+    assert "unpaired PPG, precision gap" in printed
     written = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
     during = history(out / "target")[-1]
     assert {name: written[name] for name in during if name != "epoch"} == {

@@ -82,7 +82,11 @@ def test_every_variant_of_a_study_parses(path):
     assert Path(arguments[1]).resolve() == path
     measured = set()
     for run in runs_of(path):
-        config = parse(*[word.replace("--target_config", "--config") for word in run.arguments])
+        arguments = list(run.arguments)
+        if "--leave_out" in arguments:  # an option of pair alone
+            position = arguments.index("--leave_out")
+            del arguments[position : position + 2]
+        config = parse(*[word.replace("--target_config", "--config") for word in arguments])
         assert config.seed_everything == config.data.init_args.split_seed == run.seed, run.variant
         assert any("UtilityMonitor" in callback.class_path for callback in config.trainer.callbacks), run.variant
         measured.add(config.memorization.test.class_path.rpartition(".")[2])

@@ -137,7 +137,7 @@ def test_open_clip_models_are_measured(tmp_path):
     out = tmp_path / "out"
     more = ("--allow_unverified_split", "true", "--output", out)
     printed = " ".join(run("evaluate.py", "memorization", *given, *more).stdout.split())
-    assert "PPG, population precision gap" in printed
+    assert "PPG, precision gap" in printed
     assert "epoch_1.pt: pictures of 48 pixels, bicubic, mean 0.4815" in printed
     assert json.loads((out / "metrics.json").read_text())["metrics"]["records"] == 20
     wrong = [str(word) for word in [*given[6:], "--target", "TimmModel", "--target.name", "resnet10t"]]

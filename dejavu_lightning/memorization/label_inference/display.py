@@ -69,8 +69,8 @@ class LabelDisplay(Display):
 DISPLAY = LabelDisplay(
     rows=(
         *gap_rows("score", "déjà vu score"),
-        *gap_rows("score@20", "score @ 20% most confident"),
-        *gap_rows("score@5", "score @ 5% most confident"),
+        *gap_rows("score@20", "score, 20% most confident"),
+        *gap_rows("score@5", "score, 5% most confident"),
         TableRow("target accuracy", "target_accuracy"),
         TableRow("reference accuracy", "reference_accuracy"),
         TableRow("memorized", "memorized"),

@@ -63,9 +63,9 @@ class ObjectDisplay(Display):
 
 DISPLAY = ObjectDisplay(
     rows=(
-        *gap_rows("ppg", "PPG, population precision gap"),
-        *gap_rows("prg", "PRG, population recall gap"),
-        *gap_rows("aucg", "AUCG, area between the recall curves"),
+        *gap_rows("ppg", "PPG, precision gap"),
+        *gap_rows("prg", "PRG, recall gap"),
+        *gap_rows("aucg", "AUCG, recall area"),
         TableRow("target precision", "target_precision"),
         TableRow("reference precision", "reference_precision"),
         TableRow("target recall", "target_recall"),

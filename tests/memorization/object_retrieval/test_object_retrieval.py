@@ -212,18 +212,18 @@ def test_two_processes_give_the_numbers_of_one_and_share_their_errors():
         (lambda: small(k=5), "k=5 exceeds the public set of 4 samples; lower k and ks"),
         (
             lambda: ObjectRetrieval(k=1, ks=(1,)).prepare(
-                Embeddings({}), MemorizationSets(None, Captioned([[7]], [direction(0.0)]), 5)
+                Embeddings({}), MemorizationSets([], Captioned([[7]], [direction(0.0)]), 5)
             ),
             r"objects \[7\] of 'r00000' \(public set\) lie outside \[0, 5\)",
         ),
         (
             lambda: ObjectRetrieval(k=1, ks=(1,)).prepare(
-                Embeddings({}), MemorizationSets(None, torch.utils.data.TensorDataset(torch.zeros(2, 1)), 5)
+                Embeddings({}), MemorizationSets([], torch.utils.data.TensorDataset(torch.zeros(2, 1)), 5)
             ),
             "set is tuple; tests of pictures and captions expect a mapping with 'image', 'id' and, of object",
         ),
         (
-            lambda: ObjectRetrieval().prepare(torch.zeros_like, MemorizationSets(None, Captioned([[0]] * 200), 5)),
+            lambda: ObjectRetrieval().prepare(torch.zeros_like, MemorizationSets([], Captioned([[0]] * 200), 5)),
             "need an encoder with methods encode_image and encode_text, .* has no 'encode_image'",
         ),
     ],
