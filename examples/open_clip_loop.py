@@ -30,5 +30,5 @@ for epoch in range(2):
         loss.backward()
         optimizer.step()
     found = measure(model, test, HeldOut(), sets)  # dejavu
-    print(f"epoch {epoch + 1} PPG {found.metrics['ppg']:+.3f}")  # dejavu
+    print(f"epoch {epoch + 1} {found.headline} {found.metrics[found.headline]:+.3f}")  # dejavu
 print(f"final loss {loss.item():.6f}")

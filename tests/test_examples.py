@@ -31,8 +31,8 @@ def test_five_lines_measure_and_change_nothing(tmp_path, name):
     added = [line for line in lines if line.endswith(ADDED)]
     assert 1 <= len(added) <= 5
     loss, printed = run("\n".join(lines), tmp_path)
-    assert "score" in printed or "PPG" in printed
+    assert "score" in printed or "ppg" in printed
     alone, silent = run("\n".join(line for line in lines if not line.endswith(ADDED)), tmp_path)
     assert "score" not in silent
-    assert "PPG" not in silent
+    assert "ppg" not in silent
     assert alone == loss

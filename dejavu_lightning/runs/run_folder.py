@@ -35,8 +35,8 @@ class RunFolder:
 
     @property
     def trained(self) -> bool:
-        """Whether there are weights."""
-        return bool(self.checkpoint_names)
+        """Whether there are weights, of a requeued run too."""
+        return bool(self.checkpoint_names) or any(self.path.glob(REQUEUED))
 
     @property
     def checkpoint_names(self) -> list[str]:

@@ -172,6 +172,7 @@ def test_a_stopped_study_continues(number, write, tmp_path):
     process.send_signal(number)
     printed = process.communicate(timeout=60)[0]
     if number == signal.SIGKILL:  # what it had started lives on and keeps others away
+        os.killpg(sessions[0], signal.SIGSTOP)  # but shall not finish meanwhile
         told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert told.returncode == 1
         assert f"error: another process is at work in {folder}" in told.stdout
