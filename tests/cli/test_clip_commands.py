@@ -144,7 +144,7 @@ def test_shards_are_trained_on_and_measured(clip_config, tmp_path):
     clip_config.write_text(yaml.safe_dump(config))
     out = tmp_path / "out"
     printed = run("train.py", "pair", "--config", clip_config, "--output", out).stdout
-    assert "unpaired PPG, precision gap" in printed
+    assert "net PPG, precision gap" in printed
     written = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
     during = history(out / "target")[-1]
     assert {name: written[name] for name in during if name != "epoch"} == {
