@@ -26,6 +26,7 @@ ALLOWED = {
     "report": {"core", "figures", "memorization", "runs"},
     "studies": {"core", "runs"},
     "callbacks": {"core", "embedding", "figures", "memorization", "runs", "utility"},
+    "hosts": {"core", "data", "embedding"},
     "cli": {
         "annotation",
         "callbacks",

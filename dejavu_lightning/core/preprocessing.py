@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
+from PIL import Image
+from torch import Tensor
+
+PictureTransform: TypeAlias = Callable[[Image.Image], Tensor]
 Interpolation = Literal["bilinear", "bicubic"]
 ResizeMode = Literal["shortest", "longest", "squash"]
 KEY = "preprocessing"
@@ -54,3 +58,11 @@ class Preprocessing:
     def __str__(self) -> str:
         mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std))
         return f"{self.image_size} pixels, {self.interpolation}, mean {mean}, std {std}"
+
+
+Shown: TypeAlias = Preprocessing | PictureTransform  # how pictures are made into what an encoder takes
+
+
+def known(shown: Shown | None) -> Preprocessing | None:
+    """What of a transform can be told; of a host's own nothing."""
+    return shown if isinstance(shown, Preprocessing) else None

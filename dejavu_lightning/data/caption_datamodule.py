@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
-from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.batches import EpochLoader, EvenBatches
 from dejavu_lightning.data.caption_dataset import TrainingCaptionDataset, collate
@@ -85,7 +85,7 @@ class CaptionDataModule(ImageTextDataModule):
             **self.loading,
         )
 
-    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
+    def memorization_sets(self, preprocessing: Shown | None = None) -> MemorizationSets:
         """The captioned pictures of the own, the other and no training split, and the public ones."""
         return self.sets_of(self.source, self._indices, preprocessing)
 

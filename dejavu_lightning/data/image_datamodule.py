@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Preprocessing, Shown, known
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
+from dejavu_lightning.data.attacked_part import AttackedPart
 from dejavu_lightning.data.batches import EpochLoader, EqualBatches
-from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
+from dejavu_lightning.data.crops import Corner
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
 from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, Duplicates
 from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
@@ -235,13 +236,13 @@ class ImageDataModule(SplitDataModule):
             trained_on=self.record,
         )
 
-    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
+    def memorization_sets(self, preprocessing: Shown | None = None) -> MemorizationSets:
         """Background crops of the own, the other and no training split, and whole public pictures.
 
         Args:
-            preprocessing: of an encoder that takes other pictures than those of training.
+            preprocessing: of an encoder that takes other pictures than those of training, or its transform.
         """
-        shown = preprocessing or self.preprocessing
+        shown: Shown = preprocessing or self.preprocessing
 
         maker: Any = deepcopy(self.views[0]).cpu()  # pictures are decoded there, wherever training makes its views
         augment = partial(maker.of_one, storage_size=self.storage_size if self.crop_from == "square" else None)
@@ -259,11 +260,11 @@ class ImageDataModule(SplitDataModule):
             class_names=list(self.source.class_names),
             trained_on=self.record,
             excluded=len(self._first(self.train_on, self.attack_per_class)) - len(attack),
-            preprocessing=shown,
+            preprocessing=known(shown),
             in_preprocessing=self.memorization_sets,
         )
 
-    def _whole(self, split: str, shown: Preprocessing) -> ImageDataset:
+    def _whole(self, split: str, shown: Shown) -> ImageDataset:
         return ImageDataset(self.source, self._indices[split], None, shown)
 
     def _first(self, split: str, per_class: int | None) -> list[int]:
@@ -281,19 +282,5 @@ class ImageDataModule(SplitDataModule):
 
     def _background(self, split: str, per_class: int | None = None) -> tuple[list[int], NDArray[Any]]:
         """The records of a split that leave something to attack, and where: (n,) and (n, 4) pixels."""
-        indices = self._first(split, per_class)
-        if self.corner is not None:
-            return indices, corner_crops(self.source.sizes[indices], self.corner_fraction, self.corner)
-        crops = background_crops(
-            [self.source.boxes[index] for index in indices],
-            self.source.sizes[indices],
-            self.min_crop_side,
-            names=[self.source.ids[index] for index in indices],
-        )
-        kept = ~np.isnan(crops[:, 0])
-        if not kept.any():
-            raise ValueError(
-                f"split {split!r}: none of its {len(indices)} records leaves a background crop wider and higher than "
-                f"min_crop_side={self.min_crop_side} pixels; lower it, or check that the boxes are in pixels"
-            )
-        return [index for index, keep in zip(indices, kept, strict=True) if keep], crops[kept]
+        where = AttackedPart(self.min_crop_side, self.corner, self.corner_fraction)
+        return where.of(self.source, self._first(split, per_class), f"split {split!r}")

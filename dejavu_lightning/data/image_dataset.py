@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2.functional import normalize, resize
+from torchvision.transforms.v2.functional import normalize, resize, to_pil_image
 
-from dejavu_lightning.core.preprocessing import Interpolation, Preprocessing
+from dejavu_lightning.core.preprocessing import Interpolation, Preprocessing, Shown
 from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.data.sources.image_source import Source
 
@@ -55,7 +55,8 @@ class ImageDataset(Dataset[Sample]):
 
     Args:
         crops: (len(indices), 4) pixels as x0, y0, x1, y1; None shows whole pictures.
-        preprocessing: of the encoder; everything is squeezed into its square.
+        preprocessing: of the encoder; everything is squeezed into its square. Or a transform of the host's own, which
+            is given the picture, or its crop, as PIL has it.
         augment: (picture, count, preprocessing) -> views of training, for :meth:`views`.
     """
 
@@ -64,7 +65,7 @@ class ImageDataset(Dataset[Sample]):
         source: Source,
         indices: Sequence[int],
         crops: NDArray[Any] | None,
-        preprocessing: Preprocessing,
+        preprocessing: Shown,
         augment: Augment | None = None,
     ) -> None:
         self.source, self.indices, self.preprocessing = source, list(indices), preprocessing
@@ -85,10 +86,8 @@ class ImageDataset(Dataset[Sample]):
 
     def __getitem__(self, position: int) -> Sample:
         index = self.indices[position]
-        shown = self.preprocessing
-        image = square(self.shown(position).float() / 255, shown.image_size, shown.interpolation)
         return {
-            "image": normalize(image, list(shown.mean), list(shown.std)),
+            "image": made_ready(self.shown(position), self.preprocessing),
             "label": self.source.labels[index],
             "id": self.source.ids[index],
         }
@@ -99,7 +98,7 @@ class ImageDataset(Dataset[Sample]):
 
     def views(self, position: int, count: int) -> Tensor:
         """Draw training views of sample ``position``, whole: (count, 3, image_size, image_size) normalised."""
-        if self.augment is None:
+        if self.augment is None or not isinstance(self.preprocessing, Preprocessing):
             raise ValueError("these pictures have no training views: the datamodule gave no augmentation")
         return self.augment(self.source.image(self.indices[position]), count, self.preprocessing)
 
@@ -127,6 +126,15 @@ def _cut(image: Tensor, crops: NDArray[np.int64] | None, position: int) -> Tenso
         return image
     x0, y0, x1, y1 = crops[position]
     return image[:, y0:y1, x0:x1]
+
+
+def made_ready(picture: Tensor, shown: Shown) -> Tensor:
+    """What an encoder takes of a picture uint8 (3, H, W)."""
+    if not isinstance(shown, Preprocessing):
+        return shown(to_pil_image(picture))
+    image = square(picture.float() / 255, shown.image_size, shown.interpolation)
+    normalized: Tensor = normalize(image, list(shown.mean), list(shown.std))
+    return normalized
 
 
 def square(image: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:

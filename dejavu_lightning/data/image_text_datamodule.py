@@ -13,7 +13,7 @@ from open_clip.transform import AugmentationCfg, PreprocessCfg, image_transform_
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize, to_pil_image
 
-from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import PictureTransform, Preprocessing, Shown, known
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.caption_dataset import CaptionDataset, Transform
 from dejavu_lightning.data.image_dataset import square
@@ -106,15 +106,18 @@ class ImageTextDataModule(SplitDataModule):
         self,
         source: CaptionSource,
         members: Mapping[str, Sequence[int]],
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Shown | None = None,
     ) -> MemorizationSets:
         """The attacked, public and held-out captioned pictures, by split name.
 
         Args:
-            preprocessing: of an encoder that takes other pictures than those of training.
+            preprocessing: of an encoder that takes other pictures than those of training, or its transform.
         """
-        shown = preprocessing or self.preprocessing
-        transform = _OpenClip(self._square(shown))
+        given: Shown = preprocessing or self.preprocessing
+        shown = known(given) or self.preprocessing
+        transform: Transform = (
+            _OpenClip(self._square(given)) if isinstance(given, Preprocessing) else partial(_of_pil, transform=given)
+        )
         augment = (
             partial(
                 deepcopy(self.views).cpu().of_one,
@@ -136,7 +139,7 @@ class ImageTextDataModule(SplitDataModule):
             neither_split=pictures("held_out") if len(members["held_out"]) else None,
             class_names=list(source.object_names),
             trained_on=self.record,
-            preprocessing=self._square(shown),
+            preprocessing=self._square(shown) if known(given) else None,
             in_preprocessing=partial(self.sets_of, source, members),
         )
 
@@ -184,6 +187,10 @@ class _OpenClip(nn.Module):
             return normalized
         transformed: Tensor = self.transform(to_pil_image(image))
         return transformed
+
+
+def _of_pil(image: Tensor, transform: PictureTransform) -> Tensor:
+    return transform(to_pil_image(image))
 
 
 def _repeated(image: Tensor, count: int, transform: Transform) -> Tensor:

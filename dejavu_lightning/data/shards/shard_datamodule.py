@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.object_file import read_objects
-from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.data.caption_dataset import collate
@@ -191,7 +191,7 @@ class ShardDataModule(ImageTextDataModule):
         )
         return ShardLoader(reader, rank, epoch=self.epoch, processed=self.processed_batches, **self.loading)
 
-    def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
+    def memorization_sets(self, preprocessing: Shown | None = None) -> MemorizationSets:
         """The measured samples of the own, the other and no training split, and the public ones."""
         return self.sets_of(*self.measured, preprocessing)
 

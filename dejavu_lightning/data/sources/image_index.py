@@ -220,7 +220,8 @@ class ImageFiles:
         ),
     ) -> None:
         self.folder, self.upright, self.known_from, self.remedy = folder, upright, known_from, remedy
-        self.ids, self.class_names, self.boxes, self.sizes = index.ids, index.class_names, index.boxes, index.sizes
+        self.ids, self.class_names, self.sizes = index.ids, index.class_names, index.sizes
+        self.boxes: Sequence[NDArray[Any]] = index.boxes
         self.labels: Tensor = torch.from_numpy(index.labels)
         self.counts, self.contents = index.counts, index.contents
         self._files = index.files

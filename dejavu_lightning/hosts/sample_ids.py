@@ -1,0 +1,77 @@
+"""Find the ids of a host's samples, by which its data set and ours agree on which sample is which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.utils.data import Subset
+
+Ids = Sequence[str] | Callable[[int], str]
+
+
+def sample_ids(dataset: Any, given: Ids | None = None) -> list[str] | None:
+    """The ids of a map-style data set, without reading a picture; None where it does not tell.
+
+    ``given`` wins. Else an attribute ``ids``; the paths of torchvision's folders, ``<class>/<name>`` without the
+    ending; lightly's file names; a column ``id``, ``image_id`` or ``file_name`` of a Hugging Face data set; and those
+    of the data set below a ``Subset`` or a wrapper's attribute ``dataset``.
+
+    Args:
+        dataset: of N samples.
+        given: (N,) ids, or a function from position to id.
+
+    Returns:
+        (N,) ids, or None.
+
+    Raises:
+        ValueError: as many ids as samples are not there, or one occurs twice.
+    """
+    if given is not None:
+        found: list[str] | None = (
+            [str(given(position)) for position in range(len(dataset))] if callable(given) else [str(i) for i in given]
+        )
+    else:
+        found = _told(dataset)
+    if found is None:
+        return None
+    if len(found) != len(dataset):
+        raise ValueError(f"{type(dataset).__name__} has {len(dataset)} samples and {len(found)} ids")
+    if len(set(found)) != len(found):
+        seen: set[str] = set()
+        twice = next(one for one in found if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+        raise ValueError(f"{type(dataset).__name__}: the id {twice!r} occurs twice; give ids that are unique")
+    return found
+
+
+def _told(dataset: Any) -> list[str] | None:
+    if isinstance(dataset, Subset):
+        below = sample_ids(dataset.dataset)
+        return None if below is None else [below[position] for position in dataset.indices]
+    if isinstance(getattr(dataset, "ids", None), list | tuple):
+        return [str(one) for one in dataset.ids]
+    paths = sample_paths(dataset)
+    if paths is not None:
+        return [path_id(path, dataset.root) for path in paths]
+    if callable(getattr(dataset, "get_filenames", None)):  # lightly
+        return [os.path.splitext(str(name))[0].replace(os.sep, "/") for name in dataset.get_filenames()]
+    for column in ("id", "image_id", "file_name"):
+        if column in (getattr(dataset, "column_names", None) or ()):  # Hugging Face
+            return [str(one) for one in dataset[column]]
+    below = getattr(dataset, "dataset", None)
+    return _told(below) if below is not None and len(below) == len(dataset) else None
+
+
+def sample_paths(dataset: Any) -> list[str] | None:
+    """The files of a data set that lists ``(path, label)`` as torchvision's folders do; None for another."""
+    samples = getattr(dataset, "samples", None)
+    if not isinstance(samples, list) or not hasattr(dataset, "root"):
+        return None
+    paths = [one[0] if isinstance(one, tuple | list) and one else None for one in samples]
+    return paths if all(isinstance(path, str | os.PathLike) for path in paths) else None  # type: ignore[return-value]
+
+
+def path_id(path: str, root: str) -> str:
+    """``<class>/<name>``: a path below the root, without its ending."""
+    return os.path.splitext(os.path.relpath(path, root))[0].replace(os.sep, "/")
