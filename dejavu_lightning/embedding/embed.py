@@ -24,6 +24,14 @@ from dejavu_lightning.embedding.host_samples import (
 )
 from dejavu_lightning.embedding.kept import encode_name
 
+# What to do about an output, by its number of dimensions.
+ADVICE = {
+    4: "pool its feature maps: encode=lambda module, images: module.backbone(images).mean(dim=(2, 3)), or give another "
+    "part of it",
+    3: "take one of its tokens: encode=lambda module, images: module.backbone(images)[:, 0], or their mean(dim=1)",
+    0: "choose another encode=",
+}
+
 
 class Embedded(NamedTuple):
     """Samples of one dataset in its order.
@@ -86,8 +94,9 @@ def embed(
 ) -> Embedded:
     """Embed every sample once; process r of W takes batches r, r + W, ...
 
-    The last batch is padded to full size, because kernels may round differently for other shapes. A single process
-    whose encoder keeps embeddings takes those of the same model and dataset from there instead.
+    The last batch is padded to full size, because kernels may round differently for other shapes; a batch is no larger
+    than the data set. Embeddings (B, D, 1, 1) and (B, 1, D) are flattened. A single process whose encoder keeps
+    embeddings takes those of the same model and dataset from there instead.
 
     Args:
         role: what errors and made-up ids call the dataset.
@@ -122,6 +131,7 @@ def embed(
 
 def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_workers: int, read: Read) -> Embedded:
     count = len(dataset)
+    batch_size = min(batch_size, count)
     rank, processes = world()
     batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
     own = batches[rank::processes]
@@ -148,7 +158,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
                 same_shape(first, readings[-1].input, row, role)
             ids += [reading.identifier for reading in readings]
             facts += [reading.facts for reading in readings]
-            output = encoder(_padded([reading.input for reading in readings], batch_size))
+            output = _flat(encoder(_padded([reading.input for reading in readings], batch_size)))
             problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
             if problem:
                 break
@@ -184,6 +194,15 @@ def _padded(inputs: list[Any], size: int) -> Any:
     return torch.cat([stacked, stacked[-1:].expand(lacking, *stacked.shape[1:])])
 
 
+def _flat(output: Any) -> Any:
+    """(B, D) of (B, D, 1, 1), as of pooled feature maps, or (B, 1, D), as of one token; others as they are."""
+    if isinstance(output, Tensor) and (
+        (output.ndim == 4 and output.shape[2:] == (1, 1)) or (output.ndim == 3 and output.shape[1] == 1)
+    ):
+        return output.flatten(1)
+    return output
+
+
 def check_not_collapsed(found: Embedded, role: str) -> None:
     """The embeddings of more than one sample must differ; one process holds a share of them.
 
@@ -209,7 +228,8 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
 def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None) -> str:
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        return f"the encoder must return embeddings of shape (B, D), it returned {shape}; choose another encode="
+        advice = ADVICE.get(output.ndim, ADVICE[0]) if isinstance(output, Tensor) else ADVICE[0]
+        return f"the encoder must return embeddings of shape (B, D), it returned {shape}; {advice}"
     if width is not None and output.shape[1] != width:
         return (
             f"the encoder returned embeddings of width {output.shape[1]} from {ids[0]!r} on ({role} set), before it "

@@ -130,7 +130,7 @@ def test_the_training_subset_has_the_pictures_of_a_by_id(data, folders, make):
 
 def test_a_data_set_with_boxes_by_function_is_cut_as_the_folder_is(folders, data):
     """The same ids, so the same splits, and the same crops."""
-    root, boxes = folders
+    root, _ = folders
     given = MemorizationData.from_dataset(ImageFolder(root), boxes=lambda position: [BOX], transform=EVALUATION)
     by_folder, by_function = data.memorization_sets(), given.memorization_sets()
     assert shown(by_function) == shown(by_folder)
