@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from dejavu_lightning.core.decision_part import DECIDE_ON, DecisionPart
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.intervals import Floats
+from dejavu_lightning.core.whole_file import whole_file
 from dejavu_lightning.memorization.statistics import Terms, change
 from dejavu_lightning.runs.checkpoints import BEST, load_checkpoint
 from dejavu_lightning.utility import probe_metrics
@@ -142,7 +143,8 @@ class MemorizationEarlyStopping(Curve):
         else:
             pl_module.load_state_dict(load_checkpoint(file)["state_dict"], strict=True)
         if file is not None and trainer.is_global_zero:
-            shutil.copyfile(file, restored)
+            with whole_file(restored) as partial:
+                shutil.copyfile(file, partial)
         rank_zero_info(f"{self.name}: the weights are those of epoch {best}, the best trade-off; {restored}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

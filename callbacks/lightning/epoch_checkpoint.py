@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from dejavu_lightning.callbacks.lightning.whole_checkpoints import write_whole_checkpoints
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
@@ -42,6 +43,7 @@ class EpochCheckpoint(ModelCheckpoint):
         if self.dirpath is None:
             self.dirpath = str(RunFolder(trainer.default_root_dir).checkpoints)
         super().setup(trainer, pl_module, stage)
+        write_whole_checkpoints(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the untrained weights."""

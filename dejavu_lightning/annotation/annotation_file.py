@@ -25,6 +25,7 @@ from dejavu_lightning.annotation.picture_batches import (
     ShardBatches,
     UnreadableShard,
 )
+from dejavu_lightning.core.whole_file import write_json
 
 ENOUGH = 1000  # pictures, before which a share of unusable ones says little
 DIGITS = 2  # of pixels; finer ones vary with the batch
@@ -74,9 +75,7 @@ class AnnotationFile:
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
         if not self.path.exists():
-            made = Path(f"{self.beside}.new")
-            made.write_text(json.dumps(settings, indent=2))
-            made.replace(self.beside)
+            write_json(self.beside, settings)
             self.path.touch()
             return
         if not self.beside.exists():

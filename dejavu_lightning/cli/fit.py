@@ -29,6 +29,7 @@ from dejavu_lightning.callbacks import (
 from dejavu_lightning.cli.configs import read_config, with_found_configs
 from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.core.checkpoint_folder import explain_folder
+from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
 
@@ -40,7 +41,9 @@ class LogConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called on the first rank."""
-        resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        text = self.parser.dump(self.config, skip_none=False)
+        write_text(Path(trainer.default_root_dir) / CONFIG, text)
+        resolved = yaml.safe_load(text)
         for logger in trainer.loggers:
             logger.log_hyperparams(resolved)
 
@@ -122,7 +125,7 @@ def fit(arguments: list[str]) -> None:
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=LogConfig,
-        save_config_kwargs={"config_filename": CONFIG, "overwrite": True},  # the run folder has been checked
+        save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={"default_root_dir": "runs/default", "enable_model_summary": False},
         seed_everything_default=0,
         load_from_checkpoint_support=False,

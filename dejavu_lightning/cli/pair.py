@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dejavu_lightning.cli.configs import environment, find_config, program, read_config, with_found_configs
+from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.runs.checkpoints import epoch_checkpoint, last_epoch
 from dejavu_lightning.runs.run_folder import PairFolder
 
@@ -107,8 +108,7 @@ def _group(out: PairFolder) -> str:
     """What W&B calls the pair: its folder's name, told apart from other folders of that name, and kept in it."""
     file = out.wandb_group
     if not file.is_file():
-        out.path.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{out.path.resolve().name}-{uuid.uuid4().hex[:8]}")
+        write_text(file, f"{out.path.resolve().name}-{uuid.uuid4().hex[:8]}")
     return file.read_text()
 
 

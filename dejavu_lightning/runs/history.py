@@ -14,7 +14,6 @@ History = Sequence[Mapping[str, float]]
 
 def write_history(folder: Path, history: History) -> None:
     """Write a monitor's ``history.csv``; the columns are those of the latest row."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / HISTORY, history, list(history[-1]))
 
 

@@ -28,8 +28,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dejavu_lightning.core.decision_part import DecisionPart
+from dejavu_lightning.core.whole_file import whole_file, write_json, write_text
 from dejavu_lightning.runs.checkpoints import epoch_name
-from dejavu_lightning.runs.files import read_json, write_json, write_rows
+from dejavu_lightning.runs.files import read_json, write_rows
 
 if TYPE_CHECKING:
     from dejavu_lightning.core.records import Records
@@ -79,8 +80,8 @@ def read_records(folder: Path, name: str) -> Records:
 
 def write_table(folder: Path, name: str, table: pa.Table) -> None:
     """Write a table that is not one model's records, such as "comparison"."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, table_file(folder, name))
+    with whole_file(table_file(folder, name)) as partial:
+        pq.write_table(table, partial)
 
 
 def read_table(folder: Path, name: str) -> pa.Table | None:
@@ -157,8 +158,7 @@ def write_ranking(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Write ``classes.json``: records hold the numbers of labels, or objects."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CLASSES).write_text(json.dumps(list(names)))
+    write_text(folder / CLASSES, json.dumps(list(names)))
 
 
 def read_class_names(folder: Path) -> list[str]:

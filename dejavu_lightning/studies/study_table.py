@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from dejavu_lightning.core.estimate import OVER_SEEDS, Estimate, estimates_in, format_p, net_parts, over_runs
-from dejavu_lightning.core.paired_differences import difference_p_value, holm, record_difference
-from dejavu_lightning.runs.files import write_json, write_rows
+from dejavu_lightning.core.intervals import difference_p_value, holm, record_difference
+from dejavu_lightning.core.whole_file import write_json
+from dejavu_lightning.runs.files import write_rows
 from dejavu_lightning.runs.history import HISTORY, read_history
 from dejavu_lightning.runs.measurement_folder import left_out_part, read_metrics, read_terms
 from dejavu_lightning.runs.run_folder import StudyFolder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from dejavu_lightning.core.whole_file import whole_file
 from dejavu_lightning.data.decode import decode, decode_identified
 
 METADATA_KEY = b"dejavu_lightning.index"
@@ -189,12 +188,8 @@ class Index:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write parquet at once or not at all: ranks may make the same file at the same time, and be killed."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        pq.write_table(table, part, compression="zstd")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path, shared=True) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 class ImageFiles:
