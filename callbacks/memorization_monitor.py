@@ -23,6 +23,7 @@ from dejavu_lightning.figures.artifacts import (
     draw_curves,
     draw_most_memorized,
     gallery_rows,
+    read_answers,
     save_ranking,
     save_records,
 )
@@ -119,9 +120,11 @@ class MemorizationMonitor(Monitor):
         if trainer.is_global_zero:
             if self.figures:
                 draw_curves(self.history, self.output(trainer), self.test.display)
-            if self.figures and self._latest is not None and self._active is not None:
-                draw_most_memorized(self._latest, self._active, self.output(trainer), self.test.display)
-                save_ranking(self._latest, self._active, self.output(trainer), self.test.display)
+            # Where the run was stopped after its last measurement, that lies on the disk.
+            latest = self._latest or read_answers(epoch_folder(self.output(trainer), int(self.history[-1]["epoch"])))
+            if self.figures and latest is not None and self._active is not None:
+                draw_most_memorized(latest, self._active, self.output(trainer), self.test.display)
+                save_ranking(latest, self._active, self.output(trainer), self.test.display)
             shown = [headline(self.test, self.history[-1]), self.test.headline]
             publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.history[-1]], self.history)
             epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)

@@ -91,6 +91,14 @@ class Monitor(Curve, ABC):
             for key, value in self._measure(trainer, pl_module, completed).items():
                 pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of a run that was stopped when all its epochs were through, leave now what is left at the end of training.
+
+        Lightning passes over the training then, its hooks too, and its loop still counts as resuming.
+        """
+        if trainer.fit_loop.is_resuming and not trainer.should_stop and self.history:
+            self.on_train_end(trainer, pl_module)
+
     def _find_sets(self, trainer: Trainer, given: Sets | None, kind: type[Sets], method: str) -> Sets:
         """The sets that were given, else those that a method of the datamodule offers."""
         if given is not None:

@@ -36,6 +36,7 @@ class EpochCheckpoint(ModelCheckpoint):
             save_top_k=-1,
             save_last=True,
             save_on_train_epoch_end=True,
+            enable_version_counter=False,  # a run that is resumed writes its later epochs again, under their names
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

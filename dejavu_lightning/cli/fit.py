@@ -16,6 +16,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dejavu_lightning import methods
 from dejavu_lightning.callbacks import (
@@ -119,6 +120,15 @@ def fit(arguments: list[str]) -> None:
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
     warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers")
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
+    try:
+        _run(arguments)
+    except SIGTERMException as error:  # a SystemExit without a code, which would pass for a training that ended
+        raise SystemExit(
+            "error: stopped by SIGTERM; continue with --ckpt_path, or by the same command again"
+        ) from error
+
+
+def _run(arguments: list[str]) -> None:
     DejavuCLI(
         LightningModule,
         LightningDataModule,

@@ -12,8 +12,11 @@ from dejavu_lightning.figures.outcomes import draw_outcomes
 from dejavu_lightning.figures.spread import draw_spread, is_counted, values_of
 from dejavu_lightning.memorization.display import Display, GalleryRow
 from dejavu_lightning.memorization.measure import Measurement
+from dejavu_lightning.memorization.protocols import Comparison
 from dejavu_lightning.runs.measurement_folder import (
     figure_file,
+    read_records,
+    read_table,
     write_agreement,
     write_class_names,
     write_ranking,
@@ -37,6 +40,16 @@ def save_records(measurement: Measurement, folder: Path) -> None:
         _save_reference(found, folder / name)
     if measurement.agreement:
         write_agreement(folder, [pair._asdict() for pair in measurement.agreement])
+
+
+def read_answers(folder: Path) -> Measurement | None:
+    """What figures and rankings show of what :func:`save_records` wrote, None where it is not there."""
+    try:
+        target, reference = read_records(folder, "target"), read_records(folder, "reference")
+    except FileNotFoundError:
+        return None
+    comparison = Comparison({}, read_table(folder, "comparison"), {}, target.settings)
+    return Measurement({}, comparison, target, reference, headline="")
 
 
 def _save_reference(measurement: Measurement, folder: Path) -> None:
