@@ -161,6 +161,8 @@ class MemorizationEarlyStopping(Curve):
         epoch = epochs.pop()
         if epochs or epoch is None or self.measured(int(epoch)):
             return
+        if any(monitor.latest["epoch"] != epoch for monitor in (first, second)):  # a measurement is missing
+            return
         weighed = []
         for monitor, metric in self._followed:
             metric = metric or monitor.headline
@@ -173,8 +175,10 @@ class MemorizationEarlyStopping(Curve):
         self._decide(epoch, *weighed)
         row = self.history[-1]
         if trainer.is_global_zero:
-            publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
-            self.save_history(trainer)
+            with self.publishing():
+                publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
+            with self.writing(trainer):
+                self.save_history(trainer)
         if self._stops(trainer):
             surely = f"{row['growth']:+.3f} [{row['growth_low']:+.3f}, {row['growth_high']:+.3f}]"
             rank_zero_info(

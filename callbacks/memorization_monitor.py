@@ -116,18 +116,21 @@ class MemorizationMonitor(Monitor):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""
         if not self.measured(trainer.current_epoch):
-            self._measure(trainer, pl_module, trainer.current_epoch)
-        if trainer.is_global_zero:
+            self.attempt(trainer, pl_module, trainer.current_epoch)
+        if not trainer.is_global_zero:
+            return
+        epoch, folder = int(self.latest["epoch"]), self.output(trainer)
+        with self.writing(trainer):
             if self.figures:
-                draw_curves(self.history, self.output(trainer), self.test.display)
+                draw_curves(self.history, folder, self.test.display)
             # Where the run was stopped after its last measurement, that lies on the disk.
-            latest = self._latest or read_answers(epoch_folder(self.output(trainer), int(self.history[-1]["epoch"])))
+            latest = self._latest or read_answers(epoch_folder(folder, epoch))
             if self.figures and latest is not None and self._active is not None:
-                draw_most_memorized(latest, self._active, self.output(trainer), self.test.display)
-                save_ranking(latest, self._active, self.output(trainer), self.test.display)
-            shown = [headline(self.test, self.history[-1]), self.test.headline]
-            publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.history[-1]], self.history)
-            epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)
+                draw_most_memorized(latest, self._active, folder, self.test.display)
+                save_ranking(latest, self._active, folder, self.test.display)
+        with self.publishing():
+            shown = [headline(self.test, self.latest), self.test.headline]
+            publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.latest], self.history)
             publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -140,12 +143,15 @@ class MemorizationMonitor(Monitor):
         found = measure(encoder, self.test, self.reference, self._active, epoch, self.extra_references)
         self.headline = found.headline
         self.history.append({"epoch": float(epoch), **found.metrics})
+        folder = self.output(trainer)
         if trainer.is_global_zero:
-            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-            folder = self.output(trainer)
-            save_records(found, epoch_folder(folder, epoch))
-            self.save_history(trainer)
-            if self.figures and shows_images(trainer.loggers):
+            with self.publishing():
+                publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            with self.writing(trainer):
+                save_records(found, epoch_folder(folder, epoch))
+                self.save_history(trainer)
+        if trainer.is_global_zero and self.figures and shows_images(trainer.loggers):
+            with self.publishing():
                 display = self.test.display
                 figures = draw_curves(self.history, folder, display)
                 figures |= draw_most_memorized(found, self._active, folder, display)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
+from dejavu_lightning.embedding.host_samples import UnreadableFileError
 from dejavu_lightning.memorization.statistics import Terms
-from dejavu_lightning.runs.history import write_history
+from dejavu_lightning.runs.history import measured_rows, write_history
 
 Sets = TypeVar("Sets", MemorizationSets, UtilitySets)
 
@@ -21,8 +24,8 @@ class Curve(Callback):
 
     Attributes:
         name: prefix of the logged keys; two monitors in one trainer keep their histories apart by it.
-        history: one row per measurement: ``epoch`` (number completed) and the metrics. A resumed run
-            continues it.
+        history: one row per measurement: ``epoch`` (number completed) and the metrics; of one that is missing,
+            because what it needs could not be read, the epoch alone. A resumed run continues it.
     """
 
     def __init__(self, name: str, folder: str | None) -> None:
@@ -53,6 +56,33 @@ class Curve(Callback):
     def save_history(self, trainer: Trainer) -> None:
         """Write ``history.csv``."""
         write_history(self.output(trainer), self.history)
+
+    @property
+    def latest(self) -> Mapping[str, float]:
+        """The last row with a measurement; empty before the first."""
+        return next(iter(measured_rows(self.history)[-1:]), {})
+
+    @contextmanager
+    def writing(self, trainer: Trainer) -> Iterator[None]:
+        """Let training go on where the folder is full, read-only or gone: checkpoints have the curve too."""
+        try:
+            yield
+        except OSError as error:
+            rank_zero_warn(
+                f"{self.name}: {self.output(trainer)} cannot be written: {error}. Training goes on without these "
+                "files; checkpoints have the curve"
+            )
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Let training go on where a logger fails, whatever it raises: the files have the numbers too."""
+        try:
+            yield
+        except Exception as error:
+            rank_zero_warn(
+                f"{self.name}: a logger failed and is not told of this: {type(error).__name__}: {error}. Training goes "
+                "on; history.csv has the numbers"
+            )
 
 
 class Monitor(Curve, ABC):
@@ -88,8 +118,29 @@ class Monitor(Curve, ABC):
         """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
         completed = trainer.current_epoch + 1
         if completed % self.every_n_epochs == 0 and not self.measured(completed):
-            for key, value in self._measure(trainer, pl_module, completed).items():
+            for key, value in self.attempt(trainer, pl_module, completed).items():
                 pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
+
+    def attempt(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
+        """Measure; of a curve that has begun the measurement is missing where files cannot be read.
+
+        All ranks raise alike. What is wrong from the start, and anything else, is raised.
+        """
+        try:
+            return self._measure(trainer, pl_module, epoch)
+        except (UnreadableFileError, OSError) as error:
+            if not self.latest:
+                raise
+            self.history.append({"epoch": float(epoch)})
+            missing = len(self.history) - len(measured_rows(self.history))
+            rank_zero_warn(
+                f"{self.name}: no measurement after epoch {epoch}, {missing} of {len(self.history)} are missing now: "
+                f"{error}. Training goes on, and measures again when the files are back"
+            )
+        if trainer.is_global_zero:
+            with self.writing(trainer):
+                self.save_history(trainer)
+        return {}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Of a run that was stopped when all its epochs were through, leave now what is left at the end of training.

@@ -75,10 +75,11 @@ class UtilityMonitor(Monitor):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""
         if not self.measured(trainer.current_epoch):
-            self._measure(trainer, pl_module, trainer.current_epoch)
+            self.attempt(trainer, pl_module, trainer.current_epoch)
         if trainer.is_global_zero:
-            values = [name for name in estimates_in(self.history[-1]) if name != "epoch"]
-            publish_summary(trainer.loggers, self.name, values, self.history)
+            with self.publishing():
+                values = [name for name in estimates_in(self.latest) if name != "epoch"]
+                publish_summary(trainer.loggers, self.name, values, self.history)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets."""
@@ -95,9 +96,11 @@ class UtilityMonitor(Monitor):
         )
         self.history.append({"epoch": float(epoch), **metrics})
         if trainer.is_global_zero:
-            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-            added = {name: terms for name, (terms,) in self.terms.items()}
-            write_utility_samples(self.output(trainer), epoch, added)
-            self.save_history(trainer)
+            with self.publishing():
+                publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            with self.writing(trainer):
+                added = {name: terms for name, (terms,) in self.terms.items()}
+                write_utility_samples(self.output(trainer), epoch, added)
+                self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics

@@ -17,6 +17,7 @@ from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.embedding.host_samples import (
     ReadableSamples,
     Unreadable,
+    UnreadableFileError,
     class_number,
     describe,
     image_tensor,
@@ -128,7 +129,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     ids: list[str] = []
     facts: list[Any] = []
     parts: list[Tensor] = []
-    problem = ""
+    problem, of_a_file = "", False
     first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
         cast(Dataset[Any], ReadableSamples(dataset, role)),
@@ -156,11 +157,11 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     except (ValueError, TypeError, OSError, KeyError) as error:
         if processes == 1:
             raise
-        problem = f"the {role} set cannot be read: {error}"
+        problem, of_a_file = f"the {role} set cannot be read: {error}", isinstance(error, UnreadableFileError | OSError)
     # A process that raised alone would leave the others waiting.
-    flaws = [flaw for flaw in gathered(problem) if flaw]
+    flaws = [(flaw, its_file) for flaw, its_file in gathered((problem, of_a_file)) if flaw]
     if flaws:
-        raise ValueError(flaws[0])
+        raise (UnreadableFileError if all(its_file for _, its_file in flaws) else ValueError)(flaws[0][0])
     pieces = gathered((ids, facts))
     all_ids, all_facts = [""] * count, [None] * count
     for process, (its_ids, its_facts) in enumerate(pieces):

@@ -13,6 +13,7 @@ from dejavu_lightning.figures.spread import draw_spread, is_counted, values_of
 from dejavu_lightning.memorization.display import Display, GalleryRow
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.memorization.protocols import Comparison
+from dejavu_lightning.runs.history import measured_rows
 from dejavu_lightning.runs.measurement_folder import (
     figure_file,
     read_records,
@@ -63,6 +64,7 @@ def _save_reference(measurement: Measurement, folder: Path) -> None:
 
 def draw_curves(history: Sequence[Mapping[str, float]], folder: Path, display: Display) -> dict[str, Path]:
     """Draw ``curve.png`` and, where every record has an outcome, ``partition.png``; by name."""
+    history = measured_rows(history)
     figures = {"curve": draw_curve(history, figure_file(folder, "curve"), display)}
     if display.outcomes and all(name in row for row in history for name in display.outcomes):
         figures["partition"] = draw_outcomes(history, figure_file(folder, "partition"), display.outcomes)

@@ -13,8 +13,13 @@ History = Sequence[Mapping[str, float]]
 
 
 def write_history(folder: Path, history: History) -> None:
-    """Write a monitor's ``history.csv``; the columns are those of the latest row."""
-    write_rows(folder / HISTORY, history, list(history[-1]))
+    """Write a monitor's ``history.csv``; the columns are those of the latest row with a measurement."""
+    write_rows(folder / HISTORY, history, list((measured_rows(history) or history)[-1]))
+
+
+def measured_rows(history: History) -> list[Mapping[str, float]]:
+    """The rows with a measurement: one that is missing has its epoch alone."""
+    return [row for row in history if len(row) > 1]
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -7,11 +7,10 @@ import signal
 import pytest
 import yaml
 
-from tests.unbreakable.moments import Moment
 from tests.unbreakable.runs import contents, differing, write_config, write_pictures
 from tests.unbreakable.test_killed_fit import Fit, moment_of
 
-STUDY = {"name": "tiny", "seeds": [0], "variants": {"plain": {}}}
+STUDY = {"name": "tiny", "seeds": [0], "default": "plain", "variants": {"plain": {}}}
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +69,3 @@ def test_two_processes_killed_ten_times_end_like_those_that_were_left_alone(pict
         fit.hit(moment_of(lines[at], tmp_path))
     fit.ends()
     assert differing(contents(tmp_path / "whole"), contents(tmp_path / "run")) == []
-
-
-@pytest.mark.slow
-def test_one_of_two_processes_killed_ends_both(pictures, server, tmp_path):
-    config = small(pictures, max_epochs=2, devices=2, strategy="ddp_fork")
-    fit = Fit(server, config, tmp_path / "run")
-    assert fit.start(moment=Moment("batch", "^1/0$", signal.SIGTERM)) != 0
