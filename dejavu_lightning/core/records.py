@@ -67,10 +67,11 @@ class Records:
     def save(self, path: str | Path) -> None:
         """Write parquet; the settings travel in its metadata."""
         with whole_file(path) as partial:
-            pq.write_table(self.table.replace_schema_metadata({"settings": json.dumps(self.settings)}), partial)
+            table = self.table.replace_schema_metadata({"settings": json.dumps(self.settings)})
+            pq.write_table(table, partial, write_page_checksum=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Records:
         """Read what :meth:`save` wrote."""
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         return cls(table, json.loads((table.schema.metadata or {}).get(b"settings", b"{}")))

@@ -19,7 +19,7 @@ def read_json(file: Path) -> Any:
     """
     try:
         return json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the latter of lists within lists
         raise ValueError(f"{file} is no JSON: {error}") from error
 
 

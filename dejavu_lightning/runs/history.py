@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,9 +40,9 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         raise ValueError(f"{path} is no history of a monitor: {error}") from error
     if rows and "epoch" not in rows[0]:
         raise ValueError(f"{path} is no history of a monitor: it has no column epoch")
-    lacking = [number for number, row in enumerate(found, start=1) if "epoch" not in row]
+    lacking = [number for number, row in enumerate(found, start=1) if not row.get("epoch", math.nan).is_integer()]
     if lacking:
-        raise ValueError(f"{path} is damaged: row {lacking[0]} has no epoch")
+        raise ValueError(f"{path} is damaged: row {lacking[0]} has no epoch, a whole number")
     return found
 
 

@@ -90,7 +90,7 @@ class ForkedProcess:
 
     def __init__(self, command, env=None, stdout=None, stderr=None, start_new_session=False, **_):
         assert command[1:3] == ["-m", "dejavu_lightning"], command
-        self.returncode = None
+        self.args, self.returncode = command, None
         sys.stdout.flush()
         self.pid = os.fork()
         if not self.pid:
