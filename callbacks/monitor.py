@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.memorization.statistics import Terms
@@ -87,9 +88,19 @@ class Monitor(Curve, ABC):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
         completed = trainer.current_epoch + 1
-        if completed % self.every_n_epochs == 0 and not self.measured(completed):
+        # Lightning also ends an epoch here that max_steps or a timer cut short.
+        if trainer.is_last_batch and completed % self.every_n_epochs == 0 and not self.measured(completed):
             for key, value in self._measure(trainer, pl_module, completed).items():
                 pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
+
+    def ended_between_epochs(self, trainer: Trainer) -> bool:
+        """Whether the training that ends here ends with a whole epoch; says so if it does not."""
+        if not trainer.is_last_batch:
+            rank_zero_info(
+                f"{self.name}: training ended within an epoch, which is not measured; the curve ends with the last "
+                "whole one"
+            )
+        return trainer.is_last_batch
 
     def _find_sets(self, trainer: Trainer, given: Sets | None, kind: type[Sets], method: str) -> Sets:
         """The sets that were given, else those that a method of the datamodule offers."""
