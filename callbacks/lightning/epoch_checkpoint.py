@@ -61,8 +61,8 @@ class EpochCheckpoint(ModelCheckpoint):
             dirpath = getattr(other, "dirpath", None)
             if other is not self and dirpath and Path(str(dirpath)).resolve() == self._folder.resolve():
                 raise ValueError(
-                    f"{type(other).__name__} would save to {self._folder} (its save_last to {LAST}), where the files of "
-                    f"EpochCheckpoint tell what is resumed and compared: give it a dirpath of its own, such as "
+                    f"{type(other).__name__} would save to {self._folder} (its {LAST} among them), where files of "
+                    "EpochCheckpoint tell what is resumed and compared: give it a dirpath of its own, such as "
                     f"{RunFolder(self._folder.parent).user_checkpoints}"
                 )
 

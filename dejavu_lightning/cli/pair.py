@@ -101,7 +101,9 @@ def compared_checkpoints(out: PairFolder) -> dict[str, Path]:
     """
     restored = out.target.restored_epoch()
     epoch = out.target.ended() if restored is None else restored
-    files = {role: None if epoch is None else out.run(role).checkpoint_after(epoch) for role in ROLES}
+    if epoch is None:
+        raise ValueError(f"{out.target.checkpoints} holds no checkpoint of a whole epoch")
+    files = {role: out.run(role).checkpoint_after(epoch) for role in ROLES}
     found = {role: file for role, file in files.items() if file is not None}
     if len(found) < len(files):
         kept = {role: sorted(checkpoints_by_epoch(out.run(role).checkpoints)) for role in ROLES}
