@@ -16,7 +16,13 @@ import yaml
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ProgressBar,
+)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
 
@@ -114,11 +120,12 @@ class DejavuCLI(LightningCLI):
         if config.enable_progress_bar is False:  # beside one of a config Lightning would refuse to train
             callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
         for callback in callbacks:
-            if isinstance(callback, (BatchSizeFinder, LearningRateFinder)):
+            if isinstance(callback, (BatchSizeFinder, LearningRateFinder, GradientAccumulationScheduler)):
                 raise ValueError(
                     f"trainer.callbacks: {type(callback).__name__} changes what is trained after config.yaml and the "
-                    "scaled learning rate are written, and would change it in target and reference apart. Search "
-                    "once, beforehand, and set data.batch_size and the optimizer's learning rate to what is found"
+                    "scaled learning rate are written, and may change it otherwise in target and reference. Search "
+                    "beforehand, and set data.batch_size, the optimizer's learning rate or "
+                    "trainer.accumulate_grad_batches"
                 )
             # Lightning would take the folder of EpochCheckpoint, whose files are told by their names.
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
@@ -210,6 +217,8 @@ def _check_trainer(options: Any) -> None:
             "whether a config runs, trainer.fast_dev_run",
         ),
         "limit_train_batches": (options.limit_train_batches == 0, "trains on nothing"),
+        "max_epochs": (options.max_epochs == 0, "trains on nothing"),
+        "max_steps": (options.max_steps == 0, "trains on nothing"),
     }
     for name, (given, reason) in refused.items():
         if given:
