@@ -137,7 +137,7 @@ class MemorizationEarlyStopping(Curve):
         file = kept_checkpoint(trainer, best)
         if best == trainer.current_epoch:
             if file is None:
-                trainer.save_checkpoint(restored)
+                trainer.save_checkpoint(restored, weights_only=False)
         elif file is None:
             raise FileNotFoundError(f"MemorizationEarlyStopping: there is no checkpoint of epoch {best} to restore")
         else:

@@ -15,7 +15,7 @@ from dejavu_lightning.callbacks.publish import (
     shows_images,
 )
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
@@ -115,8 +115,9 @@ class MemorizationMonitor(Monitor):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""
-        if not self.measured(trainer.current_epoch):
-            self.attempt(trainer, pl_module, trainer.current_epoch)
+        epoch = trainer.current_epoch
+        if self.ended_between_epochs(trainer) and not self.measured(epoch) and self._comparable(epoch):
+            self.attempt(trainer, pl_module, epoch)
         if not trainer.is_global_zero:
             return
         epoch, folder = int(self.latest["epoch"]), self.output(trainer)
@@ -161,6 +162,16 @@ class MemorizationMonitor(Monitor):
         self._latest, self.terms = found, found.gaps
         self.tell_followers(trainer)
         return found.metrics
+
+    def _comparable(self, epoch: int) -> bool:
+        """Whether there are references for an epoch that nobody had planned, such as that of an early stop."""
+        assert self._active is not None
+        try:
+            check_references(self.reference, self.extra_references, self.test, self._active, [epoch])
+        except (ValueError, OSError) as error:
+            rank_zero_warn(f"{self.name}: training ended after {epoch} epochs, which are not measured: {error}")
+            return False
+        return True
 
     def _schedule(self, trainer: Trainer) -> list[int]:
         """Epochs still to be measured, as far as they are known."""

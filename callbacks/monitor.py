@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.embedding.host_samples import UnreadableFileError
@@ -117,9 +117,19 @@ class Monitor(Curve, ABC):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on schedule; the values are then there for EarlyStopping and ModelCheckpoint to monitor."""
         completed = trainer.current_epoch + 1
-        if completed % self.every_n_epochs == 0 and not self.measured(completed):
+        # Lightning also ends an epoch here that max_steps or a timer cut short.
+        if trainer.is_last_batch and completed % self.every_n_epochs == 0 and not self.measured(completed):
             for key, value in self.attempt(trainer, pl_module, completed).items():
                 pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
+
+    def ended_between_epochs(self, trainer: Trainer) -> bool:
+        """Whether the training that ends here ends with a whole epoch; says so if it does not."""
+        if not trainer.is_last_batch:
+            rank_zero_info(
+                f"{self.name}: training ended within an epoch, which is not measured; the curve ends with the last "
+                "whole one"
+            )
+        return trainer.is_last_batch
 
     def attempt(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         """Measure; of a curve that has begun the measurement is missing where files cannot be read.

@@ -74,9 +74,9 @@ class UtilityMonitor(Monitor):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""
-        if not self.measured(trainer.current_epoch):
+        if self.ended_between_epochs(trainer) and not self.measured(trainer.current_epoch):
             self.attempt(trainer, pl_module, trainer.current_epoch)
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and self.history:
             with self.publishing():
                 values = [name for name in estimates_in(self.latest) if name != "epoch"]
                 publish_summary(trainer.loggers, self.name, values, self.history)

@@ -173,7 +173,8 @@ class CLIP(LightningModule):
         )
         asked = f"optimizer.warmup_steps={settings.warmup_steps}"
         final = settings.lr * settings.final_lr_fraction
-        return warmup_cosine(optimizer, settings.warmup_steps, planned_steps(self), final, asked)
+        warmup = 0 if self.trainer.fast_dev_run else settings.warmup_steps
+        return warmup_cosine(optimizer, warmup, planned_steps(self), final, asked)
 
     def on_fit_start(self) -> None:
         """Refuse a preprocessing other than the one that pretrained weights were trained with.

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from dejavu_lightning.data import Scenes
-from dejavu_lightning.runs.checkpoints import epoch_checkpoint, load_checkpoint
+from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.measurement_folder import METRICS
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
 from tests.commands import TINY
@@ -59,9 +59,8 @@ def write_config(file, pictures, index, utility=True):
 
 def continued(folder):
     """The options with which docs/training.md continues a run; none where nothing was saved yet."""
-    run = RunFolder(folder)
-    saved = [file for file in (run.last, epoch_checkpoint(run.checkpoints, 0)) if file.is_file()]
-    return ["--ckpt_path", saved[0]] if saved else []
+    saved = RunFolder(folder).resumable()
+    return ["--ckpt_path", saved] if saved else []
 
 
 def contents(folder):
