@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 from pathlib import Path
 
 import torch
@@ -73,8 +74,11 @@ def contents(folder):
         if file.suffix == ".ckpt":
             checkpoint = load_checkpoint(file)
             found[name] = (checkpoint["state_dict"], checkpoint["optimizer_states"], checkpoint["global_step"])
+        elif file.name == "table.csv":
+            with file.open(newline="") as opened:
+                found[name] = [{**row, "seconds": ""} for row in csv.DictReader(opened)]
         else:
-            found[name] = file.read_bytes()
+            found[name] = file.read_bytes().replace(str(folder).encode(), b"")  # metrics.json names files
     return found
 
 
