@@ -33,7 +33,7 @@ class EpochCheckpoint(ModelCheckpoint):
 
     def __init__(self, every_n_epochs: int = 50, dirpath: str | None = None, minutes: float = 10.0) -> None:
         self.cadence, self.seconds, self._renewed = every_n_epochs, 60 * minutes, time.monotonic()
-        self._begun = False  # whether this process has trained
+        self._begun = self._trial = False  # whether this process has trained, and whether it only tries to
         self._kept = self._renewed_at = -1  # the steps of the newest epoch=*.ckpt and of last.ckpt
         super().__init__(
             dirpath=dirpath,
@@ -59,6 +59,7 @@ class EpochCheckpoint(ModelCheckpoint):
             ValueError: there is one; by now all have chosen theirs.
         """
         self._begun, self._kept, self._renewed_at = False, -1, -1
+        self._trial = bool(getattr(trainer, "fast_dev_run", False))
         for other in trainer.checkpoint_callbacks:
             dirpath = getattr(other, "dirpath", None)
             if other is not self and dirpath and Path(str(dirpath)).resolve() == self._folder.resolve():
@@ -71,7 +72,7 @@ class EpochCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the untrained weights, aside until a batch is through."""
         super().on_train_start(trainer, pl_module)
-        if trainer.global_step or trainer.fast_dev_run:
+        if trainer.global_step or self._trial:
             return
         if not trainer.strategy.broadcast(epoch_checkpoint(self._folder, 0).exists()):  # it is resumed from, perhaps
             trainer.save_checkpoint(self._folder / UNTRAINED, weights_only=False)
@@ -84,7 +85,7 @@ class EpochCheckpoint(ModelCheckpoint):
         if not self._begun:
             self._begun = True
             self._keep_untrained(trainer)
-        if not trainer.is_last_batch and _ends(trainer) and not trainer.fast_dev_run:
+        if not trainer.is_last_batch and _ends(trainer) and not self._trial:
             self._renew(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -95,7 +96,7 @@ class EpochCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save on schedule, or renew ``last.ckpt`` where the schedule is far."""
-        if trainer.fast_dev_run or not trainer.is_last_batch:
+        if self._trial or not trainer.is_last_batch:
             return
         super().on_train_epoch_end(trainer, pl_module)
         scheduled = (trainer.current_epoch + 1) % self.cadence == 0
@@ -108,7 +109,7 @@ class EpochCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the final weights, where the cadence did not."""
-        if trainer.fast_dev_run:
+        if self._trial:
             return
         self._keep_untrained(trainer)
         if self._begun and trainer.is_last_batch and self._kept != trainer.global_step:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from dejavu_lightning.methods.training import create_optimizer, log_loss, planned_steps, warmup_cosine
+from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projector
 
@@ -129,7 +129,7 @@ class SelfSupervisedMethod(LightningModule):
         self._scaled_for = self._global_batch()
         lr = settings.base_lr * self._scaled_for / 256
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        warmup = 0 if self.trainer.fast_dev_run else round(settings.warmup_epochs * steps_per_epoch)
+        warmup = 0 if is_trial(self) else round(settings.warmup_epochs * steps_per_epoch)
         asked = f"optimizer.warmup_epochs={settings.warmup_epochs}"
         self.scaled_lr = lr
         return warmup_cosine(self.build_optimizer(lr), warmup, steps, lr * settings.final_lr_fraction, asked)

@@ -1,5 +1,10 @@
 """Lightning's own options of the trainer: each does what it says, or is refused by name before anything is trained."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -8,7 +13,7 @@ from dejavu_lightning.cli.fit import fit
 from dejavu_lightning.cli.pair import pair
 from dejavu_lightning.runs.checkpoints import load_checkpoint, training_progress
 from dejavu_lightning.runs.run_folder import RunFolder
-from tests.commands import TINY, history
+from tests.commands import ROOT, TINY, history
 
 CALLBACKS = "lightning.pytorch.callbacks"
 KEPT = ["epoch=0000.ckpt", "epoch=0001.ckpt", "epoch=0002.ckpt", "last.ckpt"]
@@ -107,6 +112,34 @@ def test_a_trial_run_leaves_nothing_and_blocks_nothing(tmp_path):
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     fit(["fit", *given, "--trainer.fast_dev_run=true", "--memorization.folder", str(run / "memorization")])
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
+
+
+KILLS = """
+import os, signal
+from lightning.pytorch import Callback
+
+class Kills(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == {step}:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "told"), [(0, None), (2, r"continue this one with --ckpt_path \S+epoch=0000\.ckpt")])
+def test_a_run_that_was_killed_before_its_first_step_blocks_nothing(step, told, tmp_path):
+    given = [*tiny(tmp_path, {}), "--trainer.default_root_dir", str(tmp_path / "run")]
+    (tmp_path / "kills.py").write_text(KILLS.format(step=step))
+    words = ["fit", *given, "--trainer.callbacks+=kills.Kills"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    killed = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    if told is not None:
+        with pytest.raises(SystemExit, match=told):
+            fit(["fit", *given])
+        given += ["--ckpt_path", str(RunFolder(tmp_path / "run").resumable())]
+    fit(["fit", *given])
+    assert left(RunFolder(tmp_path / "run")) == (KEPT, [0, 1, 2], 8, "2 epochs")
 
 
 @pytest.mark.parametrize("given", [["--trainer.fast_dev_run=true"], ["--trainer.fast_dev_run", "1"]])
