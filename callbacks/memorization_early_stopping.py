@@ -111,6 +111,11 @@ class MemorizationEarlyStopping(Curve):
         best = state_dict["best"]
         self._best = None if best is None else [added.numpy() for added in best]
 
+    def reset(self) -> None:
+        """Forget the decisions and the best measurement."""
+        super().reset()
+        self._best = None
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say which samples decide, so that they do not judge."""
         self.part.store(checkpoint)
@@ -123,6 +128,7 @@ class MemorizationEarlyStopping(Curve):
                 monitor.followers.append(self._follow)
         if self.restore_best:
             self._check_checkpoints(trainer)
+        self.choose_folder(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that was interrupted after it was told to stop does not train on."""

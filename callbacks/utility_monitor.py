@@ -71,14 +71,12 @@ class UtilityMonitor(Monitor):
         found = self._find_sets(trainer, self.sets, UtilitySets, "utility_sets")
         self._active = found.subsample(self.max_train, self.max_validation, self.seed)
         ModuleEncoder(pl_module, self.encode).resolve()
+        super().on_fit_start(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final model, if the schedule did not, and summarise."""
-        if not self.measured(trainer.current_epoch):
-            self._measure(trainer, pl_module, trainer.current_epoch)
-        if trainer.is_global_zero:
-            values = [name for name in estimates_in(self.history[-1]) if name != "epoch"]
-            publish_summary(trainer.loggers, self.name, values, self.history)
+    @property
+    def begins(self) -> bool:
+        """Only if another callback watches: an untrained model's utility tells little."""
+        return False
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets."""
@@ -101,3 +99,7 @@ class UtilityMonitor(Monitor):
             self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        values = [name for name in estimates_in(self.history[-1]) if name != "epoch"]
+        publish_summary(trainer.loggers, self.name, values, self.history)

@@ -27,7 +27,8 @@ class EpochCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, every_n_epochs: int = 50, dirpath: str | None = None, minutes: float = 10.0) -> None:
-        self.cadence, self.seconds, self._renewed = every_n_epochs, 60 * minutes, time.monotonic()
+        self.cadence, self.seconds, self.given = every_n_epochs, 60 * minutes, dirpath
+        self._renewed = 0.0
         super().__init__(
             dirpath=dirpath,
             filename=EPOCH,
@@ -38,15 +39,17 @@ class EpochCheckpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep the files beside the run's config, whatever loggers there are."""
-        if self.dirpath is None:
-            self.dirpath = str(RunFolder(trainer.default_root_dir).checkpoints)
+        """Keep the files beside the run's config, whatever loggers there are; begin anew with each trainer."""
+        if stage == "fit" and trainer.current_epoch == 0:
+            self._renewed, self._last_global_step_saved = time.monotonic(), 0
+            self.best_k_models, self.last_model_path, self.best_model_path = {}, "", ""
+        self.dirpath = self.given or str(RunFolder(trainer.default_root_dir).checkpoints)
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the untrained weights."""
         super().on_train_start(trainer, pl_module)
-        if trainer.global_step == 0:
+        if trainer.global_step == 0 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             trainer.save_checkpoint(epoch_checkpoint(Path(str(self.dirpath)), 0))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -58,6 +61,8 @@ class EpochCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save on schedule, or renew ``last.ckpt`` where the schedule is far."""
         super().on_train_epoch_end(trainer, pl_module)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         scheduled = (trainer.current_epoch + 1) % self.cadence == 0
         # The first rank's clock decides.
         overdue = trainer.strategy.broadcast(time.monotonic() - self._renewed > self.seconds)
@@ -69,6 +74,8 @@ class EpochCheckpoint(ModelCheckpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the final weights, where the cadence did not."""
         super().on_train_end(trainer, pl_module)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
         final = epoch_checkpoint(Path(str(self.dirpath)), trainer.current_epoch)
         if not trainer.strategy.broadcast(final.exists()):
             trainer.save_checkpoint(final)

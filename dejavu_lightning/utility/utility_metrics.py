@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.decision_part import DecisionPart
-from dejavu_lightning.core.distributed import gathered
+from dejavu_lightning.core.distributed import gathered, shared_work
 from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.intervals import bounded_mean
 from dejavu_lightning.core.samples import Samples
@@ -41,10 +41,17 @@ def measure_utility(
     batch_size: int = 250,
     num_workers: int = 0,
     leave_out: DecisionPart | None = None,
+    distributed: bool = True,
 ) -> dict[str, float]:
     """Measure the metrics of :func:`utility_measurement` alone."""
     return utility_measurement(
-        encoder, probes, sets, batch_size=batch_size, num_workers=num_workers, leave_out=leave_out
+        encoder,
+        probes,
+        sets,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        leave_out=leave_out,
+        distributed=distributed,
     ).metrics
 
 
@@ -56,11 +63,12 @@ def utility_measurement(
     batch_size: int = 250,
     num_workers: int = 0,
     leave_out: DecisionPart | None = None,
+    distributed: bool = True,
 ) -> UtilityMeasurement:
     """Measure the accuracy of each probe on the validation pictures.
 
-    Every process of a distributed run must call it, and each gets the same numbers: every picture counts
-    once, however many processes share the work. A module behind a ``ModuleEncoder`` is left as it was.
+    The processes of a distributed run share the work: every one must call it, and each gets the same numbers, since
+    every picture counts once, with the first one's buffers. A module behind a ``ModuleEncoder`` is left as it was.
 
     Args:
         encoder: images (B, ...) to features (B, D), or to several layers' features by name.
@@ -71,6 +79,7 @@ def utility_measurement(
         num_workers: processes that decode pictures.
         leave_out: the validation pictures that decided when training stopped. They stay in the bank that others are
             searched in, and are not counted.
+        distributed: whether processes share the work; False where only some call it, as after ``if rank == 0:``.
 
     Returns:
         ``<probe>_top1`` and ``<probe>_top5`` in [0, 1], of several layers ``<probe>_top1/<layer>``; and what
@@ -79,7 +88,20 @@ def utility_measurement(
 
     Raises:
         ValueError: a label lies outside the class range, a picture is in both sets, or no picture is left to judge.
+        TimeoutError: not all processes came.
     """
+    with shared_work(distributed):
+        return _measure(encoder, probes, sets, batch_size, num_workers, leave_out)
+
+
+def _measure(
+    encoder: LayerEncoder,
+    probes: Sequence[Probe | PairMeasure],
+    sets: UtilitySets,
+    batch_size: int,
+    num_workers: int,
+    leave_out: DecisionPart | None,
+) -> UtilityMeasurement:
     fitted = [probe for probe in probes if isinstance(probe, Probe)]
     found: dict[str, Average] = {}
     with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
