@@ -17,6 +17,7 @@ from dejavu_lightning.utility import (
     PairMeasure,
     Probe,
     UtilitySets,
+    check_features,
     utility_measurement,
 )
 
@@ -72,6 +73,12 @@ class UtilityMonitor(Monitor):
         self._active = found.subsample(self.max_train, self.max_validation, self.seed)
         ModuleEncoder(pl_module, self.encode).resolve()
         super().on_fit_start(trainer, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Encode a picture of each set, and measure the untrained model where another callback watches."""
+        assert self._active is not None
+        check_features(ModuleEncoder(pl_module, self.encode), self.probes, self._active)
+        super().on_train_start(trainer, pl_module)
 
     @property
     def begins(self) -> bool:

@@ -63,10 +63,15 @@ class EpochCheckpoint(ModelCheckpoint):
         super().on_train_epoch_end(trainer, pl_module)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        scheduled = (trainer.current_epoch + 1) % self.cadence == 0
+        completed = trainer.current_epoch + 1
+        scheduled = completed % self.cadence == 0
         # The first rank's clock decides.
         overdue = trainer.strategy.broadcast(time.monotonic() - self._renewed > self.seconds)
-        if overdue and not scheduled:
+        # When training ends, an average of weights takes the place of those that a resumed run goes on with.
+        ends = trainer.should_stop or completed == trainer.max_epochs or trainer.global_step == trainer.max_steps
+        if ends and not scheduled:
+            trainer.save_checkpoint(epoch_checkpoint(Path(str(self.dirpath)), completed))
+        if (ends or overdue) and not scheduled:
             trainer.save_checkpoint(Path(str(self.dirpath)) / LAST)
         if scheduled or overdue:
             self._renewed = time.monotonic()

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from itertools import compress
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.distributed import gathered, shared_work
 from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.intervals import bounded_mean
-from dejavu_lightning.core.samples import Samples
+from dejavu_lightning.core.samples import Samples, Subsample
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
@@ -141,6 +142,18 @@ def _measure(
             hits = _hits(classify(asked), truth) if len(asked) else torch.zeros(0, 5, device=device)
             named |= {f"{probe.name}_top{top}{suffix}": hits[:, :top].any(dim=1) for top in TOPS}
     return _measurement(found | averages(validation.rows, named), sets.validation, leave_out)
+
+
+def check_features(encoder: LayerEncoder, probes: Sequence[Probe | PairMeasure], sets: UtilitySets) -> None:
+    """Encode one picture of each set, so that what a measurement would raise later is raised now.
+
+    Every process must call it. A module behind a ``ModuleEncoder`` is left as it was.
+    """
+    if any(isinstance(probe, Probe) for probe in probes):
+        first = np.zeros(1, dtype=np.int64)
+        with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
+            for role, samples in (("train", sets.train), ("validation", sets.validation)):
+                embed(_Layers(encoder), Subsample(samples, first), role, batch_size=1, num_workers=0)
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
