@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -54,21 +54,21 @@ def _meet(patient: float) -> None:
     meeting = next(_MEETINGS)
     keys = [f"dejavu_lightning/{meeting}/{each}" for each in range(processes)]
     store.set(keys[rank], "here")
-    for seconds in (min(NOTICED, patient), max(patient - NOTICED, 0.001)):
-        try:
-            store.wait(keys, timedelta(seconds=seconds))
-            break
-        except RuntimeError:  # also DistStoreError
-            missing = [each for each, key in enumerate(keys) if not store.check([key])]
+    begun, warned = time.monotonic(), False
+    while not store.check(keys):
+        waited = time.monotonic() - begun
+        if waited >= min(NOTICED, patient):
+            missing = ", ".join(str(each) for each, key in enumerate(keys) if not store.check([key]))
             told = (
-                f"process {rank} waits for {', '.join(map(str, missing))} to begin the same measurement. Every process "
-                "must call it, since they share the work; where only one does, as after `if rank == 0:`, give it "
-                "distributed=False"
+                f"process {rank} waits for {missing} to begin the same measurement. Every process must call it, since "
+                "they share the work; where only one does, as after `if rank == 0:`, give it distributed=False"
             )
-            if missing and seconds == min(NOTICED, patient):
+            if waited >= patient:
+                raise TimeoutError(f"after {patient:g} seconds {told}")
+            if not warned:
                 warnings.warn(told, stacklevel=5)
-            elif missing:
-                raise TimeoutError(f"after {patient:g} seconds {told}") from None
+            warned = True
+        time.sleep(min(0.2, 0.001 + waited / 20))
     if meeting:
         store.delete_key(f"dejavu_lightning/{meeting - 1}/{rank}")  # all have left that one
 
@@ -84,8 +84,8 @@ def copy_first(tensors: Iterable[Tensor]) -> None:
     device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
     message = torch.cat([piece.to(device) for piece in pieces])
     dist.broadcast(message, 0)
-    for tensor, piece in zip(held, message.split([len(piece) for piece in pieces]), strict=True):
-        tensor.copy_(piece.clone().view(tensor.dtype).view(tensor.shape))
+    for tensor, values in zip(held, torch.split(message, [len(piece) for piece in pieces]), strict=True):
+        tensor.copy_(values.clone().view(tensor.dtype).view(tensor.shape))
 
 
 def gathered(value: Any) -> list[Any]:

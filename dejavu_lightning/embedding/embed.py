@@ -188,8 +188,8 @@ def _encode(encoder: Encoder, inputs: Any, role: str) -> Any:
     except Exception as error:
         given = f"a batch of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else f"{len(inputs)} captions"
         raise _EncoderError(
-            f"the encoder fails on {given} of the {role} set: {type(error).__name__}: {error}. Give it the samples that "
-            "it was built for, such as pictures of its size, or choose another encode="
+            f"the encoder fails on {given} of the {role} set: {type(error).__name__}: {error}. Give it samples that it "
+            "was built for, such as pictures of its size, or choose another encode="
         ) from error
 
 

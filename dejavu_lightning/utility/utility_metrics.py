@@ -150,10 +150,10 @@ def check_features(encoder: LayerEncoder, probes: Sequence[Probe | PairMeasure],
     Every process must call it. A module behind a ``ModuleEncoder`` is left as it was.
     """
     if any(isinstance(probe, Probe) for probe in probes):
-        first = np.zeros(1, dtype=np.int64)
         with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
             for role, samples in (("train", sets.train), ("validation", sets.validation)):
-                embed(_Layers(encoder), Subsample(samples, first), role, batch_size=1, num_workers=0)
+                first = Subsample(samples, np.arange(min(1, len(samples))))
+                embed(_Layers(encoder), first, role, batch_size=1, num_workers=0)
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
