@@ -135,8 +135,8 @@ class Monitor(Curve, ABC):
         self.followers = []
         if stage != "fit":
             rank_zero_info(
-                f"{self.name}: measured while a model trains, {stage} measures nothing; a model that is trained is "
-                "measured by measure(...), measure_utility(...) or evaluate.py"
+                f"{self.name}: measured while a model trains, {getattr(stage, 'value', stage)} measures nothing; a "
+                "trained model is measured by measure(...), measure_utility(...) or evaluate.py"
             )
         elif trainer.fast_dev_run:  # type: ignore[attr-defined]
             rank_zero_info(f"{self.name}: with fast_dev_run nothing is measured and nothing is written")

@@ -60,9 +60,9 @@ class EpochCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save on schedule, or renew ``last.ckpt`` where the schedule is far."""
-        super().on_train_epoch_end(trainer, pl_module)
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning would write last.ckpt
             return
+        super().on_train_epoch_end(trainer, pl_module)
         completed = trainer.current_epoch + 1
         scheduled = completed % self.cadence == 0
         # The first rank's clock decides.
@@ -78,9 +78,9 @@ class EpochCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the final weights, where the cadence did not."""
-        super().on_train_end(trainer, pl_module)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        super().on_train_end(trainer, pl_module)
         final = epoch_checkpoint(Path(str(self.dirpath)), trainer.current_epoch)
         if not trainer.strategy.broadcast(final.exists()):
             trainer.save_checkpoint(final)

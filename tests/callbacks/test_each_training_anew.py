@@ -85,7 +85,7 @@ def test_a_trainer_that_trains_on_continues_its_curve(tmp_path):
 def test_fast_dev_run_measures_and_writes_nothing(tmp_path, caplog):
     caplog.set_level("INFO")
     callbacks = [memorization_monitor(), utility_monitor(), stopping(), EpochCheckpoint(every_n_epochs=1)]
-    train(tmp_path, callbacks, fast_dev_run=True)
+    train(tmp_path, callbacks, fast_dev_run=True, enable_checkpointing=True)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert callbacks[0].history == callbacks[1].history == []
     assert "memorization: with fast_dev_run nothing is measured and nothing is written" in caplog.text
@@ -96,7 +96,7 @@ def test_evaluation_of_lightning_measures_nothing_and_says_so(tmp_path, caplog):
     monitor = memorization_monitor()
     trainer = tiny_trainer(tmp_path, callbacks=[monitor])
     module = train(tmp_path, [], trainer=trainer)
-    module.test_step = lambda batch, index: None
+    module.test_step = lambda batch, batch_idx: None
     curve = list(monitor.history)
     trainer.test(module, DataLoader(Pairs(4, 0)), verbose=False)
     assert "memorization: measured while a model trains, test measures nothing" in caplog.text

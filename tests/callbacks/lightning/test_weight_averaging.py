@@ -4,11 +4,12 @@ import pytest
 import torch
 from dejavu_lightning.callbacks import EpochCheckpoint, RandomState
 from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging, WeightAveraging
+from torch.utils.data import DataLoader
 
 from dejavu_lightning.memorization import HeldOut, LabelInference, ModuleEncoder, measure
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from tests.callbacks.hosts import memorization_monitor, memorization_sets, train, utility_monitor
-from tests.models import HostModule
+from tests.models import HostModule, Pairs
 
 
 class AtEpochEnds(WeightAveraging):
@@ -55,7 +56,8 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path):
     def fit(folder, epochs, checkpoint=None):
         callbacks = [EMAWeightAveraging(decay=0.7), RandomState(), memorization_monitor(), utility_monitor()]
         callbacks += [EpochCheckpoint(every_n_epochs=2)]
-        options = {"max_epochs": epochs, "enable_checkpointing": True, "checkpoint": checkpoint}
+        data = DataLoader(Pairs(40, 0), batch_size=10, generator=torch.Generator())
+        options = {"max_epochs": epochs, "enable_checkpointing": True, "checkpoint": checkpoint, "data": data}
         train(tmp_path / folder, callbacks, **options)
         return callbacks[2].history, load_checkpoint(tmp_path / folder / "checkpoints" / f"epoch={epochs:04}.ckpt")
 
