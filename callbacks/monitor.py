@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -171,6 +172,13 @@ class Monitor(Curve, ABC):
         latest = self.history[-1] if self.history else {}
         values = {f"{self.name}/{key}": torch.tensor(value) for key, value in latest.items() if key != "epoch"}
         trainer.callback_metrics.update(values)
+        for watcher in self.watchers(trainer) if values else ():
+            if watcher.monitor not in values and getattr(watcher, "strict", True):
+                close = difflib.get_close_matches(watcher.monitor, values, n=3, cutoff=0) or list(values)
+                raise ValueError(
+                    f"{type(watcher).__name__}(monitor={watcher.monitor!r}) watches no key of {self.name!r}; the nearest "
+                    f"are {', '.join(close)}, and docs/metrics.md lists all"
+                )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on schedule; the values stay for EarlyStopping and ModelCheckpoint to monitor until the next."""

@@ -65,6 +65,14 @@ def test_a_patience_that_ends_before_the_next_measurement_is_refused(tmp_path):
     fit(tmp_path, memorization_monitor(every_n_epochs=3), after_validation, check_val_every_n_epoch=3)
 
 
+def test_a_key_that_no_monitor_has_is_refused_before_training(tmp_path):
+    for watcher in (EarlyStopping("memorization/skore"), ModelCheckpoint(tmp_path, monitor="memorization/skore")):
+        message = r"monitor='memorization/skore'\) watches no key of 'memorization'; the nearest are memorization/score"
+        with pytest.raises(ValueError, match=message):
+            fit(tmp_path, memorization_monitor(), watcher)
+    fit(tmp_path, memorization_monitor(), EarlyStopping("memorization/skore", strict=False), max_epochs=1)
+
+
 def test_an_encoder_that_cannot_take_the_pictures_is_named_before_training(tmp_path):
     def takes_larger(module, images):
         assert images.shape[-1] == 224, "Input height (16) doesn't match model (224)"
