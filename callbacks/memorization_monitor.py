@@ -66,6 +66,8 @@ class MemorizationMonitor(Monitor):
             checkpoints, so a resumed run continues its curve.
     """
 
+    begins = True
+
     def __init__(
         self,
         test: MemorizationTest | None = None,

@@ -100,12 +100,14 @@ class Monitor(Curve, ABC):
 
     Attributes:
         every_n_epochs: it measures whenever this many more epochs are complete, and at the end.
+        begins: whether the untrained model is measured even where no other callback watches.
         headline: the metric of the latest measurement that ``name`` alone stands for; none if empty.
         terms: what every sample adds to each metric of the latest measurement. Two measurements are of the same
             samples, so what they add to differences is paired.
         followers: called after each measurement.
     """
 
+    begins = False
     headline = ""
 
     def __init__(self, name: str, folder: str | None, every_n_epochs: int, **limits: int | None) -> None:
@@ -124,11 +126,6 @@ class Monitor(Curve, ABC):
     @abstractmethod
     def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Summarise on the first rank, after the last measurement."""
-
-    @property
-    def begins(self) -> bool:
-        """Whether the untrained model is measured."""
-        return True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Say where nothing is measured."""
@@ -176,8 +173,8 @@ class Monitor(Curve, ABC):
             if watcher.monitor not in values and getattr(watcher, "strict", True):
                 close = difflib.get_close_matches(watcher.monitor, values, n=3, cutoff=0) or list(values)
                 raise ValueError(
-                    f"{type(watcher).__name__}(monitor={watcher.monitor!r}) watches no key of {self.name!r}; the nearest "
-                    f"are {', '.join(close)}, and docs/metrics.md lists all"
+                    f"{type(watcher).__name__}(monitor={watcher.monitor!r}) watches no key of {self.name!r}; nearest "
+                    f"are {', '.join(close)}; docs/metrics.md lists all"
                 )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

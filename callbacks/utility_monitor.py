@@ -80,11 +80,6 @@ class UtilityMonitor(Monitor):
         check_features(ModuleEncoder(pl_module, self.encode), self.probes, self._active)
         super().on_train_start(trainer, pl_module)
 
-    @property
-    def begins(self) -> bool:
-        """Only if another callback watches: an untrained model's utility tells little."""
-        return False
-
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets."""
         self._active = None

@@ -61,6 +61,7 @@ def embedded():
     return gathered(kept), found.metrics, found.target.table.to_pylist()
 
 
+@pytest.mark.slow
 def test_records_are_those_of_the_first_process_alone():
     alone = embedded()
     for kept, metrics, records in run_processes(2, embedded):

@@ -67,7 +67,7 @@ def test_a_patience_that_ends_before_the_next_measurement_is_refused(tmp_path):
 
 def test_a_key_that_no_monitor_has_is_refused_before_training(tmp_path):
     for watcher in (EarlyStopping("memorization/skore"), ModelCheckpoint(tmp_path, monitor="memorization/skore")):
-        message = r"monitor='memorization/skore'\) watches no key of 'memorization'; the nearest are memorization/score"
+        message = r"monitor='memorization/skore'\) watches no key of 'memorization'; nearest are memorization/score"
         with pytest.raises(ValueError, match=message):
             fit(tmp_path, memorization_monitor(), watcher)
     fit(tmp_path, memorization_monitor(), EarlyStopping("memorization/skore", strict=False), max_epochs=1)
