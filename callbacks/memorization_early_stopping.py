@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from dejavu_lightning.callbacks.epoch_curve import EpochCurve
 from dejavu_lightning.callbacks.lightning.kept_checkpoints import cadences, kept_checkpoint
-from dejavu_lightning.callbacks.monitor import Curve, Monitor
+from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics
 from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 from lightning.pytorch import LightningModule, Trainer
@@ -24,7 +25,7 @@ from dejavu_lightning.runs.checkpoints import BEST, load_checkpoint
 from dejavu_lightning.utility import probe_metrics
 
 
-class MemorizationEarlyStopping(Curve):
+class MemorizationEarlyStopping(EpochCurve):
     """Weighs memorization M against utility U at every epoch t that a monitor of each measures.
 
     With the trade-off ``T_t = U_t - weight * M_t``, whose highest value so far was at epoch b, memorization has
@@ -112,6 +113,11 @@ class MemorizationEarlyStopping(Curve):
         best = state_dict["best"]
         self._best = None if best is None else [added.numpy() for added in best]
 
+    def reset(self) -> None:
+        """Forget the decisions and the best measurement."""
+        super().reset()
+        self._best = None
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say which samples decide, so that they do not judge."""
         self.part.store(checkpoint)
@@ -124,6 +130,7 @@ class MemorizationEarlyStopping(Curve):
                 monitor.followers.append(self._follow)
         if self.restore_best:
             self._check_checkpoints(trainer)
+        self.choose_folder(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that was interrupted after it was told to stop does not train on."""

@@ -17,6 +17,7 @@ from dejavu_lightning.utility import (
     PairMeasure,
     Probe,
     UtilitySets,
+    check_features,
     utility_measurement,
 )
 
@@ -71,15 +72,13 @@ class UtilityMonitor(Monitor):
         found = self._find_sets(trainer, self.sets, UtilitySets, "utility_sets")
         self._active = found.subsample(self.max_train, self.max_validation, self.seed)
         ModuleEncoder(pl_module, self.encode).resolve()
+        super().on_fit_start(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final model, if the schedule did not, and summarise."""
-        if self.ended_between_epochs(trainer) and not self.measured(trainer.current_epoch):
-            self.attempt(trainer, pl_module, trainer.current_epoch)
-        if trainer.is_global_zero and self.history:
-            with self.publishing():
-                values = [name for name in estimates_in(self.latest) if name != "epoch"]
-                publish_summary(trainer.loggers, self.name, values, self.history)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Encode a picture of each set, and measure the untrained model where another callback watches."""
+        assert self._active is not None
+        check_features(ModuleEncoder(pl_module, self.encode), self.probes, self._active)
+        super().on_train_start(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets."""
@@ -104,3 +103,8 @@ class UtilityMonitor(Monitor):
                 self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        with self.publishing():
+            values = [name for name in estimates_in(self.latest) if name != "epoch"]
+            publish_summary(trainer.loggers, self.name, values, self.history)

@@ -32,7 +32,8 @@ class EpochCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, every_n_epochs: int = 50, dirpath: str | None = None, minutes: float = 10.0) -> None:
-        self.cadence, self.seconds, self._renewed = every_n_epochs, 60 * minutes, time.monotonic()
+        self.cadence, self.seconds, self.given = every_n_epochs, 60 * minutes, dirpath
+        self._renewed = time.monotonic()
         self._begun = self._trial = False  # whether this process has trained, and whether it only tries to
         self._kept = self._renewed_at = -1  # the steps of the newest epoch=*.ckpt and of last.ckpt
         super().__init__(
@@ -46,9 +47,11 @@ class EpochCheckpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Keep the files beside the run's config, whatever loggers there are."""
-        if self.dirpath is None:
-            self.dirpath = str(RunFolder(trainer.default_root_dir).checkpoints)
+        """Keep the files beside the run's config, whatever loggers there are; begin anew with each trainer."""
+        if stage == "fit" and trainer.current_epoch == 0:
+            self._renewed, self._last_global_step_saved = time.monotonic(), 0
+            self.best_k_models, self.last_model_path, self.best_model_path = {}, "", ""
+        self.dirpath = self.given or str(RunFolder(trainer.default_root_dir).checkpoints)
         super().setup(trainer, pl_module, stage)
         write_whole_checkpoints(trainer)
 
@@ -99,13 +102,20 @@ class EpochCheckpoint(ModelCheckpoint):
         if self._trial or not trainer.is_last_batch:
             return
         super().on_train_epoch_end(trainer, pl_module)
-        scheduled = (trainer.current_epoch + 1) % self.cadence == 0
+        completed = trainer.current_epoch + 1
+        scheduled = completed % self.cadence == 0
         # The first rank's clock decides.
         overdue = trainer.strategy.broadcast(time.monotonic() - self._renewed > self.seconds)
-        if overdue and not scheduled:
+        # When training ends, an average of weights takes the place of those that a resumed run goes on with.
+        ends = completed == trainer.max_epochs or _ends(trainer)
+        if ends and not scheduled:
+            trainer.save_checkpoint(epoch_checkpoint(self._folder, completed), weights_only=False)
+        if (ends or overdue) and not scheduled:
             self._renew(trainer)
+        if ends or scheduled:
+            self._kept = trainer.global_step
         if scheduled:
-            self._kept, self._renewed = trainer.global_step, time.monotonic()
+            self._renewed = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the final weights, where the cadence did not."""

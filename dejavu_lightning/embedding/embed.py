@@ -149,7 +149,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
                 same_shape(first, readings[-1].input, row, role)
             ids += [reading.identifier for reading in readings]
             facts += [reading.facts for reading in readings]
-            output = encoder(_padded([reading.input for reading in readings], batch_size))
+            output = _encode(encoder, _padded([reading.input for reading in readings], batch_size), role)
             problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
             if problem:
                 break
@@ -157,7 +157,8 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     except (ValueError, TypeError, OSError, KeyError) as error:
         if processes == 1:
             raise
-        problem, of_a_file = f"the {role} set cannot be read: {error}", isinstance(error, UnreadableFileError | OSError)
+        of_a_file = isinstance(error, UnreadableFileError | OSError)
+        problem = str(error) if isinstance(error, _EncoderError) else f"the {role} set cannot be read: {error}"
     # A process that raised alone would leave the others waiting.
     flaws = [(flaw, its_file) for flaw, its_file in gathered((problem, of_a_file)) if flaw]
     if flaws:
@@ -174,6 +175,23 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
     embeddings = torch.cat(parts) if parts else torch.empty(0, 0)
     return Embedded(own_rows, embeddings, all_ids, all_facts)
+
+
+class _EncoderError(ValueError):
+    """The encoder fails on what it is given."""
+
+
+def _encode(encoder: Encoder, inputs: Any, role: str) -> Any:
+    try:
+        return encoder(inputs)
+    except ValueError:  # of ours, or as clear
+        raise
+    except Exception as error:
+        given = f"a batch of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else f"{len(inputs)} captions"
+        raise _EncoderError(
+            f"the encoder fails on {given} of the {role} set: {type(error).__name__}: {error}. Give it samples that it "
+            "was built for, such as pictures of its size, or choose another encode="
+        ) from error
 
 
 def _padded(inputs: list[Any], size: int) -> Any:

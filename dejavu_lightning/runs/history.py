@@ -46,6 +46,14 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     return found
 
 
+def passed_untrained(folder: Path) -> bool:
+    """Whether a folder holds the curve of a model that was trained, or what may have been one."""
+    try:
+        return any(row["epoch"] > 0 for row in read_history(folder))
+    except ValueError:
+        return True
+
+
 def row_after(history: History, epochs: float | None) -> Mapping[str, float]:
     """The row of a model after so many epochs; the last one where they are not known, empty where there is none."""
     if epochs is None:
