@@ -26,7 +26,7 @@ from dejavu_lightning.data.sources.file_contents import digest
 from dejavu_lightning.data.sources.image_index import write_table
 
 METADATA_KEY = b"dejavu_lightning.shard_index"
-VERSION = 2
+VERSION = 3
 REBUILD = "delete the file to have it made anew, or name another"
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -46,7 +46,8 @@ class ShardScan:
         captions_shared: by what is done about copies, by split A and B: how many captions the other has too, exactly
             and normalised.
         counts: how often what :class:`~dejavu_lightning.data.sources.caption_source.CaptionScan` counts was met, and
-            ``broken_json``, ``duplicate_ids``, ``duplicate_pictures``.
+            ``broken_json``, ``duplicate_ids``, ``duplicate_pictures``, and the files that
+            :func:`~dejavu_lightning.data.shards.tar_reading.read_shard` passes over.
         examples: the first ids of each; of duplicate pictures pairs, a copy and what it is a copy of.
     """
 
@@ -138,7 +139,7 @@ def scan_shards(urls: Sequence[str], splits: HashSplits) -> ShardScan:
     without_id: ValueError | None = None
     for url in urls:
         shard_codes, shard_ranks, shard_pictures, shard_ids = bytearray(), array("Q"), array("Q"), array("Q")
-        for sample in read_shard(url):
+        for sample in read_shard(url, scan.note):
             code, rank, picture = UNUSABLE, 0, 0
             try:
                 identifier = sample.identifier(splits.key_field)

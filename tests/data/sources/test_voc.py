@@ -134,8 +134,12 @@ def test_the_largest_box_labels_the_picture(tmp_path):
         "annotated": 3,
         "several_objects": 2,
         "boxes_dropped": 1,
+        "not_attacked": 1,
         "without_instances": 1,
     }
+    assert source.account.found == 4
+    assert source.account.lines()[0] == "4 listed ids found = 3 used + 1 without instances"
+    assert VocFolder(str(tmp_path), image_set="train").counts["repeated_ids"] == 1
     assert VocFolder(str(tmp_path), image_set="train").ids == ["2007_03"]
 
 
