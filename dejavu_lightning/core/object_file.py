@@ -57,7 +57,7 @@ def _lines(path: str) -> Iterator[tuple[str, Any, str]]:
                 entry = json.loads(text)
             except UnicodeDecodeError as error:
                 raise ValueError(f"{where} is not UTF-8 ({error}); save the file as UTF-8") from error
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{where} is not JSON: {error}") from error
             identifier = entry.get("id") if isinstance(entry, dict) else None
             if not isinstance(identifier, str):

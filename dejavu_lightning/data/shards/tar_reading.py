@@ -213,29 +213,36 @@ def _files(stream: Any, passed_over: PassedOver) -> Iterator[tuple[str, bytes]]:
             name = member.name
             if not is_utf8(name):
                 raise ValueError(f"it has a file whose name is not UTF-8, {printable(name)}; rename it")
-            if any(part.startswith(".") and part.strip(".") for part in name.split("/")):
-                if not member.isdir():
-                    passed_over("hidden", name)
-            elif member.isdir():
-                pass
-            elif not member.isreg() or member.issparse():
-                passed_over("links", name)
-            elif re.match(r"__[^/]*__($|/)", name) or "." not in name.rpartition("/")[2]:
-                passed_over("other_files", name)
-            elif name.rpartition(".")[2].lower() not in ENDINGS:
-                yield name, b""
-            elif member.size > LARGEST:
+            read = name.rpartition(".")[2].lower() in ENDINGS
+            if member.size > LARGEST and (read or not member.isreg() or member.issparse()):
                 raise ValueError(
                     f"its file {name!r} has {member.size:,} bytes, more than the {LARGEST:,} that are read"
                 )
-            else:
+            hidden = any(part.startswith(".") and part.strip(".") for part in name.split("/"))
+            if member.isdir():
+                pass
+            elif hidden or not member.isreg() or member.issparse():
+                passed_over("hidden" if hidden else "links", name)
+            elif re.match(r"__[^/]*__($|/)", name) or "." not in name.rpartition("/")[2]:
+                passed_over("other_files", name)
+            elif read:
                 yield name, archive.extractfile(member).read()
+            else:
+                yield name, b""
+            if member.isreg() and not member.issparse() and not read:
+                _read_through(archive.extractfile(member))
             archive.members = []  # it would keep all of them
         behind = 0
         while block := archive.fileobj.read(1 << 16):
             behind += len(block)
             if block.strip(b"\0") or behind > LARGEST:
                 raise tarfile.ReadError("there is more after its end; joined tar files are not one shard")
+
+
+def _read_through(file: Any) -> None:
+    """Read to the end of a file that is not needed: tarfile would skip as far as it claims to go, where it ends too."""
+    while file.read(1 << 16):
+        pass
 
 
 def _samples(files: Iterator[tuple[str, bytes]], url: str, passed_over: PassedOver) -> Iterator[ShardSample]:
