@@ -9,7 +9,7 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -262,7 +262,9 @@ def _samples(files: Iterator[tuple[str, bytes]], url: str, passed_over: PassedOv
             yield from _whole(first, held, passed_over)
             held, first, last = {}, key, None
         if last not in (None, longer, first) and _is_own(held[last]):
-            yield held.pop(last)
+            sample = held.pop(last)
+            _tell(sample, ENDINGS, passed_over)
+            yield sample
         last = longer
         sample = held.setdefault(longer, ShardSample(url, longer))
         short = ending[1:].lower() if longer != key else endings.lower()
@@ -291,8 +293,13 @@ def _whole(key: str | None, held: dict[str, ShardSample], passed_over: PassedOve
         own.append(held[key])
     elif not own:  # nothing of it can be read: one sample without a picture
         own.append(ShardSample(next(iter(held.values())).shard, key))
-    for name, sample in held.items():
-        for ending in sample.files:
-            if sample not in own or ending not in ENDINGS:
-                passed_over("other_files", f"{name}.{ending}")
+    for sample in held.values():
+        _tell(sample, ENDINGS if sample in own else set(), passed_over)
     yield from own
+
+
+def _tell(sample: ShardSample, read: Collection[str], passed_over: PassedOver) -> None:
+    """Tell which files of a name are not read."""
+    for ending in sample.files:
+        if ending not in read:
+            passed_over("other_files", f"{sample.key}.{ending}")
