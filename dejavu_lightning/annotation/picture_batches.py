@@ -14,7 +14,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from dejavu_lightning.data.account import Account, is_utf8, printable
 from dejavu_lightning.data.decode import decode_bytes
-from dejavu_lightning.data.shards.tar_reading import IMAGES, ShardSample, expand_shards, read_shard
+from dejavu_lightning.data.shards.shard_urls import expand_shards
+from dejavu_lightning.data.shards.tar_reading import IMAGES, ShardSample, read_shard
 
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
 
@@ -106,7 +107,7 @@ class ShardBatches(IterableDataset[PictureBatch]):
     """The samples of WebDataset shards. A batch has samples of one shard; workers take turns with their shards.
 
     Args:
-        urls: shards as :func:`~dejavu_lightning.data.shards.tar_reading.expand_shards` takes them.
+        urls: shards as :func:`~dejavu_lightning.data.shards.shard_urls.expand_shards` takes them.
         batch_size: pictures a batch.
         key_field: field of a sample's JSON that is its id; its key if not given.
         done: ids that need not be decoded again where all of their batch are.

@@ -21,7 +21,7 @@ from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_index import ShardIndex, shard_index
 from dejavu_lightning.data.shards.shard_loader import ReadingPlan, ShardLoader, ShardReader
 from dejavu_lightning.data.shards.shard_samples import ShardSamples, collect, decodable
-from dejavu_lightning.data.shards.tar_reading import expand_shards
+from dejavu_lightning.data.shards.shard_urls import expand_shards
 from dejavu_lightning.data.sources.caption_source import told_shared
 
 FRACTIONS = {"A": 0.4, "B": 0.4, "held_out": 0.02, "validation": 0.02}

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from dejavu_lightning.data.decode import is_picture
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_codes import UNUSABLE, Codes, joined, mark_copies, placed
-from dejavu_lightning.data.shards.tar_reading import ShardSample, local_size, read_shard
+from dejavu_lightning.data.shards.shard_urls import local_size
+from dejavu_lightning.data.shards.tar_reading import ShardSample, read_shard
 from dejavu_lightning.data.sources.caption_source import CaptionScan
 from dejavu_lightning.data.sources.file_contents import digest
 from dejavu_lightning.data.sources.image_index import write_table

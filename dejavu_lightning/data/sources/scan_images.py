@@ -228,9 +228,8 @@ def _read(chunk: range, locate: Locate, verify: bool) -> _Found:
             found.failures[index] = str(error)
             continue
         boxes, name = NO_BOXES, None
-        odd = Counter(
-            {key: int(header.mode in modes) for key, modes in MODES.items()}, oriented=header.orientation != 1
-        )
+        odd = Counter({key: int(header.mode in modes) for key, modes in MODES.items()})
+        odd["oriented"] = int(header.orientation != 1)
         if annotation and annotation.names:
             boxes, kept, counts = fit_boxes(annotation, header)
             odd.update(counts)
