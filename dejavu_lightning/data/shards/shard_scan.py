@@ -96,12 +96,12 @@ class ShardScan:
                     raise ValueError(f"{where} is not an index of shards that this version writes; {REBUILD}")
                 copies = bool(about["counts"].get("duplicate_pictures"))
                 table = file.read(columns=["shard", "bytes", "splits", *(["pictures"] if copies else [])])
-        except (pa.ArrowException, OSError) as error:
+            known = dict(zip(table["shard"].to_pylist(), table["bytes"].to_pylist(), strict=True))
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise ValueError(f"{where} cannot be read as a parquet file: {error}; {REBUILD}") from error
         for name, value in splits.settings.items():
             if about[name] != value:
                 raise ValueError(f"{where} was made with {name}={about[name]!r}, not {value!r}; {REBUILD}")
-        known = dict(zip(table["shard"].to_pylist(), table["bytes"].to_pylist(), strict=True))
         for change, names in (("does not know", set(urls) - set(known)), ("also has", set(known) - set(urls))):
             if names:
                 raise ValueError(f"{where} {change} the shard {min(names)!r}, one of {len(names)}; {REBUILD}")

@@ -162,7 +162,8 @@ class Index:
         try:
             with pq.ParquetFile(path) as file:
                 table = file.read()
-        except (pa.ArrowException, OSError) as error:
+            ids = table["id"].to_pylist() if "id" in table.column_names else []
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise ValueError(f"index={str(path)!r} cannot be read as a parquet file: {error}") from error
         try:
             about: dict[str, Any] = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
@@ -175,7 +176,7 @@ class Index:
             )
         boxes = table["boxes"].combine_chunks()
         index = cls(
-            ids=table["id"].to_pylist(),
+            ids=ids,
             files=table["file"].combine_chunks(),
             labels=table["label"].to_numpy().astype(np.int64),
             class_names=about.pop("class_names"),
