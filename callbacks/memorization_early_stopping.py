@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from dejavu_lightning.callbacks.epoch_curve import EpochCurve
 from dejavu_lightning.callbacks.lightning.kept_checkpoints import cadences, kept_checkpoint
-from dejavu_lightning.callbacks.monitor import Curve, Monitor
+from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics
 from dejavu_lightning.callbacks.utility_monitor import UtilityMonitor
 from lightning.pytorch import LightningModule, Trainer
@@ -18,12 +19,13 @@ from lightning.pytorch.utilities import rank_zero_info
 from dejavu_lightning.core.decision_part import DECIDE_ON, DecisionPart
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.intervals import Floats
+from dejavu_lightning.core.whole_file import whole_file
 from dejavu_lightning.memorization.statistics import Terms, change
 from dejavu_lightning.runs.checkpoints import BEST, load_checkpoint
 from dejavu_lightning.utility import probe_metrics
 
 
-class MemorizationEarlyStopping(Curve):
+class MemorizationEarlyStopping(EpochCurve):
     """Weighs memorization M against utility U at every epoch t that a monitor of each measures.
 
     With the trade-off ``T_t = U_t - weight * M_t``, whose highest value so far was at epoch b, memorization has
@@ -111,6 +113,11 @@ class MemorizationEarlyStopping(Curve):
         best = state_dict["best"]
         self._best = None if best is None else [added.numpy() for added in best]
 
+    def reset(self) -> None:
+        """Forget the decisions and the best measurement."""
+        super().reset()
+        self._best = None
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say which samples decide, so that they do not judge."""
         self.part.store(checkpoint)
@@ -123,6 +130,7 @@ class MemorizationEarlyStopping(Curve):
                 monitor.followers.append(self._follow)
         if self.restore_best:
             self._check_checkpoints(trainer)
+        self.choose_folder(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that was interrupted after it was told to stop does not train on."""
@@ -136,13 +144,14 @@ class MemorizationEarlyStopping(Curve):
         file = kept_checkpoint(trainer, best)
         if best == trainer.current_epoch:
             if file is None:
-                trainer.save_checkpoint(restored)
+                trainer.save_checkpoint(restored, weights_only=False)
         elif file is None:
             raise FileNotFoundError(f"MemorizationEarlyStopping: there is no checkpoint of epoch {best} to restore")
         else:
             pl_module.load_state_dict(load_checkpoint(file)["state_dict"], strict=True)
         if file is not None and trainer.is_global_zero:
-            shutil.copyfile(file, restored)
+            with whole_file(restored) as partial:
+                shutil.copyfile(file, partial)
         rank_zero_info(f"{self.name}: the weights are those of epoch {best}, the best trade-off; {restored}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -159,6 +168,8 @@ class MemorizationEarlyStopping(Curve):
         epoch = epochs.pop()
         if epochs or epoch is None or self.measured(int(epoch)):
             return
+        if any(monitor.latest["epoch"] != epoch for monitor in (first, second)):  # a measurement is missing
+            return
         weighed = []
         for monitor, metric in self._followed:
             metric = metric or monitor.headline
@@ -171,8 +182,10 @@ class MemorizationEarlyStopping(Curve):
         self._decide(epoch, *weighed)
         row = self.history[-1]
         if trainer.is_global_zero:
-            publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
-            self.save_history(trainer)
+            with self.publishing():
+                publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
+            with self.writing(trainer):
+                self.save_history(trainer)
         if self._stops(trainer):
             surely = f"{row['growth']:+.3f} [{row['growth_low']:+.3f}, {row['growth_high']:+.3f}]"
             rank_zero_info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dejavu_lightning.callbacks.monitor import Monitor
@@ -14,8 +15,9 @@ from dejavu_lightning.callbacks.publish import (
     publish_summary,
     shows_images,
 )
+from dejavu_lightning.callbacks.training_samples import compare_with_split
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
@@ -23,6 +25,7 @@ from dejavu_lightning.figures.artifacts import (
     draw_curves,
     draw_most_memorized,
     gallery_rows,
+    read_answers,
     save_ranking,
     save_records,
 )
@@ -64,6 +67,8 @@ class MemorizationMonitor(Monitor):
             checkpoints, so a resumed run continues its curve.
     """
 
+    begins = True
+
     def __init__(
         self,
         test: MemorizationTest | None = None,
@@ -85,6 +90,7 @@ class MemorizationMonitor(Monitor):
         self.encode, self.sets = encode, sets
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
         self.figures = figures
+        self._found: MemorizationSets | None = None  # all of them, and those that are measured
         self._active: MemorizationSets | None = None
         self._latest: Measurement | None = None
 
@@ -96,40 +102,23 @@ class MemorizationMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""
-        found = self._find_sets(trainer, self.sets, MemorizationSets, "memorization_sets")
-        self._active = found.subsample(self.max_records, self.max_public, self.seed)
+        self._found = self._find_sets(trainer, self.sets, MemorizationSets, "memorization_sets")
+        self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
         self.test.check(ModuleEncoder(pl_module, self.encode))
         check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
-        if self._active.trained_on is not None:
-            for logger in trainer.loggers:
-                logger.log_hyperparams(self._active.trained_on.state())
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""
         rank_zero_info(f"{self.name}: {sizes}{left_out}")
+        super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the untrained model, unless resuming."""
-        if not self.history:
-            self._measure(trainer, pl_module, trainer.current_epoch)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final model, if the schedule did not, and summarise."""
-        if not self.measured(trainer.current_epoch):
-            self._measure(trainer, pl_module, trainer.current_epoch)
-        if trainer.is_global_zero:
-            if self.figures:
-                draw_curves(self.history, self.output(trainer), self.test.display)
-            if self.figures and self._latest is not None and self._active is not None:
-                draw_most_memorized(self._latest, self._active, self.output(trainer), self.test.display)
-                save_ranking(self._latest, self._active, self.output(trainer), self.test.display)
-            shown = [headline(self.test, self.history[-1]), self.test.headline]
-            publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.history[-1]], self.history)
-            epoch, folder = int(self.history[-1]["epoch"]), self.output(trainer)
-            publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
+        """Compare what is trained on with the split, and measure the untrained model, unless resuming."""
+        self._check_split(trainer)
+        super().on_train_start(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets and the latest records."""
-        self._active = self._latest = None
+        self._found = self._active = self._latest = None
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         assert self._active is not None
@@ -137,12 +126,15 @@ class MemorizationMonitor(Monitor):
         found = measure(encoder, self.test, self.reference, self._active, epoch, self.extra_references)
         self.headline = found.headline
         self.history.append({"epoch": float(epoch), **found.metrics})
+        folder = self.output(trainer)
         if trainer.is_global_zero:
-            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-            folder = self.output(trainer)
-            save_records(found, epoch_folder(folder, epoch))
-            self.save_history(trainer)
-            if self.figures and shows_images(trainer.loggers):
+            with self.publishing():
+                publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            with self.writing(trainer):
+                save_records(found, epoch_folder(folder, epoch))
+                self.save_history(trainer)
+        if trainer.is_global_zero and self.figures and shows_images(trainer.loggers):
+            with self.publishing():
                 display = self.test.display
                 figures = draw_curves(self.history, folder, display)
                 figures |= draw_most_memorized(found, self._active, folder, display)
@@ -152,6 +144,56 @@ class MemorizationMonitor(Monitor):
         self._latest, self.terms = found, found.gaps
         self.tell_followers(trainer)
         return found.metrics
+
+    def comparable(self, epoch: int) -> bool:
+        """Whether there are references for an epoch that nobody had planned, such as that of an early stop."""
+        assert self._active is not None
+        try:
+            check_references(self.reference, self.extra_references, self.test, self._active, [epoch])
+        except (ValueError, OSError) as error:
+            rank_zero_warn(f"{self.name}: training ended after {epoch} epochs, which are not measured: {error}")
+            return False
+        return True
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch, folder = int(self.latest["epoch"]), self.output(trainer)
+        with self.writing(trainer):
+            if self.figures:
+                draw_curves(self.history, folder, self.test.display)
+            # Where the run was stopped after its last measurement, that lies on the disk.
+            latest = self._latest or read_answers(epoch_folder(folder, epoch))
+            if self.figures and latest is not None and self._active is not None:
+                draw_most_memorized(latest, self._active, folder, self.test.display)
+                save_ranking(latest, self._active, folder, self.test.display)
+        with self.publishing():
+            shown = [headline(self.test, self.latest), self.test.headline]
+            publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.latest], self.history)
+            publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
+
+    def _check_split(self, trainer: Trainer) -> None:
+        """Record in the split's record, which goes into checkpoints, where it cannot be told; refuse what is wrong."""
+        assert self._found is not None
+        assert self._active is not None
+        record, finding = self._active.trained_on, compare_with_split(trainer.train_dataloader, self._found)
+        if finding.contradiction:
+            remedy = "train on the attacked split alone, as by a Subset of your data set"
+            if record is not None:
+                raise ValueError(
+                    f"{self.name}: the sets say that the model is trained on split {record.split!r}, but "
+                    f"{finding.contradiction}; {remedy}, or give sets without trained_on"
+                )
+            rank_zero_warn(f"{self.name}: {finding.contradiction}, so what is measured is not memorization; {remedy}")
+        if record is None:
+            return
+        if finding.doubt and self.sets is not None:  # a datamodule that offers sets trains on its own split
+            record = replace(record, unverified=finding.doubt)
+            self._active = replace(self._active, trained_on=record)
+            rank_zero_warn(
+                f"{self.name}: checkpoints say split {record.split!r}, unverified: {finding.doubt}; give the data set "
+                "that is trained on an attribute ids like that of the attacked records"
+            )
+        for logger in trainer.loggers:
+            logger.log_hyperparams(record.state())
 
     def _schedule(self, trainer: Trainer) -> list[int]:
         """Epochs still to be measured, as far as they are known."""

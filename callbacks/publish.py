@@ -76,9 +76,10 @@ def publish_summary(
     """Write the final and the highest value of each metric, and the epoch of that, to W&B's run summary."""
     found: dict[str, float] = {}
     for metric in metrics:
-        best = max(history, key=lambda row, metric=metric: row[metric])  # type: ignore[misc]
+        rows = [row for row in history if metric in row]
+        best = max(rows, key=lambda row, metric=metric: row[metric])  # type: ignore[misc]
         found |= {
-            f"{name}/final_{metric}": history[-1][metric],
+            f"{name}/final_{metric}": rows[-1][metric],
             f"{name}/highest_{metric}": best[metric],
             f"{name}/highest_{metric}_epoch": best["epoch"],
         }

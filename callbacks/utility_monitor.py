@@ -17,6 +17,7 @@ from dejavu_lightning.utility import (
     PairMeasure,
     Probe,
     UtilitySets,
+    check_features,
     utility_measurement,
 )
 
@@ -71,14 +72,13 @@ class UtilityMonitor(Monitor):
         found = self._find_sets(trainer, self.sets, UtilitySets, "utility_sets")
         self._active = found.subsample(self.max_train, self.max_validation, self.seed)
         ModuleEncoder(pl_module, self.encode).resolve()
+        super().on_fit_start(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final model, if the schedule did not, and summarise."""
-        if not self.measured(trainer.current_epoch):
-            self._measure(trainer, pl_module, trainer.current_epoch)
-        if trainer.is_global_zero:
-            values = [name for name in estimates_in(self.history[-1]) if name != "epoch"]
-            publish_summary(trainer.loggers, self.name, values, self.history)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Encode a picture of each set, and measure the untrained model where another callback watches."""
+        assert self._active is not None
+        check_features(ModuleEncoder(pl_module, self.encode), self.probes, self._active)
+        super().on_train_start(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the datasets."""
@@ -95,9 +95,16 @@ class UtilityMonitor(Monitor):
         )
         self.history.append({"epoch": float(epoch), **metrics})
         if trainer.is_global_zero:
-            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-            added = {name: terms for name, (terms,) in self.terms.items()}
-            write_utility_samples(self.output(trainer), epoch, added)
-            self.save_history(trainer)
+            with self.publishing():
+                publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            with self.writing(trainer):
+                added = {name: terms for name, (terms,) in self.terms.items()}
+                write_utility_samples(self.output(trainer), epoch, added)
+                self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        with self.publishing():
+            values = [name for name in estimates_in(self.latest) if name != "epoch"]
+            publish_summary(trainer.loggers, self.name, values, self.history)

@@ -24,6 +24,10 @@ class RandomState(Callback):
     def __init__(self) -> None:
         self._resumed: list[dict[str, Any]] | None = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget the streams of a training that did not begin; a checkpoint is restored after this."""
+        self._resumed = None
+
     def state_dict(self) -> dict[str, Any]:
         """The streams of all ranks, as types that load with ``weights_only=True``."""
         numpy: Any = np.random.get_state(legacy=True)

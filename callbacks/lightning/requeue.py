@@ -33,6 +33,7 @@ class RequeueBetweenBatches(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signal in place of Lightning."""
+        self._asked = False
         environment = getattr(trainer.strategy, "cluster_environment", None)
         self._signal = self.requeue_signal or getattr(environment, "requeue_signal", None) or signal.SIGUSR1
         handler = signal.getsignal(self._signal)

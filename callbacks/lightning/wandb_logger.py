@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from dejavu_lightning.callbacks.publish import is_wandb
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+from dejavu_lightning.core.whole_file import write_json
 
 
 class ResumableWandbLogger(WandbLogger):
@@ -42,11 +43,7 @@ class ResumableWandbLogger(WandbLogger):
         super().log_metrics(fresh, step)
         if step is not None:
             self._told |= dict.fromkeys(fresh, step)
-            file = self._file()
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps({"steps": self._told, "next": self.experiment.step}))
-            os.replace(part, file)
+            write_json(self._file(), {"steps": self._told, "next": self.experiment.step})
 
     def _file(self) -> Path:
         return Path(self.save_dir or ".") / "wandb" / f"told-{self.experiment.id}.json"

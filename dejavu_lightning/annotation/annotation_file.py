@@ -25,6 +25,7 @@ from dejavu_lightning.annotation.picture_batches import (
     ShardBatches,
     UnreadableShard,
 )
+from dejavu_lightning.core.whole_file import write_json
 
 ENOUGH = 1000  # pictures, before which a share of unusable ones says little
 DIGITS = 2  # of pixels; finer ones vary with the batch
@@ -74,14 +75,17 @@ class AnnotationFile:
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
         if not self.path.exists():
-            made = Path(f"{self.beside}.new")
-            made.write_text(json.dumps(settings, indent=2))
-            made.replace(self.beside)
+            write_json(self.beside, settings)
             self.path.touch()
             return
         if not self.beside.exists():
             raise ValueError(f"output={str(self.path)!r} exists, and {self.beside} does not say how it was made")
-        before = json.loads(self.beside.read_text())
+        try:
+            before = json.loads(self.beside.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self.beside} is not JSON ({error}); delete it and the file beside it") from error
+        if not isinstance(before, dict):
+            raise ValueError(f"{self.beside} must hold an object with settings; delete it and the file beside it")
         other = [
             f"{name} {before.get(name)!r} instead of {settings.get(name)!r}"
             for name in sorted(before.keys() | settings.keys())
@@ -102,8 +106,10 @@ class AnnotationFile:
                     break
                 try:
                     identifier = json.loads(line)["id"]
-                except (ValueError, KeyError, TypeError):
-                    raise ValueError(f"{self.path}, line {number}: not JSON with an id") from None
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    identifier = None
+                if not isinstance(identifier, str):
+                    raise ValueError(f"{self.path}, line {number}: not JSON with an id")
                 if identifier in found:
                     raise ValueError(f"{self.path}, line {number}: the id {identifier!r} was there before")
                 found.add(identifier)
@@ -149,6 +155,8 @@ def annotate_pictures(
     """
     if not 0 <= max_unusable <= 1:
         raise ValueError(f"max_unusable must lie in [0, 1], got {max_unusable}")
+    for line in batches.account.lines() if isinstance(batches, FolderBatches) else ():
+        tqdm.write(line, file=sys.stderr)
     progress = AnnotationProgress()
     origins: dict[str, str] = {}
     loader = DataLoader[PictureBatch](batches, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -12,8 +12,10 @@ from urllib.parse import urlparse
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from dejavu_lightning.data.account import Account, is_utf8, printable
 from dejavu_lightning.data.decode import decode_bytes
-from dejavu_lightning.data.shards.tar_reading import IMAGES, ShardSample, expand_shards, read_shard
+from dejavu_lightning.data.shards.shard_urls import expand_shards
+from dejavu_lightning.data.shards.tar_reading import IMAGES, ShardSample, read_shard
 
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
 
@@ -45,9 +47,12 @@ PictureBatch = list[AnnotationPicture] | UnreadableShard
 
 
 class FolderBatches(Dataset[PictureBatch]):
-    """The pictures below a folder in the order of their paths. Hidden files and folders are passed over.
+    """The pictures below a folder in the order of their paths.
 
     An id is a picture's path below the folder, without ending.
+
+    Attributes:
+        account: files found are pictures and those passed over: hidden files and folders, and other formats.
 
     Args:
         root: the folder; links to folders are followed.
@@ -63,11 +68,17 @@ class FolderBatches(Dataset[PictureBatch]):
         if not Path(root).is_dir():
             raise FileNotFoundError(f"images={root!r} is not a folder")
         self.root, self.batch_size, self.done = root, _checked(batch_size), done
-        self.files = sorted(_below(root))
+        passed_over: dict[str, list[str]] = {"other_formats": [], "hidden": []}
+        self.files = sorted(_below(root, passed_over))
         if not self.files:
             raise FileNotFoundError(f"images={root!r} holds no pictures; known endings are {', '.join(SUFFIXES)}")
+        counts = {"pictures": len(self.files), **{kind: len(names) for kind, names in passed_over.items()}}
+        examples = {kind: [printable(name) for name in sorted(names)[:3]] for kind, names in passed_over.items()}
+        self.account = Account("files", sum(counts.values()), counts, passed_over, examples)
         first: dict[str, str] = {}
         for file in self.files:
+            if not is_utf8(file):
+                raise ValueError(f"images={root!r}: a picture's name is not UTF-8: {printable(file)}; rename it")
             other = first.setdefault(_stem(file), file)
             if other != file:
                 raise ValueError(f"images={root!r}: {other!r} and {file!r} would share the id {_stem(file)!r}")
@@ -96,7 +107,7 @@ class ShardBatches(IterableDataset[PictureBatch]):
     """The samples of WebDataset shards. A batch has samples of one shard; workers take turns with their shards.
 
     Args:
-        urls: shards as :func:`~dejavu_lightning.data.shards.tar_reading.expand_shards` takes them.
+        urls: shards as :func:`~dejavu_lightning.data.shards.shard_urls.expand_shards` takes them.
         batch_size: pictures a batch.
         key_field: field of a sample's JSON that is its id; its key if not given.
         done: ids that need not be decoded again where all of their batch are.
@@ -165,12 +176,18 @@ def _decoded(picture: AnnotationPicture, data: bytes) -> AnnotationPicture:
         return picture._replace(problem=str(error))
 
 
-def _below(root: str) -> Iterator[str]:
+def _below(root: str, passed_over: Mapping[str, list[str]]) -> Iterator[str]:
     for folder, folders, files in os.walk(root, followlinks=True):
+        here = Path(folder).relative_to(root)
+        passed_over["hidden"] += [f"{here / name}/" for name in folders if name.startswith(".")]
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if name.rpartition(".")[2].lower() in SUFFIXES and not name.startswith("."):
-                yield Path(folder, name).relative_to(root).as_posix()
+            if name.startswith("."):
+                passed_over["hidden"].append(str(here / name))
+            elif name.rpartition(".")[2].lower() in SUFFIXES:
+                yield (here / name).as_posix()
+            else:
+                passed_over["other_formats"].append(str(here / name))
 
 
 def _stem(file: str) -> str:

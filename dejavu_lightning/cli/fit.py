@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
+import tempfile
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +16,16 @@ import yaml
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ProgressBar,
+)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dejavu_lightning import methods
 from dejavu_lightning.callbacks import (
@@ -29,6 +39,7 @@ from dejavu_lightning.callbacks import (
 from dejavu_lightning.cli.configs import read_config, with_found_configs
 from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.core.checkpoint_folder import explain_folder
+from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
 
@@ -40,7 +51,9 @@ class LogConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Called on the first rank."""
-        resolved = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        text = self.parser.dump(self.config, skip_none=False)
+        write_text(Path(trainer.default_root_dir) / CONFIG, text)
+        resolved = yaml.safe_load(text)
         for logger in trainer.loggers:
             logger.log_hyperparams(resolved)
 
@@ -70,7 +83,15 @@ class DejavuCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse to mix two runs in one folder."""
         config = self.config[self.subcommand]
+        _check_trainer(config.trainer)
+        if config.trainer.fast_dev_run:
+            # Whatever writes, writes where nobody keeps it.
+            config.trainer.default_root_dir = tempfile.mkdtemp(prefix="fast_dev_run_")
+            atexit.register(shutil.rmtree, config.trainer.default_root_dir, ignore_errors=True)
+            config.memorization.folder = config.checkpoint.dirpath = None
         run = RunFolder(config.trainer.default_root_dir)
+        if config.get("ckpt_path") == "last":  # Lightning's last is that of whichever callback saved last
+            config["ckpt_path"] = str(run.last)
         if not config.get("ckpt_path") and SLURMEnvironment.detect():
             requeued = run.requeued_checkpoint()
             config["ckpt_path"] = None if requeued is None else str(requeued)
@@ -82,7 +103,8 @@ class DejavuCLI(LightningCLI):
             if not resumed:
                 raise SystemExit(
                     f"error: the run folder {run.path} exists and holds a run. Name another with "
-                    f"--trainer.default_root_dir, continue this one with --ckpt_path {run.last}, or remove it"
+                    f"--trainer.default_root_dir, continue this one with --ckpt_path {run.resumable() or 'hpc'}, or "
+                    "remove it"
                 )
             run.keep_metrics()
         for logger in _as_list(config.trainer.logger):
@@ -101,6 +123,17 @@ class DejavuCLI(LightningCLI):
         callbacks = _as_list(config.callbacks)
         if config.enable_progress_bar is False:  # beside one of a config Lightning would refuse to train
             callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        for callback in callbacks:
+            if isinstance(callback, (BatchSizeFinder, LearningRateFinder, GradientAccumulationScheduler)):
+                raise ValueError(
+                    f"trainer.callbacks: {type(callback).__name__} changes what is trained after config.yaml and the "
+                    "scaled learning rate are written, and may change it otherwise in target and reference. Search "
+                    "beforehand, and set data.batch_size, the optimizer's learning rate or "
+                    "trainer.accumulate_grad_batches"
+                )
+            # Lightning would take the folder of EpochCheckpoint, whose files are told by their names.
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(RunFolder(config.default_root_dir).user_checkpoints)
         kwargs["callbacks"] = [*callbacks, RandomState(), RequeueBetweenBatches(), WandbRunId()]
         return super().instantiate_trainer(**kwargs)
 
@@ -116,13 +149,22 @@ def fit(arguments: list[str]) -> None:
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
     warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers")
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
+    try:
+        _run(arguments)
+    except SIGTERMException as error:  # a SystemExit without a code, which would pass for a training that ended
+        raise SystemExit(
+            "error: stopped by SIGTERM; continue with --ckpt_path, or by the same command again"
+        ) from error
+
+
+def _run(arguments: list[str]) -> None:
     DejavuCLI(
         LightningModule,
         LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         save_config_callback=LogConfig,
-        save_config_kwargs={"config_filename": CONFIG, "overwrite": True},  # the run folder has been checked
+        save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={"default_root_dir": "runs/default", "enable_model_summary": False},
         seed_everything_default=0,
         load_from_checkpoint_support=False,
@@ -172,6 +214,28 @@ def _continue_run(arguments: Any, checkpoint: Path, folder: Path) -> None:
     named = arguments.get("id") or arguments.get("version") or os.environ.get("WANDB_RUN_ID")
     if not named and checkpoint.is_file() and folder.resolve() in checkpoint.resolve().parents:
         arguments.id = wandb_run_id(load_checkpoint(checkpoint))
+
+
+def _check_trainer(options: Any) -> None:
+    """Refuse options of Lightning's trainer with which nothing would be trained, kept or measured.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    refused = {
+        "barebones": (options.barebones, "leaves out every callback, so that nothing is measured or kept"),
+        "enable_checkpointing": (
+            options.enable_checkpointing is False,
+            "keeps nothing to resume from or to compare; to keep little, raise checkpoint.every_n_epochs; to try "
+            "whether a config runs, trainer.fast_dev_run",
+        ),
+        "limit_train_batches": (options.limit_train_batches == 0, "trains on nothing"),
+        "max_epochs": (options.max_epochs == 0, "trains on nothing"),
+        "max_steps": (options.max_steps == 0, "trains on nothing"),
+    }
+    for name, (given, reason) in refused.items():
+        if given:
+            raise ValueError(f"trainer.{name}={str(options[name]).lower()} {reason}")
 
 
 def _as_list(value: Any) -> list[Any]:

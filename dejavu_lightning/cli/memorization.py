@@ -80,6 +80,8 @@ def memorization(arguments: list[str]) -> None:
     second = {"reference": named.model} | {name: one.model for name, one in extra.items()}
     models = {"target": target} | {role: model for role, model in second.items() if model is not None}
     for role, model in models.items():
+        if not built.allow_unequal_epochs:
+            _check_epochs(target, role, model)
         print(f"{role} {model.name}: {_shown(model)}")
     keep = partial(keep_embeddings, kept, models.values()) if kept else None
     further = {name: one.reference for name, one in extra.items()}
@@ -127,6 +129,16 @@ def _find_reference(
         else load_published(given, device=built.device, like=target)
     )
     return NamedReference(model.name, _second_model(model, target, built.allow_unverified_split), model)
+
+
+def _check_epochs(target: MeasuredModel, role: str, model: MeasuredModel) -> None:
+    """Of two models the one that was trained longer remembers more; of published ones nobody can tell."""
+    told = (target.progress, model.progress)
+    if None not in told and told[0] != told[1]:
+        raise ValueError(
+            f"the target {target.name} was saved after {told[0]}, the {role} {model.name} after {told[1]}. Name "
+            "checkpoints of one epoch, such as checkpoints/epoch=0040.ckpt of both, or --allow_unequal_epochs true"
+        )
 
 
 def _second_model(model: MeasuredModel, target: MeasuredModel, allow_unverified_split: bool) -> SecondModel:

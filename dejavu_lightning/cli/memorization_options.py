@@ -61,6 +61,12 @@ def memorization_parser() -> ArgumentParser:
         default=False,
         help="take a second model of which it cannot be told that it was not trained on the attacked records",
     )
+    parser.add_argument(
+        "--allow_unequal_epochs",
+        type=bool,
+        default=False,
+        help="compare a target and a second model that were not trained for the same number of epochs",
+    )
     add_leave_out(parser)
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
     parser.add_argument(

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from dejavu_lightning.cli.configs import environment, find_config, program, read_config, with_found_configs
-from dejavu_lightning.runs.checkpoints import epoch_checkpoint, last_epoch
+from dejavu_lightning.core.whole_file import write_text
+from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, epoch_checkpoint
 from dejavu_lightning.runs.run_folder import PairFolder
 
 ROLES = {"reference": "B", "target": "A"}  # in the order of training: the target's curve needs the reference's
@@ -45,7 +47,9 @@ def pair(arguments: list[str]) -> None:
     options, given = parser.parse_known_args(arguments[1:])
     given = with_found_configs(given)
     of_target = [word for name in options.target_config for word in ("--config", find_config(name))]
-    out = PairFolder(options.output or _configured_folder(given) or "runs/pair")
+    if str(_configured(given, "fast_dev_run") or 0).lower() not in ("0", "false"):
+        raise SystemExit("error: trainer.fast_dev_run leaves nothing to compare; try the config with fit")
+    out = PairFolder(options.output or _configured(given, "default_root_dir") or "runs/pair")
     if out.blocked and not options.resume:
         raise SystemExit(
             f"error: the run folder {out.path} exists. Name another with --output, or continue with --resume"
@@ -66,7 +70,8 @@ def _train_and_compare(out: PairFolder, given: list[str], of_target: list[str], 
         if role == "target":
             command += ["--memorization.reference", "dejavu_lightning.memorization.Checkpoint"]
             command += ["--memorization.reference.path", str(out.run("reference").checkpoints)]
-        resume = ["--ckpt_path", str(run.last)] if run.last.is_file() else []
+        stopped = run.resumable()
+        resume = ["--ckpt_path", str(stopped)] if stopped else []
         _run(command + resume, {"WANDB_RUN_GROUP": group, "WANDB_JOB_TYPE": role})
         run.finished.touch()
     if not out.compared(leave_out):
@@ -90,25 +95,35 @@ def _alone(out: PairFolder) -> Iterator[None]:
 
 
 def compared_checkpoints(out: PairFolder) -> dict[str, Path]:
-    """Of a target that stopped early or went back to an earlier epoch, the reference's checkpoint of that epoch."""
-    runs = {role: out.run(role) for role in ROLES}
-    ended = {role: last_epoch(run.checkpoints) for role, run in runs.items()}
-    restored = runs["target"].restored_epoch()
-    compared = ended["target"] if restored is None else restored
-    files = {role: run.last for role, run in runs.items()}
-    for role, run in runs.items():
-        if compared is not None and compared != ended[role]:
-            kept = epoch_checkpoint(run.checkpoints, compared)
-            files[role] = kept if kept.is_file() else run.last
-    return files
+    """Both models after as many epochs as the target has: those at which it stopped, or to which it went back.
+
+    Raises:
+        ValueError: there are no two checkpoints of one epoch.
+    """
+    restored = out.target.restored_epoch()
+    epoch = out.target.ended() if restored is None else restored
+    if epoch is None:
+        raise ValueError(f"{out.target.checkpoints} holds no checkpoint of a whole epoch")
+    files = {role: out.run(role).checkpoint_after(epoch) for role in ROLES}
+    found = {role: file for role, file in files.items() if file is not None}
+    if len(found) < len(files):
+        kept = {role: sorted(checkpoints_by_epoch(out.run(role).checkpoints)) for role in ROLES}
+        both = sorted(set(kept["target"]) & set(kept["reference"]))
+        named = [f"--{role} {epoch_checkpoint(out.run(role).checkpoints, both[-1])}" for role in ROLES if both]
+        raise ValueError(
+            f"{out.path}: the target is to be compared after {epoch} epochs, but the checkpoints are of epochs "
+            f"{kept['target']} (target) and {kept['reference']} (reference). Give both the same trainer.max_epochs and "
+            "checkpoint.every_n_epochs"
+            + (f", or compare by hand:\n  python evaluate.py memorization {' '.join(named)}" if named else "")
+        )
+    return found
 
 
 def _group(out: PairFolder) -> str:
     """What W&B calls the pair: its folder's name, told apart from other folders of that name, and kept in it."""
     file = out.wandb_group
     if not file.is_file():
-        out.path.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{out.path.resolve().name}-{uuid.uuid4().hex[:8]}")
+        write_text(file, f"{out.path.resolve().name}-{uuid.uuid4().hex[:8]}")
     return file.read_text()
 
 
@@ -124,13 +139,13 @@ def _run(command: list[str], defaults: Mapping[str, str] | None = None) -> None:
         raise SystemExit(finished.returncode)
 
 
-def _configured_folder(arguments: list[str]) -> str | None:
-    """``trainer.default_root_dir`` as ``fit`` would take it: the last one named wins."""
-    folder: str | None = None
-    for name, value in pairwise(arguments):
+def _configured(arguments: list[str], option: str) -> Any:
+    """An option of ``trainer`` as ``fit`` would take it: the last one named wins; None where none is."""
+    found: Any = None
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for name, value in pairwise(words):
         if name in ("--config", "-c"):
-            trainer = read_config(value).get("trainer") or {}
-            folder = trainer.get("default_root_dir", folder)
-        elif name == "--trainer.default_root_dir":
-            folder = value
-    return folder
+            found = (read_config(value).get("trainer") or {}).get(option, found)
+        elif name == f"--trainer.{option}":
+            found = value
+    return found

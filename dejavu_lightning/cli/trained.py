@@ -22,7 +22,7 @@ from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.runs.checkpoints import checkpoint_names, completed_epochs, load_checkpoint
+from dejavu_lightning.runs.checkpoints import checkpoint_names, completed_epochs, load_checkpoint, training_progress
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder, config_above
 from dejavu_lightning.utility import UtilitySets
 
@@ -77,8 +77,13 @@ class MeasuredModel(NamedTuple):
 
     @property
     def epoch(self) -> int | None:
-        """How many epochs it has completed, if it was a run of ours."""
+        """How many epochs it has completed, if it was a run of ours; None within an epoch."""
         return None if self.checkpoint is None else completed_epochs(self.checkpoint)
+
+    @property
+    def progress(self) -> str | None:
+        """How long it was trained, such as "8 epochs"; None where nobody can tell."""
+        return None if self.checkpoint is None else training_progress(self.checkpoint)
 
     def sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets:
         """The attacked and public sets, those of the run's own measurements.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.leave_out import add_leave_out, chosen_part, stored_left_out, told_left_out
 from dejavu_lightning.cli.trained import load_model
 from dejavu_lightning.core.estimate import estimates_in
+from dejavu_lightning.core.whole_file import write_json
 from dejavu_lightning.figures.tables import print_values
 from dejavu_lightning.memorization import ModuleEncoder
 from dejavu_lightning.utility import (
@@ -82,6 +82,5 @@ def utility(arguments: list[str]) -> None:
     print_values(estimates_in(metrics), options.checkpoint, counts)
     if options.output:
         facts = {"metrics": metrics, "left_out": stored_left_out(left_out, part), "options": options.as_dict()}
-        Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.output).write_text(json.dumps(facts, indent=2))
+        write_json(options.output, facts)
         print(f"wrote {options.output}")

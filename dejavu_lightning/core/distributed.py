@@ -2,16 +2,90 @@
 
 from __future__ import annotations
 
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+NOTICED, PATIENT = 10.0, 1800.0  # seconds after which a process that does not come is named, and given up
+_ALONE = ContextVar("_ALONE", default=False)
+_MEETINGS = count()
+
 
 def world() -> tuple[int, int]:
     """(rank, number of processes)."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    joined = dist.is_available() and dist.is_initialized() and not _ALONE.get()
+    return (dist.get_rank(), dist.get_world_size()) if joined else (0, 1)
+
+
+@contextmanager
+def shared_work(distributed: bool, patient: float = PATIENT) -> Iterator[None]:
+    """Let all processes work together, once they are all here, or this one alone, whatever the others do.
+
+    Args:
+        distributed: whether they work together.
+        patient: seconds to wait for the others.
+
+    Raises:
+        TimeoutError: some process did not come. Long before that a warning names it.
+    """
+    if distributed:
+        _meet(patient)
+    token = _ALONE.set(_ALONE.get() or not distributed)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def _meet(patient: float) -> None:
+    """Wait for the others by the store, which unlike a collective tells who is missing."""
+    rank, processes = world()
+    store = dist.distributed_c10d._get_default_store() if processes > 1 else None
+    if store is None:
+        return
+    meeting = next(_MEETINGS)
+    keys = [f"dejavu_lightning/{meeting}/{each}" for each in range(processes)]
+    store.set(keys[rank], "here")
+    begun, warned = time.monotonic(), False
+    while not store.check(keys):
+        waited = time.monotonic() - begun
+        if waited >= min(NOTICED, patient):
+            missing = ", ".join(str(each) for each, key in enumerate(keys) if not store.check([key]))
+            told = (
+                f"process {rank} waits for {missing} to begin the same measurement. Every process must call it, since "
+                "they share the work; where only one does, as after `if rank == 0:`, give it distributed=False"
+            )
+            if waited >= patient:
+                raise TimeoutError(f"after {patient:g} seconds {told}")
+            if not warned:
+                warnings.warn(told, stacklevel=5)
+            warned = True
+        time.sleep(min(0.2, 0.001 + waited / 20))
+    if meeting:
+        store.delete_key(f"dejavu_lightning/{meeting - 1}/{rank}")  # all have left that one
+
+
+@torch.no_grad()
+def copy_first(tensors: Iterable[Tensor]) -> None:
+    """Give the tensors of every process the values that the first process's have, in place."""
+    held = [tensor for tensor in tensors if tensor.numel()]
+    if world()[1] == 1 or not held:
+        return
+    # As bytes: no backend broadcasts every type, and one message is faster than many.
+    pieces = [tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in held]
+    device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+    message = torch.cat([piece.to(device) for piece in pieces])
+    dist.broadcast(message, 0)
+    for tensor, values in zip(held, torch.split(message, [len(piece) for piece in pieces]), strict=True):
+        tensor.copy_(values.clone().view(tensor.dtype).view(tensor.shape))
 
 
 def gathered(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Iterator
@@ -44,18 +45,23 @@ def read_tags(path: str) -> dict[str, list[str]]:
 def _lines(path: str) -> Iterator[tuple[str, Any, str]]:
     """Id, objects, and what errors call the place, of each line."""
     line_of: dict[str, int] = {}
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             where = f"{path}, line {number}"
+            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise ValueError(f"{where} is UTF-16; save the file as UTF-8")
             try:
-                entry = json.loads(line)
-            except json.JSONDecodeError as error:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                entry = json.loads(text)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{where} is not UTF-8 ({error}); save the file as UTF-8") from error
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{where} is not JSON: {error}") from error
             identifier = entry.get("id") if isinstance(entry, dict) else None
             if not isinstance(identifier, str):
-                raise ValueError(f'{where} needs an "id" that is a string, got {line.strip()[:200]}')
+                raise ValueError(f'{where} needs an "id" that is a string, got {text.strip()[:200]}')
             if identifier in line_of:
                 raise ValueError(f"{where} repeats the id {identifier!r} of line {line_of[identifier]}")
             line_of[identifier] = number

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.decision_part import DecisionPart
+from dejavu_lightning.core.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ class Records:
 
     def save(self, path: str | Path) -> None:
         """Write parquet; the settings travel in its metadata."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(self.table.replace_schema_metadata({"settings": json.dumps(self.settings)}), path)
+        with whole_file(path) as partial:
+            table = self.table.replace_schema_metadata({"settings": json.dumps(self.settings)})
+            pq.write_table(table, partial, write_page_checksum=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Records:
         """Read what :meth:`save` wrote."""
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         return cls(table, json.loads((table.schema.metadata or {}).get(b"settings", b"{}")))

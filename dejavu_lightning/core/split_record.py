@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SPLITS_FILE = "splits.parquet"  # the partition of a run's data, in its folder
@@ -16,11 +16,13 @@ class SplitRecord:
     Attributes:
         content_fingerprint: of what the samples hold, so that other samples under the same ids are told apart; empty
             where the data do not say.
+        unverified: why it could not be told that training showed that split and no other, empty where it was.
     """
 
     split: str
     split_fingerprint: str
     content_fingerprint: str = ""
+    unverified: str = field(default="", compare=False)
 
     def state(self) -> dict[str, str]:
         """As a checkpoint stores it."""
@@ -31,8 +33,8 @@ class SplitRecord:
         """The record that a datamodule or a callback left in a checkpoint, if any did."""
         for state in checkpoint.values():
             if isinstance(state, dict) and {"split", "split_fingerprint"} <= state.keys():
-                content = str(state.get("content_fingerprint", ""))
-                return cls(str(state["split"]), str(state["split_fingerprint"]), content)
+                further = (str(state.get(name, "")) for name in ("content_fingerprint", "unverified"))
+                return cls(str(state["split"]), str(state["split_fingerprint"]), *further)
         return None
 
 
@@ -44,7 +46,8 @@ def verify_disjoint(target: SplitRecord | None, reference: SplitRecord | None, n
         name: what errors call the reference.
 
     Raises:
-        ValueError: they share a split, come from different partitions or from other samples, or one does not say.
+        ValueError: they share a split, come from different partitions or from other samples, or one does not say or is
+            unverified.
     """
     remedy = "set allow_unverified_split to compare all the same"
     if target is None or reference is None:
@@ -68,3 +71,9 @@ def verify_disjoint(target: SplitRecord | None, reference: SplitRecord | None, n
             f"{name} was trained on split {reference.split!r}, like the target: it has seen every attacked record "
             f"and cannot be the reference; train it on the other split, or {remedy}"
         )
+    for who, record in (("the target", target), (name, reference)):
+        if record.unverified:
+            raise ValueError(
+                f"{who} says that it was trained on split {record.split!r}, which is unverified: {record.unverified}; "
+                f"train on a data set with an attribute ids like that of the attacked records, or {remedy}"
+            )

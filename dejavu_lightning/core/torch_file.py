@@ -93,7 +93,9 @@ def nothing_unpickled(origin: str) -> Iterator[None]:
 
 def _unpickled(path: Path) -> Any:
     # Files from before torch 1.6 are no archives and cannot be mapped.
-    mapped = zipfile.is_zipfile(path)
+    mapped = _is_archive(path)
+    if mapped:
+        _check_stored(path)
     named: dict[str, type] = {}
     while True:
         try:
@@ -104,6 +106,21 @@ def _unpickled(path: Path) -> Any:
             if not new:
                 raise
             named.update((name, _placeholder(name)) for name in new)
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of a damaged end
+        return False
+
+
+def _check_stored(path: Path) -> None:
+    """Refuse what would unpack to more than it is: a few kilobytes can become all memory."""
+    with zipfile.ZipFile(path) as archive:
+        packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise ValueError(f"{packed[0]!r} in it is packed, which torch.save does not do")
 
 
 class _StandIn:
@@ -130,7 +147,7 @@ def _placeholder(name: str) -> type:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if not zipfile.is_zipfile(path):
+    if not _is_archive(path):
         refused = _named_in(error)
         if "persistent_load" in str(error):  # the format from before torch 1.6 keeps a module's source with it
             refused = ["a whole module"]
@@ -172,7 +189,7 @@ def _not_weights(path: Path) -> str:
 
 def _named_in(error: Exception) -> list[str]:
     """The object that torch's message names, where it cannot list them all."""
-    return re.findall(r"GLOBAL (\S+) was not an allowed global", str(error))[:1]
+    return re.findall(r"GLOBAL (\S+) (?:was not an allowed global|whose module \S+ is blocked)", str(error))[:1]
 
 
 def _refusal(refused: list[str]) -> str:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-BY_TORCHVISION = frozenset({"JPEG", "MPO", "PNG", "WEBP"})  # MPO: a JPEG with further pictures behind it
+# MPO: a JPEG with further pictures behind it. Not PNG: torchvision 0.29 ends the process on a damaged one.
+BY_TORCHVISION = frozenset({"JPEG", "MPO", "WEBP"})
 ORIENTATION_TAG = 0x0112
 # An EXIF orientation as what turns stored pixels upright: first swap the axes, then mirror.
 SWAPS_AXES = frozenset({5, 6, 7, 8})
@@ -101,11 +102,9 @@ def decode_bytes(data: bytes, name: str, upright: bool = True) -> Tensor:
                 encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
                 pixels: Tensor = decode_image(encoded, ImageReadMode.RGB)
             else:
-                pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+                pixels = torch.from_numpy(_rgb(picture, data)).permute(2, 0, 1)
     except ERRORS as error:
         raise ValueError(f"{name} cannot be decoded: {error}") from error
-    if pixels.dtype == torch.uint16:
-        pixels = (pixels.to(torch.int32) >> 8).to(torch.uint8)
     return _turn(pixels, header.orientation) if upright else pixels
 
 
@@ -146,6 +145,18 @@ def orient_boxes(boxes: NDArray[Any], width: int, height: int, orientation: int)
     if orientation in MIRRORS_Y:
         y0, y1 = height - y1, height - y0
     return np.stack([x0, y0, x1, y1], axis=1)
+
+
+def _rgb(picture: Image.Image, data: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3) as PIL decodes them; of a PNG the checksums are compared first, which PIL passes over."""
+    if picture.format == "PNG":
+        with Image.open(BytesIO(data), formats=("PNG",)) as again:
+            again.verify()
+    if picture.mode.startswith("I"):  # 16 bits of gray
+        high = (np.array(picture) >> 8).astype(np.uint8)
+        return np.stack([high] * 3, axis=2)
+    picture.info.pop("transparency", None)
+    return np.array(picture.convert("RGB"))
 
 
 def _turn(pixels: Tensor, orientation: int) -> Tensor:

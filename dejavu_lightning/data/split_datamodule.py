@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.split_record import SPLITS_FILE, SplitRecord
+from dejavu_lightning.data.account import Account
 from dejavu_lightning.data.partition.splits import SplitManifest
 
 TRAINING_SPLITS = ("A", "B")
@@ -78,6 +79,9 @@ class SplitDataModule(LightningDataModule):
         listed = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
         if found := [*listed, *filter(None, told)]:
             rank_zero_info(f"{type(source).__name__}: {', '.join(found)}")
+        account: Account | None = getattr(source, "account", None)
+        for line in account.lines() if account else ():
+            rank_zero_info(f"{type(source).__name__}: {line}")
 
     def epoch(self) -> int:
         """Which epoch the training is in, from 0."""

@@ -17,6 +17,7 @@ from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.embedding.host_samples import (
     ReadableSamples,
     Unreadable,
+    UnreadableFileError,
     class_number,
     describe,
     image_tensor,
@@ -138,7 +139,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     ids: list[str] = []
     facts: list[Any] = []
     parts: list[Tensor] = []
-    problem = ""
+    problem, of_a_file = "", False
     first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
         cast(Dataset[Any], ReadableSamples(dataset, role)),
@@ -158,7 +159,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
                 same_shape(first, readings[-1].input, row, role)
             ids += [reading.identifier for reading in readings]
             facts += [reading.facts for reading in readings]
-            output = _flat(encoder(_padded([reading.input for reading in readings], batch_size)))
+            output = _flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
             problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
             if problem:
                 break
@@ -166,11 +167,12 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     except (ValueError, TypeError, OSError, KeyError) as error:
         if processes == 1:
             raise
-        problem = f"the {role} set cannot be read: {error}"
+        of_a_file = isinstance(error, UnreadableFileError | OSError)
+        problem = str(error) if isinstance(error, _EncoderError) else f"the {role} set cannot be read: {error}"
     # A process that raised alone would leave the others waiting.
-    flaws = [flaw for flaw in gathered(problem) if flaw]
+    flaws = [(flaw, its_file) for flaw, its_file in gathered((problem, of_a_file)) if flaw]
     if flaws:
-        raise ValueError(flaws[0])
+        raise (UnreadableFileError if all(its_file for _, its_file in flaws) else ValueError)(flaws[0][0])
     pieces = gathered((ids, facts))
     all_ids, all_facts = [""] * count, [None] * count
     for process, (its_ids, its_facts) in enumerate(pieces):
@@ -183,6 +185,23 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
     embeddings = torch.cat(parts) if parts else torch.empty(0, 0)
     return Embedded(own_rows, embeddings, all_ids, all_facts)
+
+
+class _EncoderError(ValueError):
+    """The encoder fails on what it is given."""
+
+
+def _encode(encoder: Encoder, inputs: Any, role: str) -> Any:
+    try:
+        return encoder(inputs)
+    except ValueError:  # of ours, or as clear
+        raise
+    except Exception as error:
+        given = f"a batch of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else f"{len(inputs)} captions"
+        raise _EncoderError(
+            f"the encoder fails on {given} of the {role} set: {type(error).__name__}: {error}. Give it samples that it "
+            "was built for, such as pictures of its size, or choose another encode="
+        ) from error
 
 
 def _padded(inputs: list[Any], size: int) -> Any:

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dejavu_lightning.core.distributed import copy_first
 from dejavu_lightning.embedding.kept import KeptEmbeddings, tensors_hash
 from dejavu_lightning.embedding.weight_names import under_own_names
 
@@ -159,7 +160,8 @@ class _Encode(nn.Module):
 def preserve_state(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, nothing compiled; afterwards modes, buffers and random streams are as they were.
 
-    Training that is interrupted by such a block continues bitwise as if it had not been.
+    Training that is interrupted by such a block continues bitwise as if it had not been. Meanwhile all processes have
+    the buffers of the first, which a checkpoint holds: running statistics differ between them.
     """
     training = {name: part.training for name, part in module.named_modules()}
     buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
@@ -167,6 +169,7 @@ def preserve_state(module: nn.Module) -> Iterator[None]:
         # Compiling for the measurement's shapes would take longer than the measurement.
         with isolate_rng(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             module.eval()
+            copy_first(module.buffers())
             yield
     finally:
         for name, part in module.named_modules():

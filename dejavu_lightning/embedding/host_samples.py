@@ -34,8 +34,19 @@ class ReadableSamples:
             told, sample = str(error), f"sample {position} of the {self.role} set"
             # Those of this package name the file and id already.
             named = isinstance(error, ValueError | FloatingPointError) or told.startswith(sample)
-            kind = TypeError if isinstance(error, TypeError) else ValueError
+            kind: type[Exception] = TypeError if isinstance(error, TypeError) else ValueError
+            if _of_a_file(error):
+                kind = UnreadableFileError
             return Unreadable(kind, told if named else f"{sample}: {type(error).__name__}: {told}")
+
+
+class UnreadableFileError(ValueError):
+    """A sample's file is not there any more, is damaged, or lies on a disk that fails."""
+
+
+def _of_a_file(error: BaseException | None) -> bool:
+    """Whether an OSError is behind it."""
+    return error is not None and (isinstance(error, OSError) or _of_a_file(error.__cause__ or error.__context__))
 
 
 class Unreadable:

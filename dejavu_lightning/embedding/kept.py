@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import uuid
 import warnings
@@ -18,6 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from dejavu_lightning.core.whole_file import whole_file
 
 
 class KeptEmbeddings:
@@ -99,14 +100,12 @@ class KeptEmbeddings:
             raise TypeError("embeddings cannot be kept: JSON changes what is known of the samples, as it does tuples")
         samples = torch.frombuffer(bytearray(content.encode()), dtype=torch.uint8)
         tensors = {"embeddings": embeddings.cpu().contiguous(), "samples": samples}
-        partial = self.folder / f".{uuid.uuid4().hex}"
+        told = {"provenance": provenance, "sha256": tensors_hash(tensors, provenance)}
         try:
-            save_file(tensors, partial, {"provenance": provenance, "sha256": tensors_hash(tensors, provenance)})
-            os.replace(partial, self.path)
+            with whole_file(self.path, shared=True) as partial:
+                save_file(tensors, partial, told)
         except (SafetensorError, OSError) as error:
             self.warn(f"embeddings are not kept in {self.folder}: {error}")
-        finally:
-            partial.unlink(missing_ok=True)
 
     def pass_over(self, reason: str) -> None:
         """Count a set that is embedded without looking, and warn."""

@@ -12,8 +12,12 @@ from dejavu_lightning.figures.outcomes import draw_outcomes
 from dejavu_lightning.figures.spread import draw_spread, is_counted, values_of
 from dejavu_lightning.memorization.display import Display, GalleryRow
 from dejavu_lightning.memorization.measure import Measurement
+from dejavu_lightning.memorization.protocols import Comparison
+from dejavu_lightning.runs.history import measured_rows
 from dejavu_lightning.runs.measurement_folder import (
     figure_file,
+    read_records,
+    read_table,
     write_agreement,
     write_class_names,
     write_ranking,
@@ -39,6 +43,16 @@ def save_records(measurement: Measurement, folder: Path) -> None:
         write_agreement(folder, [pair._asdict() for pair in measurement.agreement])
 
 
+def read_answers(folder: Path) -> Measurement | None:
+    """What figures and rankings show of what :func:`save_records` wrote, None where it is not there."""
+    try:
+        target, reference = read_records(folder, "target"), read_records(folder, "reference")
+    except FileNotFoundError:
+        return None
+    comparison = Comparison({}, read_table(folder, "comparison"), {}, target.settings)
+    return Measurement({}, comparison, target, reference, headline="")
+
+
 def _save_reference(measurement: Measurement, folder: Path) -> None:
     write_records(folder, "reference", measurement.reference)
     write_terms(folder, measurement.gaps)
@@ -50,6 +64,7 @@ def _save_reference(measurement: Measurement, folder: Path) -> None:
 
 def draw_curves(history: Sequence[Mapping[str, float]], folder: Path, display: Display) -> dict[str, Path]:
     """Draw ``curve.png`` and, where every record has an outcome, ``partition.png``; by name."""
+    history = measured_rows(history)
     figures = {"curve": draw_curve(history, figure_file(folder, "curve"), display)}
     if display.outcomes and all(name in row for row in history for name in display.outcomes):
         figures["partition"] = draw_outcomes(history, figure_file(folder, "partition"), display.outcomes)

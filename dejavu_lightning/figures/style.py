@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dejavu_lightning.core.whole_file import whole_file
+
 # Okabe and Ito's palette, told apart by colour-blind readers.
 TARGET, REFERENCE = "#0072B2", "#E69F00"
 GAPS = ("#D55E00", "#CC79A7")
@@ -78,8 +80,8 @@ def beside(axes: Axes, height: float, text: str) -> None:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write the figure as PNG."""
     FigureCanvasAgg(figure)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, facecolor="white")
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=150, facecolor="white")
     return Path(path)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from dejavu_lightning.core.decision_part import DecisionPart, SampleCounts
+from dejavu_lightning.core.distributed import shared_work
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
@@ -61,11 +62,14 @@ def measure(
     epoch: int | None = None,
     extra_references: Mapping[str, Reference] | None = None,
     leave_out: DecisionPart | None = None,
+    *,
+    distributed: bool = True,
 ) -> Measurement:
     """Attack the target, attack or ask the reference, and compare.
 
-    Every process of a distributed run must call it, and each gets the same numbers. A module, bare or behind a
-    :class:`~dejavu_lightning.embedding.encoders.ModuleEncoder`, is left exactly as it was.
+    The processes of a distributed run share the work: every one must call it, and each gets the same numbers, those of
+    the first one's buffers. A module, bare or behind a :class:`~dejavu_lightning.embedding.encoders.ModuleEncoder`, is
+    left exactly as it was.
 
     Args:
         encoder: the target model; a bare module is taken as ``ModuleEncoder(module)``.
@@ -76,14 +80,17 @@ def measure(
         extra_references: further references by name, each compared with the same attack of the target.
         leave_out: the records that decided when the target, or a reference, stopped training: what chose a model must
             not judge it.
+        distributed: whether processes share the work; False where only some call it, as after ``if rank == 0:``.
 
     Raises:
         ValueError: they are all records of a set.
+        TimeoutError: not all processes came.
     """
     if isinstance(encoder, nn.Module):
         encoder = ModuleEncoder(encoder)
     references = named_references(reference, extra_references)
-    with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
+    kept = preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext()
+    with shared_work(distributed), kept:
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
         answers = {name: _signed(asked, asked.records(attack, epoch)) for name, asked in references.items()}

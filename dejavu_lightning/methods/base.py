@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from dejavu_lightning.methods.training import create_optimizer, log_loss, planned_steps, warmup_cosine
+from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projector
 
@@ -126,9 +126,10 @@ class SelfSupervisedMethod(LightningModule):
         """Optimiser from timm, schedule from torch, stepped every batch."""
         settings = self.optimizer
         steps = planned_steps(self)
-        lr = settings.base_lr * self._global_batch() / 256
+        self._scaled_for = self._global_batch()
+        lr = settings.base_lr * self._scaled_for / 256
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        warmup = round(settings.warmup_epochs * steps_per_epoch)
+        warmup = 0 if is_trial(self) else round(settings.warmup_epochs * steps_per_epoch)
         asked = f"optimizer.warmup_epochs={settings.warmup_epochs}"
         self.scaled_lr = lr
         return warmup_cosine(self.build_optimizer(lr), warmup, steps, lr * settings.final_lr_fraction, asked)
@@ -142,7 +143,17 @@ class SelfSupervisedMethod(LightningModule):
         return create_optimizer(self, settings.name, **options)
 
     def on_train_start(self) -> None:
-        """Log the learning rate after scaling by the global batch."""
+        """Log the learning rate after scaling by the global batch.
+
+        Raises:
+            ValueError: a callback has changed the batch since, as Lightning's ``BatchSizeFinder`` does.
+        """
+        if self._global_batch() != self._scaled_for:
+            raise ValueError(
+                f"the learning rate was scaled for a global batch of {self._scaled_for}, but that of the training is "
+                f"{self._global_batch()}: a callback such as BatchSizeFinder changed it. Search beforehand, and train "
+                "with the batch size that is found"
+            )
         for logger in self.loggers:
             logger.log_hyperparams({"optimizer/scaled_lr": self.scaled_lr})
 

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from dejavu_lightning.losses.clip_loss import clip_loss
-from dejavu_lightning.methods.training import create_optimizer, log_loss, planned_steps, warmup_cosine
+from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.clip_networks import build_clip, mask_tokens, token_kinds
 
 
@@ -173,7 +173,8 @@ class CLIP(LightningModule):
         )
         asked = f"optimizer.warmup_steps={settings.warmup_steps}"
         final = settings.lr * settings.final_lr_fraction
-        return warmup_cosine(optimizer, settings.warmup_steps, planned_steps(self), final, asked)
+        warmup = 0 if is_trial(self) else settings.warmup_steps
+        return warmup_cosine(optimizer, warmup, planned_steps(self), final, asked)
 
     def on_fit_start(self) -> None:
         """Refuse a preprocessing other than the one that pretrained weights were trained with.

@@ -39,6 +39,11 @@ def create_optimizer(module: LightningModule, name: str, **options: Any) -> torc
     return created
 
 
+def is_trial(module: LightningModule) -> bool:
+    """Tell whether Lightning only tries a batch or two, ``fast_dev_run``, for which no warm-up is short enough."""
+    return bool(getattr(module.trainer, "fast_dev_run", False))
+
+
 def planned_steps(module: LightningModule) -> int:
     """Count the optimiser steps of the whole training.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.report.collection import Collection, read_collection
 from dejavu_lightning.report.panels.classes import classes
 from dejavu_lightning.report.panels.differences import differences
@@ -73,8 +74,7 @@ def write_report(
         raise FileExistsError(f"--output {path} exists; name a new file, or add --overwrite true")
     collection = read_collection(folders, names, default, metric, utility, title)
     page = render(collection)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

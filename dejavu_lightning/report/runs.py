@@ -14,7 +14,7 @@ from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization.catalog import find_test
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.protocols import MemorizationTest
-from dejavu_lightning.runs.history import HISTORY, History, read_history
+from dejavu_lightning.runs.history import HISTORY, History, measured_rows, read_history
 from dejavu_lightning.runs.measurement_folder import (
     METRICS,
     epoch_folder,
@@ -122,7 +122,7 @@ def _evaluation(root: Path, folder: Path, fit: RunFolder | None = None) -> Run:
 
 def _fit(fit: RunFolder) -> Run:
     folder = fit.memorization
-    history = read_history(folder)
+    history = measured_rows(read_history(folder))
     if not history:
         raise ValueError(f"{folder / HISTORY} holds no measurement")
     last = dict(history[-1])
@@ -163,8 +163,8 @@ def _read(
         folder=root,
         tables=records,
         metrics=metrics,
-        history=read_history(fit.memorization) if fit else [],
-        utility=read_history(fit.utility) if fit else [],
+        history=measured_rows(read_history(fit.memorization)) if fit else [],
+        utility=measured_rows(read_history(fit.utility)) if fit else [],
         target=target,
         reference=read_records(records, "reference"),
         comparison=comparison,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 LAST = "last.ckpt"  # what a stopped run resumes from; overwritten as it trains
+UNTRAINED = "untrained.part"  # the weights before the first batch, until that is through
 BEST = "best.ckpt"  # what ``MemorizationEarlyStopping`` restored, in its own folder
 REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning saves when SLURM requeues a job
 EPOCH = "{epoch:04d}"  # Lightning puts "epoch=" before it
@@ -22,20 +23,22 @@ def epoch_checkpoint(folder: Path, epoch: int) -> Path:
     return folder / f"{epoch_name(epoch)}.ckpt"
 
 
-def last_epoch(folder: Path) -> int | None:
-    """The highest epoch among the names of checkpoints, without reading them; None where no name has one."""
-    found = [re.match(r"epoch=(\d+)", file.name) for file in folder.glob("epoch=*.ckpt")]
-    return max((int(match[1]) for match in found if match), default=None)
-
-
 def checkpoint_names(folder: Path) -> list[str]:
     """File names of the checkpoints of a folder, in order; empty where there is none."""
     return sorted(file.name for file in folder.glob("*.ckpt"))
 
 
 def checkpoints_by_epoch(folder: Path) -> dict[int, Path]:
-    """A checkpoint of each epoch that the files themselves tell; of several of an epoch the first by name."""
-    return {completed_epochs(load_checkpoint(file)): file for file in sorted(folder.glob("*.ckpt"), reverse=True)}
+    """A checkpoint of each epoch that the files themselves tell; of several of an epoch ``EpochCheckpoint``'s own.
+
+    Of several of other savers the first by name is taken. Files that were saved within an epoch are of none.
+    """
+    found: dict[int, Path] = {}
+    for file in sorted(folder.glob("*.ckpt")):
+        epoch = completed_epochs(load_checkpoint(file))
+        if epoch is not None and (epoch not in found or file == epoch_checkpoint(folder, epoch)):
+            found[epoch] = file
+    return found
 
 
 def kept_checkpoints(folder: Path, epoch: int) -> list[Path]:
@@ -47,12 +50,41 @@ def kept_checkpoints(folder: Path, epoch: int) -> list[Path]:
     ]
 
 
-def completed_epochs(checkpoint: dict[str, Any]) -> int:
-    """How many epochs had been completed when Lightning wrote the checkpoint."""
+def completed_epochs(checkpoint: Mapping[str, Any]) -> int | None:
+    """How many epochs the model had been trained for; None within an epoch, or where the checkpoint does not tell."""
+    epochs, batches = _progress(checkpoint)
+    return None if batches else epochs
+
+
+def training_progress(checkpoint: Mapping[str, Any]) -> str | None:
+    """The same in words, such as "8 epochs" or "8 epochs and 3 batches"; None where the checkpoint does not tell."""
+    epochs, batches = _progress(checkpoint)
+    if epochs is None:
+        return None
+    return f"{epochs} epochs" + (f" and {batches} batches" if batches else "")
+
+
+def _progress(checkpoint: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Whole epochs, None if unknown, and batches of the one begun since.
+
+    Lightning calls an epoch "processed" after its validation, and one too that ``max_steps`` or a timer cut short:
+    only the batches tell whether it is whole.
+    """
     try:
-        return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+        loop = checkpoint["loops"]["fit_loop"]
+        epochs = loop["epoch_progress"]["current"]
+        processed = int(epochs["processed"])
     except (KeyError, TypeError):
-        return int(checkpoint.get("epoch", -1)) + 1
+        epoch = checkpoint.get("epoch")
+        return (None if epoch is None else int(epoch) + 1), 0
+    progress = loop.get("epoch_loop.batch_progress") or {}
+    batches = progress.get("current") or {}
+    shown = int(batches.get("processed", 0))
+    if not shown:  # none since an epoch began
+        return processed, 0
+    begun = int(epochs.get("ready", processed))
+    whole = progress.get("is_last_batch", True) and shown == batches.get("ready", shown)
+    return (begun, 0) if whole else (begun - 1, shown)
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:

@@ -8,12 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
-def write_json(file: Path, value: Any) -> None:
-    """Write a file at once: a kill leaves the earlier one, or none."""
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(json.dumps(value, indent=2, default=str))
-    partial.replace(file)
+from dejavu_lightning.core.whole_file import whole_file
 
 
 def read_json(file: Path) -> Any:
@@ -24,13 +19,13 @@ def read_json(file: Path) -> Any:
     """
     try:
         return json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the latter of lists within lists
         raise ValueError(f"{file} is no JSON: {error}") from error
 
 
 def write_rows(file: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> Path:
     """Write a CSV file with a header; the columns are those of the first row if not given."""
-    with file.open("w", newline="") as opened:
+    with whole_file(file) as partial, partial.open("w", newline="") as opened:
         writer = csv.DictWriter(opened, fieldnames=columns or list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

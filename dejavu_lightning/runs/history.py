@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +14,13 @@ History = Sequence[Mapping[str, float]]
 
 
 def write_history(folder: Path, history: History) -> None:
-    """Write a monitor's ``history.csv``; the columns are those of the latest row."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_rows(folder / HISTORY, history, list(history[-1]))
+    """Write a monitor's ``history.csv``; the columns are those of the latest row with a measurement."""
+    write_rows(folder / HISTORY, history, list((measured_rows(history) or history)[-1]))
+
+
+def measured_rows(history: History) -> list[Mapping[str, float]]:
+    """The rows with a measurement: one that is missing has its epoch alone."""
+    return [row for row in history if len(row) > 1]
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
@@ -35,10 +40,18 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         raise ValueError(f"{path} is no history of a monitor: {error}") from error
     if rows and "epoch" not in rows[0]:
         raise ValueError(f"{path} is no history of a monitor: it has no column epoch")
-    lacking = [number for number, row in enumerate(found, start=1) if "epoch" not in row]
+    lacking = [number for number, row in enumerate(found, start=1) if not row.get("epoch", math.nan).is_integer()]
     if lacking:
-        raise ValueError(f"{path} is damaged: row {lacking[0]} has no epoch")
+        raise ValueError(f"{path} is damaged: row {lacking[0]} has no epoch, a whole number")
     return found
+
+
+def passed_untrained(folder: Path) -> bool:
+    """Whether a folder holds the curve of a model that was trained, or what may have been one."""
+    try:
+        return any(row["epoch"] > 0 for row in read_history(folder))
+    except ValueError:
+        return True
 
 
 def row_after(history: History, epochs: float | None) -> Mapping[str, float]:

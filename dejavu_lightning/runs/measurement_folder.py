@@ -28,8 +28,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dejavu_lightning.core.decision_part import DecisionPart
+from dejavu_lightning.core.whole_file import whole_file, write_json, write_text
 from dejavu_lightning.runs.checkpoints import epoch_name
-from dejavu_lightning.runs.files import read_json, write_json, write_rows
+from dejavu_lightning.runs.files import read_json, write_rows
 
 if TYPE_CHECKING:
     from dejavu_lightning.core.records import Records
@@ -79,8 +80,8 @@ def read_records(folder: Path, name: str) -> Records:
 
 def write_table(folder: Path, name: str, table: pa.Table) -> None:
     """Write a table that is not one model's records, such as "comparison"."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, table_file(folder, name))
+    with whole_file(table_file(folder, name)) as partial:
+        pq.write_table(table, partial, write_page_checksum=True)
 
 
 def read_table(folder: Path, name: str) -> pa.Table | None:
@@ -90,7 +91,7 @@ def read_table(folder: Path, name: str) -> pa.Table | None:
         ValueError: naming the file, which is damaged.
     """
     with _named(table_file(folder, name)) as path:
-        return pq.read_table(path) if path.is_file() else None
+        return pq.read_table(path, page_checksum_verification=True) if path.is_file() else None
 
 
 def left_out_part(facts: Mapping[str, Any]) -> DecisionPart | None:
@@ -157,8 +158,7 @@ def write_ranking(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Write ``classes.json``: records hold the numbers of labels, or objects."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CLASSES).write_text(json.dumps(list(names)))
+    write_text(folder / CLASSES, json.dumps(list(names)))
 
 
 def read_class_names(folder: Path) -> list[str]:
@@ -169,8 +169,8 @@ def read_class_names(folder: Path) -> list[str]:
     """
     path = folder / CLASSES
     names = read_json(path) if path.is_file() else []
-    if not isinstance(names, list):
-        raise ValueError(f"{path} is no list of names: {names!r}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} is no list of names: {str(names)[:80]}")
     return names
 
 
@@ -190,4 +190,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     facts = read_json(path)
     if not isinstance(facts, dict) or not isinstance(facts.get("metrics"), dict):
         raise ValueError(f"{path} is no output of evaluate.py memorization: it has no metrics by name")
+    for name, value in facts["metrics"].items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"{path} is damaged: its metric {name[:80]!r} is no number: {str(value)[:80]!r}")
     return facts

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dejavu_lightning.runs.checkpoints import BEST, LAST, REQUEUED, checkpoint_names
+from dejavu_lightning.core.decision_part import DecisionPart
+from dejavu_lightning.runs.checkpoints import (
+    BEST,
+    LAST,
+    REQUEUED,
+    checkpoint_names,
+    checkpoints_by_epoch,
+    completed_epochs,
+    epoch_checkpoint,
+    load_checkpoint,
+)
 from dejavu_lightning.runs.history import HISTORY, read_history
 from dejavu_lightning.runs.measurement_folder import METRICS, left_out_part, read_metrics
 
@@ -20,7 +30,8 @@ class RunFolder:
         path: of the folder.
 
     Attributes:
-        checkpoints: folder of the checkpoints.
+        checkpoints: folder of the checkpoints of ``EpochCheckpoint``, and of nobody else's.
+        user_checkpoints: folder that ``fit`` gives to every other callback that saves and names none.
         last: the checkpoint that a stopped run resumes from.
         memorization, utility: folders of the monitors, each with a ``history.csv``.
         finished: an empty file, which ``pair`` leaves behind a training.
@@ -29,6 +40,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
+        self.user_checkpoints = self.path / "user_checkpoints"
         self.last = self.checkpoints / LAST
         self.memorization, self.utility = self.path / "memorization", self.path / "utility"
         self.finished = self.path / "finished"
@@ -42,6 +54,25 @@ class RunFolder:
     def checkpoint_names(self) -> list[str]:
         """File names of the checkpoints, in order."""
         return checkpoint_names(self.checkpoints)
+
+    def resumable(self) -> Path | None:
+        """What a stopped run goes on from: ``last.ckpt``, before there is one the latest epoch; None if nothing is."""
+        if self.last.is_file():
+            return self.last
+        kept = checkpoints_by_epoch(self.checkpoints)
+        return kept[max(kept)] if kept else None
+
+    def ended(self) -> int | None:
+        """The last whole epoch of which there is a checkpoint, as the files tell; None where there is none."""
+        epoch = completed_epochs(load_checkpoint(self.last)) if self.last.is_file() else None
+        return max(checkpoints_by_epoch(self.checkpoints), default=None) if epoch is None else epoch
+
+    def checkpoint_after(self, epoch: int) -> Path | None:
+        """The checkpoint after so many epochs, as the files tell; None where there is none."""
+        for file in (self.last, epoch_checkpoint(self.checkpoints, epoch)):
+            if file.is_file() and completed_epochs(load_checkpoint(file)) == epoch:
+                return file
+        return None
 
     def requeued_checkpoint(self) -> Path | None:
         """The newest checkpoint of a run that its cluster requeued before; None if it did not.
@@ -58,7 +89,12 @@ class RunFolder:
         """The epoch whose weights ``MemorizationEarlyStopping`` restored, None where none did."""
         for best in self.path.glob(f"*/{BEST}"):
             history = read_history(best.parent)
+            # Another callback may call its best so as well.
+            if best.parent == self.user_checkpoints or (history and "best_epoch" not in history[-1]):
+                continue
             if not history:
+                if DecisionPart.find(load_checkpoint(best)) is None:
+                    continue
                 raise ValueError(f"{best} lies beside no {HISTORY}, which tells its epoch; put it back or remove both")
             return int(history[-1]["best_epoch"])
         return None

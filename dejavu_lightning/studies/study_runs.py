@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from dejavu_lightning.core.decision_part import DECIDE_ON
-from dejavu_lightning.runs.files import read_json, write_json
+from dejavu_lightning.core.whole_file import write_json
+from dejavu_lightning.runs.files import read_json
 from dejavu_lightning.runs.run_folder import PairFolder, StudyFolder
 from dejavu_lightning.studies.jobs import Outcome
 from dejavu_lightning.studies.study_definition import Study

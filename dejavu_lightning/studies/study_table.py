@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from dejavu_lightning.core.estimate import OVER_SEEDS, Estimate, estimates_in, format_p, net_parts, over_runs
-from dejavu_lightning.core.paired_differences import difference_p_value, holm, record_difference
-from dejavu_lightning.runs.files import write_json, write_rows
-from dejavu_lightning.runs.history import HISTORY, read_history
+from dejavu_lightning.core.intervals import difference_p_value, holm, record_difference
+from dejavu_lightning.core.whole_file import write_json
+from dejavu_lightning.runs.files import write_rows
+from dejavu_lightning.runs.history import HISTORY, measured_rows, read_history
 from dejavu_lightning.runs.measurement_folder import left_out_part, read_metrics, read_terms
 from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.runs.utility_samples import read_utility
@@ -97,7 +98,7 @@ def _read(run: StudyRun, study: Study) -> RunResult:
         offered = ", ".join(sorted(name for name, estimate in metrics.items() if estimate.low is not None))
         raise ValueError(f"headline {study.headline!r} is no metric with an interval in {run.folder}; choose {offered}")
     folder = run.files.target.utility
-    history, measured = folder / HISTORY, read_history(folder)
+    history, measured = folder / HISTORY, measured_rows(read_history(folder))
     utility = read_utility(folder, facts.get("epoch"), left_out_part(facts))
     if study.utility is not None and study.utility not in utility:
         names = [name for name in estimates_in(measured[-1]) if name != "epoch"] if measured else []

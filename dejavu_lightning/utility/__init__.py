@@ -8,6 +8,7 @@ from dejavu_lightning.utility.probe import PairMeasure, Probe
 from dejavu_lightning.utility.retrieval import CaptionRetrieval, NamedObjects
 from dejavu_lightning.utility.utility_metrics import (
     UtilityMeasurement,
+    check_features,
     measure_utility,
     probe_metrics,
     sample_ids,
@@ -26,6 +27,7 @@ __all__ = [
     "UtilityMeasurement",
     "UtilitySets",
     "ZeroShot",
+    "check_features",
     "measure_utility",
     "probe_metrics",
     "sample_ids",

@@ -7,14 +7,15 @@ from contextlib import nullcontext
 from itertools import compress
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dejavu_lightning.core.decision_part import DecisionPart
-from dejavu_lightning.core.distributed import gathered
+from dejavu_lightning.core.distributed import gathered, shared_work
 from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.intervals import bounded_mean
-from dejavu_lightning.core.samples import Samples
+from dejavu_lightning.core.samples import Samples, Subsample
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
@@ -41,10 +42,17 @@ def measure_utility(
     batch_size: int = 250,
     num_workers: int = 0,
     leave_out: DecisionPart | None = None,
+    distributed: bool = True,
 ) -> dict[str, float]:
     """Measure the metrics of :func:`utility_measurement` alone."""
     return utility_measurement(
-        encoder, probes, sets, batch_size=batch_size, num_workers=num_workers, leave_out=leave_out
+        encoder,
+        probes,
+        sets,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        leave_out=leave_out,
+        distributed=distributed,
     ).metrics
 
 
@@ -56,11 +64,12 @@ def utility_measurement(
     batch_size: int = 250,
     num_workers: int = 0,
     leave_out: DecisionPart | None = None,
+    distributed: bool = True,
 ) -> UtilityMeasurement:
     """Measure the accuracy of each probe on the validation pictures.
 
-    Every process of a distributed run must call it, and each gets the same numbers: every picture counts
-    once, however many processes share the work. A module behind a ``ModuleEncoder`` is left as it was.
+    The processes of a distributed run share the work: every one must call it, and each gets the same numbers, since
+    every picture counts once, with the first one's buffers. A module behind a ``ModuleEncoder`` is left as it was.
 
     Args:
         encoder: images (B, ...) to features (B, D), or to several layers' features by name.
@@ -71,6 +80,7 @@ def utility_measurement(
         num_workers: processes that decode pictures.
         leave_out: the validation pictures that decided when training stopped. They stay in the bank that others are
             searched in, and are not counted.
+        distributed: whether processes share the work; False where only some call it, as after ``if rank == 0:``.
 
     Returns:
         ``<probe>_top1`` and ``<probe>_top5`` in [0, 1], of several layers ``<probe>_top1/<layer>``; and what
@@ -79,7 +89,20 @@ def utility_measurement(
 
     Raises:
         ValueError: a label lies outside the class range, a picture is in both sets, or no picture is left to judge.
+        TimeoutError: not all processes came.
     """
+    with shared_work(distributed):
+        return _measure(encoder, probes, sets, batch_size, num_workers, leave_out)
+
+
+def _measure(
+    encoder: LayerEncoder,
+    probes: Sequence[Probe | PairMeasure],
+    sets: UtilitySets,
+    batch_size: int,
+    num_workers: int,
+    leave_out: DecisionPart | None,
+) -> UtilityMeasurement:
     fitted = [probe for probe in probes if isinstance(probe, Probe)]
     found: dict[str, Average] = {}
     with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
@@ -119,6 +142,18 @@ def utility_measurement(
             hits = _hits(classify(asked), truth) if len(asked) else torch.zeros(0, 5, device=device)
             named |= {f"{probe.name}_top{top}{suffix}": hits[:, :top].any(dim=1) for top in TOPS}
     return _measurement(found | averages(validation.rows, named), sets.validation, leave_out)
+
+
+def check_features(encoder: LayerEncoder, probes: Sequence[Probe | PairMeasure], sets: UtilitySets) -> None:
+    """Encode one picture of each set, so that what a measurement would raise later is raised now.
+
+    Every process must call it. A module behind a ``ModuleEncoder`` is left as it was.
+    """
+    if any(isinstance(probe, Probe) for probe in probes):
+        with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
+            for role, samples in (("train", sets.train), ("validation", sets.validation)):
+                first = Subsample(samples, np.arange(min(1, len(samples))))
+                embed(_Layers(encoder), first, role, batch_size=1, num_workers=0)
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:

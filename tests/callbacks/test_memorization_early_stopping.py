@@ -56,6 +56,9 @@ class Scripted(Monitor):
         self.tell_followers(trainer)
         return self.history[-1]
 
+    def _finish(self, trainer, module):
+        pass
+
 
 class Told(Scripted):
     """One that a config can name."""

@@ -28,7 +28,7 @@ from dejavu_lightning.memorization import LabelInference
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.utility import NearestNeighborProbe
 from tests.commands import run
-from tests.models import tiny_data, tiny_trainer, tiny_vicreg
+from tests.models import save_after, tiny_data, tiny_trainer, tiny_vicreg
 
 
 def read_run(path):
@@ -250,7 +250,8 @@ def test_a_pair_is_a_group_that_the_user_may_name(tmp_path, monkeypatch):
     )
     for folder in ("runs", "other"):
         for role in ("reference", "target"):
-            (tmp_path / folder / role).mkdir(parents=True)
+            (tmp_path / folder / role / "checkpoints").mkdir(parents=True)
+            save_after(tmp_path / folder / role / "checkpoints" / "last.ckpt", 2)
     monkeypatch.delenv("WANDB_RUN_GROUP", raising=False)
     monkeypatch.delenv("WANDB_JOB_TYPE", raising=False)
     pair(["pair", "--output", str(tmp_path / "runs"), "--resume"])

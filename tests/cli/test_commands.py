@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,13 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     run("evaluate.py", "memorization", "--target", checkpoints[0], "--reference", checkpoints[1], "--output", earlier)
     metrics = json.loads((earlier / "metrics.json").read_text())["metrics"]
     assert metrics["score"] == float(history(out / "target")[1]["score"])
+
+    later = out / "reference" / "checkpoints" / "last.ckpt"
+    unequal = ["memorization", "--target", checkpoints[0], "--reference", later]
+    told = run("evaluate.py", *unequal, code=1).stderr
+    assert re.search(r"target \S+1.ckpt was saved after 1 epochs, the reference \S+last.ckpt after 2 epochs", told)
+    assert "Name checkpoints of one epoch" in told
+    run("evaluate.py", *unequal, "--allow_unequal_epochs", "true")
 
     scenes, tags = Scenes(300), tmp_path / "tags.jsonl"
     told = zip(scenes.ids, scenes.labels.tolist(), strict=True)

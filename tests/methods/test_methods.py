@@ -6,6 +6,7 @@ import pytest
 import torch
 from dejavu_lightning.callbacks import RandomState
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import BatchSizeFinder
 
 from dejavu_lightning.cli.fit import fit
 from dejavu_lightning.data import RandomViews
@@ -307,3 +308,17 @@ def test_a_misspelt_method_is_told_what_there_is_on_the_command_line(form, tmp_p
         form = f"--config {path}"
     with pytest.raises(SystemExit, match="error: there is no method 'VICRge'; did you mean VICReg"):
         fit(["fit", *form.split()])
+
+
+def test_a_batch_that_is_changed_after_the_learning_rate_was_scaled_is_refused(tmp_path):
+    finder = BatchSizeFinder(max_trials=1, steps_per_trial=1, init_val=4)
+    with pytest.raises(ValueError, match=r"was scaled for a global batch of \d+, but that of the training is \d+"):
+        tiny_trainer(tmp_path, callbacks=[finder]).fit(build("vicreg"), datamodule=tiny_data())
+
+
+def test_a_trial_run_has_no_warm_up(tmp_path):
+    module = build("vicreg", optimizer=OptimizerConfig("adamw", base_lr=0.256, warmup_epochs=20))
+    trainer = tiny_trainer(tmp_path, fast_dev_run=True)
+    trainer.fit(module, datamodule=tiny_data())
+    assert trainer.global_step == 1
+    assert trainer.optimizers[0].param_groups[0]["initial_lr"] == module.scaled_lr == 0.02  # 0.256 * 20 / 256

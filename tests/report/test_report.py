@@ -15,8 +15,7 @@ import pytest
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, UtilityMonitor
 
 from dejavu_lightning.cli import main
-from dejavu_lightning.core.intervals import share
-from dejavu_lightning.core.paired_differences import record_difference
+from dejavu_lightning.core.intervals import record_difference, share
 from dejavu_lightning.figures.artifacts import save_records
 from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, ObjectRetrieval, Records, compare
 from dejavu_lightning.memorization.compare import control, headline, net, net_terms

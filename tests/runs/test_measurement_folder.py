@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from dejavu_lightning.core.records import Records
-from dejavu_lightning.runs.files import read_json, write_json
+from dejavu_lightning.core.whole_file import write_json
+from dejavu_lightning.runs.files import read_json
 from dejavu_lightning.runs.measurement_folder import (
     epoch_folder,
     figure_file,

@@ -1,9 +1,13 @@
 import os
 
 import pytest
+import torch
 
+from dejavu_lightning.core.decision_part import DecisionPart
+from dejavu_lightning.runs.checkpoints import UNTRAINED
 from dejavu_lightning.runs.measurement_folder import write_metrics
 from dejavu_lightning.runs.run_folder import PairFolder, RunFolder, StudyFolder, config_above
+from tests.models import save_after
 
 
 def test_names(tmp_path):
@@ -75,8 +79,41 @@ def test_the_restored_epoch_is_that_of_the_last_decision(tmp_path):
     (tradeoff / "best.ckpt").touch()
     assert run.restored_epoch() == 4
     history.unlink()
+    checkpoint = {"state_dict": {}}
+    torch.save(checkpoint, tradeoff / "best.ckpt")
+    assert run.restored_epoch() is None  # another callback's best
+    DecisionPart(0.5).store(checkpoint)
+    torch.save(checkpoint, tradeoff / "best.ckpt")
     with pytest.raises(ValueError, match=r"mine/best\.ckpt lies beside no history\.csv, which tells its epoch"):
         run.restored_epoch()
+
+
+def test_a_best_checkpoint_of_another_callback_restored_nothing(tmp_path):
+    run = RunFolder(tmp_path)
+    for folder in (run.user_checkpoints, run.utility):
+        folder.mkdir()
+        (folder / "best.ckpt").touch()
+    (run.utility / "history.csv").write_text("epoch,knn_top1\n4.0,0.5\n")
+    assert run.restored_epoch() is None
+
+
+def test_what_a_stopped_run_goes_on_from(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.resumable() is run.ended() is None
+    run.checkpoints.mkdir()
+    (run.checkpoints / UNTRAINED).touch()
+    assert run.resumable() is None
+    assert not run.trained
+    files = {epoch: save_after(run.checkpoints / f"epoch={epoch:04d}.ckpt", epoch) for epoch in (0, 4, 8)}
+    assert run.resumable() == files[8]
+    assert (run.ended(), run.checkpoint_after(4), run.checkpoint_after(5)) == (8, files[4], None)
+    save_after(run.last, 9)
+    assert run.resumable() == run.checkpoint_after(9) == run.last
+    assert run.ended() == 9
+    save_after(run.last, 9, batches=3)  # within the tenth epoch
+    assert run.ended() == 8
+    save_after(files[4], 5)  # a name that lies
+    assert run.checkpoint_after(4) is None
 
 
 def test_logged_metrics_are_kept(tmp_path):

@@ -19,6 +19,7 @@ from dejavu_lightning.cli.pair import compared_checkpoints
 from dejavu_lightning.runs.run_folder import PairFolder
 from dejavu_lightning.studies import Job, JobProcess, plan_runs, read_study, refuse_changed, run_jobs, run_slurm
 from tests.commands import ROOT, TINY, history, run
+from tests.models import save_after
 
 STUDY = {
     "name": "tiny",
@@ -229,7 +230,7 @@ def test_models_of_the_same_epoch_are_compared(target_ends, restored, expected, 
         folder = tmp_path / role / "checkpoints"
         folder.mkdir(parents=True)
         for name in [*(f"epoch={epoch:04d}" for epoch in range(0, ends + 1, 4)), "last"]:
-            (folder / f"{name}.ckpt").touch()
+            save_after(folder / f"{name}.ckpt", ends if name == "last" else int(name[-4:]))
     if restored is not None:
         tradeoff = tmp_path / "target" / "tradeoff"
         tradeoff.mkdir()
@@ -238,6 +239,30 @@ def test_models_of_the_same_epoch_are_compared(target_ends, restored, expected, 
     found = compared_checkpoints(PairFolder(tmp_path))
     assert tuple(found[role].name for role in ("target", "reference")) == expected
     assert all(found[role].parent == tmp_path / role / "checkpoints" for role in found)
+
+
+def test_models_of_different_epochs_are_not_compared(tmp_path):
+    kept = {"target": (4, 6, "last"), "reference": (4, 8, "last")}
+    for role, names in kept.items():
+        folder = tmp_path / role / "checkpoints"
+        folder.mkdir(parents=True)
+        for name in names:
+            epoch = names[1] if name == "last" else name
+            save_after(folder / (f"epoch={epoch:04d}.ckpt" if name != "last" else "last.ckpt"), epoch)
+        # Of another callback, with the name that ours would have.
+        save_after(folder / "epoch=9-best.ckpt", 1)
+    by_hand = r"evaluate.py memorization --reference \S+reference/checkpoints/epoch=0004.ckpt --target \S+=0004.ckpt"
+    told = rf"after 6 epochs, but .* \[1, 4, 6\] \(target\) and \[1, 4, 8\] \(reference\)(.|\n)*{by_hand}"
+    with pytest.raises(ValueError, match=told):
+        compared_checkpoints(PairFolder(tmp_path))
+    # A target that a timer stopped within an epoch is compared after its last whole one.
+    save_after(tmp_path / "target" / "checkpoints" / "last.ckpt", 6, batches=2)
+    (tmp_path / "target" / "checkpoints" / "epoch=0006.ckpt").unlink()
+    found = compared_checkpoints(PairFolder(tmp_path))
+    assert [found[role].name for role in kept] == ["epoch=0004.ckpt", "epoch=0004.ckpt"]
+    shutil.rmtree(tmp_path / "target" / "checkpoints")
+    with pytest.raises(ValueError, match=r"target/checkpoints holds no checkpoint of a whole epoch"):
+        compared_checkpoints(PairFolder(tmp_path))
 
 
 def job(tmp_path, name, code):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.core.split_record import SplitRecord
+from dejavu_lightning.core.whole_file import whole_file
 from dejavu_lightning.data.partition.duplicates import Duplicates, Homes
 from dejavu_lightning.data.sources.image_index import FileContents
 
@@ -91,8 +92,8 @@ class SplitManifest:
         ids = [identifier for split in SPLITS for identifier in self.members.get(split, ())]
         splits = [split for split in SPLITS for _ in self.members.get(split, ())]
         table = pa.table({"id": ids, "split": splits}).replace_schema_metadata({"fingerprint": self.fingerprint})
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path)
+        with whole_file(path) as partial:
+            pq.write_table(table, partial)
 
     @classmethod
     def load(cls, path: str | Path) -> SplitManifest:

@@ -21,7 +21,7 @@ from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_index import ShardIndex, shard_index
 from dejavu_lightning.data.shards.shard_loader import ReadingPlan, ShardLoader, ShardReader
 from dejavu_lightning.data.shards.shard_samples import ShardSamples, collect, decodable
-from dejavu_lightning.data.shards.tar_reading import expand_shards
+from dejavu_lightning.data.shards.shard_urls import expand_shards
 from dejavu_lightning.data.sources.caption_source import told_shared
 
 FRACTIONS = {"A": 0.4, "B": 0.4, "held_out": 0.02, "validation": 0.02}
@@ -31,10 +31,11 @@ class ShardDataModule(ImageTextDataModule):
     """Trains on split A or B of WebDataset shards, as img2dataset writes them, and offers the sets of the tests.
 
     A sample is a picture (.jpg, .jpeg, .png or .webp), its caption (.txt, or ``caption`` in the .json) and what is
-    known of it (.json). Its split follows from its id alone, unless another sample has the same picture. Every sample
+    known of it (.json): files whose names agree up to the first dot or, where that names no sample, as of photo.7.jpg,
+    up to the last one. Its split follows from its id alone, unless another sample has the same picture. Every sample
     of the split is shown exactly once an epoch, on any number of devices and workers: batches differ in size by one
     instead of dropping or repeating samples. Unusable samples, such as those without caption, are counted and belong to
-    no split.
+    no split; so are files that are not read, such as hidden ones.
 
     Shards are read once before the training to count their samples. The attacked, public and other measured samples
     are held in memory as encoded files, by every process: at 50 kB a picture, 100 000 public ones take 5 GB.
@@ -159,6 +160,8 @@ class ShardDataModule(ImageTextDataModule):
         held = {split: int(self.index.per_shard(split).sum()) for split in SPLITS}
         told = [_listed({**self.index.counts, **held}), told_shared(*self.index.captions_shared[self.train_on])]
         rank_zero_info(f"{len(self.urls)} shards: {', '.join(filter(None, told))}")
+        for line in self.index.account.lines():
+            rank_zero_info(f"{len(self.urls)} shards: {line}")
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`SplitDataModule`; also how the epoch's samples are given to ranks and workers."""

@@ -11,6 +11,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from dejavu_lightning.data.account import Account
 from dejavu_lightning.data.partition.duplicates import REMEDY, checked_policy
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_codes import LEFT_OUT, Codes, drawn, placed
@@ -66,6 +67,18 @@ class ShardIndex:
         """(S,) usable samples of a split."""
         code = SPLITS.index(split)
         return np.array([np.count_nonzero(codes == code) for codes in self.codes], dtype=np.int64)
+
+    @property
+    def account(self) -> Account:
+        """Samples found are samples used and those left out, by reason."""
+        used = sum(int(np.count_nonzero(codes < len(SPLITS))) for codes in self.codes)
+        return Account(
+            "samples",
+            sum(len(codes) for codes in self.codes),
+            {**self.counts, "pictures": used},
+            (*CaptionScan.UNUSABLE, "duplicates_left_out"),
+            self.examples,
+        )
 
     def check(self, max_unusable: float) -> None:
         """Raise ValueError where too many samples are unusable."""

@@ -79,6 +79,10 @@ class ReadingPlan:
         return Share(parts, own.tolist(), len(range(place, processed, workers)))
 
 
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
+
+
 @dataclass(frozen=True)
 class ShardReader:
     """Reads shares and makes items of them.
@@ -104,8 +108,13 @@ class ShardReader:
     shuffle_buffer: int
     max_unusable: float
 
-    def batches(self, epoch: int, processed: int, rank: int, worker: int, workers: int) -> Iterator[Sample]:
+    def batches(
+        self, epoch: int, processed: int, rank: int, worker: int, workers: int, warn: Callable[[str], None] = _warn
+    ) -> Iterator[Sample]:
         """One worker's batches.
+
+        Args:
+            warn: is told of each sample that is left out, before its batch is given.
 
         Raises:
             ValueError: a shard is not as the index says, too many samples fail to decode, or all of a batch.
@@ -129,7 +138,7 @@ class ShardReader:
                     items.append(self._item(sample, epoch))
                 except ValueError as error:
                     failed += 1
-                    warnings.warn(f"left out in epoch {epoch}, {failed} of {read} read: {error}", stacklevel=2)
+                    warn(f"left out in epoch {epoch}, {failed} of {read} read: {error}")
                     if failed > max(FAILURES, self.max_unusable * read):
                         raise ValueError(
                             f"{failed} of the first {read} samples of a worker cannot be decoded, more than "
@@ -182,8 +191,9 @@ def shuffled(samples: Iterable[ShardSample], size: int, generator: np.random.Gen
 class ShardLoader:
     """One rank's batches, from any batch of any epoch on.
 
-    Workers are started anew each epoch, so none goes on with a stale one. Where an epoch begins is asked when
-    its first batch is, as in :class:`~dejavu_lightning.data.batches.EpochLoader`.
+    Workers are started anew each epoch, so none goes on with a stale one. What they leave out is told in the process
+    that trains, whose handlers a worker's own warnings do not reach. Where an epoch begins is asked when its first
+    batch is, as in :class:`~dejavu_lightning.data.batches.EpochLoader`.
 
     Args:
         reader: makes the batches.
@@ -205,14 +215,21 @@ class ShardLoader:
         batches = _Batches(self.reader, self.rank, self.epoch(), self.processed())
         # A generator of its own leaves the global stream to the training.
         generator = torch.Generator().manual_seed(self.reader.seed)
-        yield from DataLoader(batches, batch_size=None, generator=generator, **self.options)
+        loader: DataLoader[Any] = DataLoader(batches, batch_size=None, generator=generator, **self.options)
+        for batch, warned in loader:
+            for message in warned:
+                _warn(message)
+            yield batch
 
 
-class _Batches(IterableDataset[Sample]):
+class _Batches(IterableDataset[tuple[Sample, list[str]]]):
     def __init__(self, reader: ShardReader, rank: int, epoch: int, processed: int) -> None:
         self.reader, self.rank, self.epoch, self.processed = reader, rank, epoch, processed
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[tuple[Sample, list[str]]]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
-        return self.reader.batches(self.epoch, self.processed, self.rank, worker, workers)
+        warned: list[str] = []
+        for batch in self.reader.batches(self.epoch, self.processed, self.rank, worker, workers, warned.append):
+            yield batch, list(warned)
+            warned.clear()

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from dejavu_lightning.data.decode import is_picture
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_codes import UNUSABLE, Codes, joined, mark_copies, placed
-from dejavu_lightning.data.shards.tar_reading import ShardSample, local_size, read_shard
+from dejavu_lightning.data.shards.shard_urls import local_size
+from dejavu_lightning.data.shards.tar_reading import ShardSample, read_shard
 from dejavu_lightning.data.sources.caption_source import CaptionScan
 from dejavu_lightning.data.sources.file_contents import digest
 from dejavu_lightning.data.sources.image_index import write_table
 
 METADATA_KEY = b"dejavu_lightning.shard_index"
-VERSION = 2
+VERSION = 3
 REBUILD = "delete the file to have it made anew, or name another"
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -46,7 +47,8 @@ class ShardScan:
         captions_shared: by what is done about copies, by split A and B: how many captions the other has too, exactly
             and normalised.
         counts: how often what :class:`~dejavu_lightning.data.sources.caption_source.CaptionScan` counts was met, and
-            ``broken_json``, ``duplicate_ids``, ``duplicate_pictures``.
+            ``broken_json``, ``duplicate_ids``, ``duplicate_pictures``, and the files that
+            :func:`~dejavu_lightning.data.shards.tar_reading.read_shard` passes over.
         examples: the first ids of each; of duplicate pictures pairs, a copy and what it is a copy of.
     """
 
@@ -94,12 +96,12 @@ class ShardScan:
                     raise ValueError(f"{where} is not an index of shards that this version writes; {REBUILD}")
                 copies = bool(about["counts"].get("duplicate_pictures"))
                 table = file.read(columns=["shard", "bytes", "splits", *(["pictures"] if copies else [])])
-        except (pa.ArrowException, OSError) as error:
+            known = dict(zip(table["shard"].to_pylist(), table["bytes"].to_pylist(), strict=True))
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise ValueError(f"{where} cannot be read as a parquet file: {error}; {REBUILD}") from error
         for name, value in splits.settings.items():
             if about[name] != value:
                 raise ValueError(f"{where} was made with {name}={about[name]!r}, not {value!r}; {REBUILD}")
-        known = dict(zip(table["shard"].to_pylist(), table["bytes"].to_pylist(), strict=True))
         for change, names in (("does not know", set(urls) - set(known)), ("also has", set(known) - set(urls))):
             if names:
                 raise ValueError(f"{where} {change} the shard {min(names)!r}, one of {len(names)}; {REBUILD}")
@@ -138,7 +140,7 @@ def scan_shards(urls: Sequence[str], splits: HashSplits) -> ShardScan:
     without_id: ValueError | None = None
     for url in urls:
         shard_codes, shard_ranks, shard_pictures, shard_ids = bytearray(), array("Q"), array("Q"), array("Q")
-        for sample in read_shard(url):
+        for sample in read_shard(url, scan.note):
             code, rank, picture = UNUSABLE, 0, 0
             try:
                 identifier = sample.identifier(splits.key_field)

@@ -1,61 +1,24 @@
-"""WebDataset shards as img2dataset writes them: which there are, and the samples in one."""
+"""The samples in a WebDataset shard, as img2dataset writes them."""
 
 from __future__ import annotations
 
-import glob
 import json
+import lzma
+import os
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from webdataset.gopen import gopen, set_options
-from webdataset.shardlists import expand_urls
-from webdataset.tariterators import group_by_keys
+
+from dejavu_lightning.data.account import is_utf8, printable
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
-
-
-def expand_shards(shards: str | Sequence[str], name: str = "shards") -> list[str]:
-    """URLs of single shards.
-
-    Args:
-        shards: URLs as WebDataset takes them; braces make several, as in ``data/{00000..00099}.tar``, and so
-            do ``*``, ``?`` and ``[...]`` in paths of local files.
-        name: of the argument, for errors.
-
-    Raises:
-        ValueError: there are none, or one occurs twice.
-        FileNotFoundError: a pattern matches no file.
-    """
-    found: list[str] = []
-    for pattern in [shards] if isinstance(shards, str) else shards:
-        for url in expand_urls(pattern):
-            if urlparse(url).scheme or not glob.has_magic(url):
-                found.append(url)
-                continue
-            files = sorted(glob.glob(url, recursive=True))
-            if not files:
-                raise FileNotFoundError(f"{name}: no file matches {url!r}")
-            found += files
-    if not found:
-        raise ValueError(f"{name}={shards!r} names no shard")
-    twice = sorted({url for url in found if found.count(url) > 1}) if len(set(found)) < len(found) else []
-    if twice:
-        raise ValueError(f"{name}: {twice[0]!r} is named twice, its samples would be shown twice an epoch")
-    return found
-
-
-def local_size(url: str) -> int | None:
-    """Bytes of a shard that is a local file; None where it cannot be told without reading it."""
-    parsed = urlparse(url)
-    if parsed.scheme not in ("", "file"):
-        return None
-    path = Path(url2pathname(parsed.path) if parsed.scheme else url)
-    return path.stat().st_size if path.is_file() else None
+ENDINGS = {*IMAGES, "txt", "json"}  # the files that are read
+LARGEST = 1 << 28  # bytes of a file in a shard: a small one that grows to more when it is unpacked is an attack
+PassedOver = Callable[[str, str], None]
 
 
 class ShardSample:
@@ -63,11 +26,12 @@ class ShardSample:
 
     Attributes:
         shard: URL.
-        key: the files' name without ending.
+        files: their contents by ending.
+        key: the files' name without ending: up to the first dot, or where that names no sample, up to the last one.
     """
 
-    def __init__(self, files: dict[str, Any]) -> None:
-        self.shard, self.key, self._files = str(files["__url__"]), str(files["__key__"]), files
+    def __init__(self, shard: str, key: str) -> None:
+        self.shard, self.key, self.files = shard, key, dict[str, bytes]()
 
     @property
     def where(self) -> str:
@@ -77,7 +41,7 @@ class ShardSample:
     @property
     def image(self) -> bytes | None:
         """The encoded picture; None where there is none."""
-        return next((self._files[ending] for ending in IMAGES if ending in self._files), None)
+        return next((self.files[ending] for ending in IMAGES if ending in self.files), None)
 
     @property
     def caption(self) -> str | None:
@@ -90,7 +54,7 @@ class ShardSample:
     @property
     def text(self) -> str | None:
         """What the .txt file says; None where there is none."""
-        return str(self._files["txt"].decode("utf-8", "replace")).strip() if "txt" in self._files else None
+        return str(self.files["txt"].decode("utf-8", "replace")).strip() if "txt" in self.files else None
 
     def fields(self) -> dict[str, Any]:
         """The JSON, empty where there is none.
@@ -98,11 +62,11 @@ class ShardSample:
         Raises:
             ValueError: it cannot be read, or is no object.
         """
-        if "json" not in self._files:
+        if "json" not in self.files:
             return {}
         try:
-            fields = json.loads(self._files["json"])
-        except ValueError as error:
+            fields = json.loads(self.files["json"])
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self.where}: its JSON cannot be read: {error}") from error
         if not isinstance(fields, dict):
             raise ValueError(f"{self.where}: its JSON must be an object, got {str(fields)[:200]}")
@@ -123,11 +87,28 @@ class ShardSample:
                 f"{self.where}: key_field={key_field!r} must be a string or whole number in its JSON, got {value!r}; "
                 f"there are {sorted(fields)}"
             )
+        if not is_utf8(str(value)):
+            raise ValueError(f"{self.where}: key_field={key_field!r} is no valid text in its JSON, it is {value!r}")
         return str(value)
 
+    def caption_in_json(self) -> bool:
+        """Whether there is a caption in a JSON that can be read."""
+        try:
+            return isinstance(self.fields().get("caption"), str)
+        except ValueError:
+            return False
 
-def read_shard(url: str) -> Iterator[ShardSample]:
+
+def _untold(kind: str, name: str) -> None:
+    pass
+
+
+def read_shard(url: str, passed_over: PassedOver = _untold) -> Iterator[ShardSample]:
     """The samples of a shard in order. Stopping before the end closes it.
+
+    Args:
+        passed_over: is told the kind and the name of each file that is not read: ``hidden`` ones, ``links`` and other
+            entries without bytes of their own, and ``other_files``, such as a.seg.png beside a.jpg.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -139,8 +120,7 @@ def read_shard(url: str) -> Iterator[ShardSample]:
     try:
         stream = gopen(url)
         try:
-            for files in group_by_keys(_files(stream, url)):
-                sample = ShardSample(files)
+            for sample in _samples(_files(stream, passed_over), url, passed_over):
                 if sample.key in seen:
                     raise ValueError(f"the key {sample.key!r} occurs twice; the files of a sample must be adjacent")
                 seen.add(sample.key)
@@ -152,7 +132,7 @@ def read_shard(url: str) -> Iterator[ShardSample]:
             stream.close()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"shard {url!r} does not exist") from error
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
         reason = (
             error.strerror if isinstance(error, OSError) and error.strerror else error.args[0] if error.args else error
         )
@@ -173,14 +153,101 @@ class _WholeTar(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset}") from error
 
 
-def _files(stream: Any, url: str) -> Iterator[dict[str, Any]]:
-    """What webdataset's ``tar_file_expander`` gives, without its silence about an early end."""
+def _files(stream: Any, passed_over: PassedOver) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the visible files, as webdataset's ``tar_file_expander`` has them, but for an early end."""
     with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_WholeTar) as opened:
         archive: Any = opened
         for member in archive:
-            if member.isreg() and not re.match(r"__[^/]*__($|/)", member.name):
-                yield {"fname": member.name, "data": archive.extractfile(member).read(), "__url__": url}
+            name = member.name
+            if not is_utf8(name):
+                raise ValueError(f"it has a file whose name is not UTF-8, {printable(name)}; rename it")
+            read = name.rpartition(".")[2].lower() in ENDINGS
+            if member.size > LARGEST and (read or not member.isreg() or member.issparse()):
+                raise ValueError(
+                    f"its file {name!r} has {member.size:,} bytes, more than the {LARGEST:,} that are read"
+                )
+            hidden = any(part.startswith(".") and part.strip(".") for part in name.split("/"))
+            if member.isdir():
+                pass
+            elif hidden or not member.isreg() or member.issparse():
+                passed_over("hidden" if hidden else "links", name)
+            elif re.match(r"__[^/]*__($|/)", name) or "." not in name.rpartition("/")[2]:
+                passed_over("other_files", name)
+            elif read:
+                yield name, archive.extractfile(member).read()
+            else:
+                yield name, b""
+            if member.isreg() and not member.issparse() and not read:
+                _read_through(archive.extractfile(member))
             archive.members = []  # it would keep all of them
+        behind = 0
         while block := archive.fileobj.read(1 << 16):
-            if block.strip(b"\0"):
+            behind += len(block)
+            if block.strip(b"\0") or behind > LARGEST:
                 raise tarfile.ReadError("there is more after its end; joined tar files are not one shard")
+
+
+def _read_through(file: Any) -> None:
+    """Read to the end of a file that is not needed: tarfile would skip as far as it claims to go, where it ends too."""
+    while file.read(1 << 16):
+        pass
+
+
+def _samples(files: Iterator[tuple[str, bytes]], url: str, passed_over: PassedOver) -> Iterator[ShardSample]:
+    """Samples of adjacent files. Memory: the files of one sample, and parts of samples up to the next name.
+
+    WebDataset's names end at their first dot: a.seg.png is a file of a. Names that have dots themselves, photo.7.jpg,
+    are told by there being no photo.jpg (or .txt, or .json), or by photo.7 having a picture and a caption of its own.
+    """
+    held: dict[str, ShardSample] = {}  # by name up to the last dot; all of one name up to the first
+    first = last = None
+    for name, content in files:
+        folder, slash, file = name.rpartition("/")
+        stem, _, endings = file.partition(".")
+        bare, ending = os.path.splitext(file)
+        key, longer = f"{folder}{slash}{stem}", f"{folder}{slash}{bare}"
+        if key != first:
+            yield from _whole(first, held, passed_over)
+            held, first, last = {}, key, None
+        if last not in (None, longer, first) and _is_own(held[last]):
+            sample = held.pop(last)
+            _tell(sample, ENDINGS, passed_over)
+            yield sample
+        last = longer
+        sample = held.setdefault(longer, ShardSample(url, longer))
+        short = ending[1:].lower() if longer != key else endings.lower()
+        if short in sample.files:
+            raise ValueError(f"the key {longer!r} occurs twice: it has two files {name!r}, if only in case")
+        sample.files[short] = content
+    yield from _whole(first, held, passed_over)
+
+
+def _is_own(sample: ShardSample) -> bool:
+    """Whether files with a dot in their name are a sample: a picture, and a caption of that name."""
+    return sample.image is not None and ("txt" in sample.files or sample.caption_in_json())
+
+
+def _whole(key: str | None, held: dict[str, ShardSample], passed_over: PassedOver) -> Iterator[ShardSample]:
+    """The samples among the files of one name up to the first dot."""
+    if key is None or not held:
+        return
+    plain = key in held and bool(ENDINGS & set(held[key].files))
+    own = [
+        sample
+        for name, sample in held.items()
+        if name != key and (_is_own(sample) or (not plain and ENDINGS & set(sample.files)))
+    ]
+    if plain:
+        own.append(held[key])
+    elif not own:  # nothing of it can be read: one sample without a picture
+        own.append(ShardSample(next(iter(held.values())).shard, key))
+    for sample in held.values():
+        _tell(sample, ENDINGS if sample in own else set(), passed_over)
+    yield from own
+
+
+def _tell(sample: ShardSample, read: Collection[str], passed_over: PassedOver) -> None:
+    """Tell which files of a name are not read."""
+    for ending in sample.files:
+        if ending not in read:
+            passed_over("other_files", f"{sample.key}.{ending}")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dejavu_lightning.data.account import EXAMPLES, Account
+from dejavu_lightning.data.sources.coco_json import (
+    BEYOND,
+    check_ids,
+    entries,
+    file_names,
+    numbered,
+    position,
+    read_coco,
+    refuse,
+    sizes_of,
+)
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import Boxes, ImageFiles, Index, IntArray, clip_boxes
 
@@ -23,12 +34,16 @@ KEYS = (
     "several_objects",
     "boxes_clipped",
     "boxes_dropped",
+    "boxes_missing",
     "boxes_crowd",
+    "corners_exchanged",
+    "not_attacked",
+    "files_missing",
     "of_rare_categories",
     "without_instances",
 )
 REMEDY = "Fetch it again"
-T = TypeVar("T")
+LEFT_OUT = ("of_rare_categories", "without_instances")
 
 
 class CocoInstances(ImageFiles):
@@ -37,7 +52,8 @@ class CocoInstances(ImageFiles):
     A picture's id is its file name without folder and ending. Its label is the category that covers most,
     by the total area of its boxes; of equal ones that of the smaller category id. Boxes of crowds count as
     boxes, for they cover pixels, but not for the label. Pictures without instances have no label and are left
-    out. Boxes are rounded outward to whole pixels. COCO's boxes are about the pixels as they are stored, so
+    out; those of which a box is missing, empty or outside are never attacked, for its object may lie anywhere.
+    Boxes are rounded outward to whole pixels. COCO's boxes are about the pixels as they are stored, so
     pictures are given so, whatever their EXIF orientation; only where the upright size alone is the annotated
     one are they turned.
 
@@ -47,6 +63,7 @@ class CocoInstances(ImageFiles):
     Attributes:
         class_names: the categories that label at least ``min_pictures`` pictures, in the order of their ids.
         counts: :data:`KEYS`.
+        account: pictures listed are pictures used and those left out, by reason.
 
     Args:
         root: folder of the pictures.
@@ -79,7 +96,9 @@ class Instances:
         label: (M,) position of its category.
         crowd: (M,) whether it is one of many that were not told apart.
         corners: (M, 4) whole pixels.
-        counts: ``boxes_clipped``, ``boxes_dropped``, ``boxes_crowd``.
+        unsure: (P,) whether an instance's box cannot be used.
+        counts: ``boxes_clipped``, ``boxes_dropped``, ``boxes_missing``, ``boxes_crowd``, ``corners_exchanged``.
+        examples: annotations of some of these, by kind.
     """
 
     pictures: Sequence[Mapping[str, Any]]
@@ -88,47 +107,15 @@ class Instances:
     label: IntArray
     crowd: NDArray[np.bool_]
     corners: IntArray
+    unsure: NDArray[np.bool_]
     counts: Counter[str]
+    examples: Mapping[str, Sequence[str]]
 
     def labelled(self) -> tuple[IntArray, IntArray]:
         """(L,) positions of the pictures with instances besides crowds, ascending, and what covers most of each."""
         area = np.prod(self.corners[:, 2:] - self.corners[:, :2], axis=1)
         alone = ~self.crowd
         return _cover_most(self.owner[alone], self.label[alone], area[alone])
-
-
-def read_coco(argument: str, path: str, kind: str, parse: Callable[[Any], T]) -> T:
-    """What ``parse`` makes of a JSON file.
-
-    Args:
-        argument: whose value the path is, for errors.
-        kind: "instances" or "captions".
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or not as ``parse`` expects.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{argument}={path!r} is not a file; it must be COCO {kind} as JSON")
-    try:
-        with open(path, "rb") as file:
-            return parse(json.load(file, object_hook=_without_outline))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f"{argument}={path!r} does not hold usable COCO {kind}: {reason}") from error
-
-
-def numbered(pictures: Sequence[Mapping[str, Any]]) -> dict[Any, int]:
-    """Position of each picture by its number in the file."""
-    position_of = {picture["id"]: position for position, picture in enumerate(pictures)}
-    if len(position_of) != len(pictures):
-        raise ValueError(f"{len(pictures) - len(position_of)} pictures share their id with another")
-    return position_of
-
-
-def sizes_of(pictures: Sequence[Mapping[str, Any]]) -> IntArray:
-    """(P, 2) width and height as annotated."""
-    return np.array([(picture["width"], picture["height"]) for picture in pictures], dtype=np.int64).reshape(-1, 2)
 
 
 def stems(files: Sequence[str]) -> list[str]:
@@ -138,45 +125,63 @@ def stems(files: Sequence[str]) -> list[str]:
         ValueError: two are the same.
     """
     first: dict[str, int] = {}
-    for position, file in enumerate(files):
+    for row, file in enumerate(files):
         stem = PurePosixPath(file).stem
-        other = first.setdefault(stem, position)
-        if other != position:
+        other = first.setdefault(stem, row)
+        if other != row:
             raise ValueError(f"{files[other]!r} and {file!r} would share the id {stem!r}")
     return list(first)
 
 
-def _without_outline(fields: dict[str, Any]) -> dict[str, Any]:
-    fields.pop("segmentation", None)  # gigabytes, in a large file
-    return fields
-
-
 def parse_instances(content: Any) -> Instances:
     """The content of an instances file; :func:`read_coco` makes its errors legible."""
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    label_of = {category["id"]: label for label, category in enumerate(categories)}
-    pictures, instances = content["images"], content["annotations"]
-    position_of = numbered(pictures)
-    for instance in instances:
-        if instance["image_id"] not in position_of or instance["category_id"] not in label_of:
-            raise ValueError(
-                f"annotation {instance['id']} is of picture {instance['image_id']} and category "
-                f"{instance['category_id']}, which are not both in the file"
-            )
-    owner = np.array([position_of[instance["image_id"]] for instance in instances], dtype=np.int64)
-    label = np.array([label_of[instance["category_id"]] for instance in instances], dtype=np.int64)
+    categories, pictures = entries(content, "categories"), entries(content, "images")
+    instances = entries(content, "annotations")
+    check_ids(categories, "category")
+    categories = sorted(categories, key=lambda category: category["id"])
+    for category in categories:
+        if not isinstance(category.get("name"), str):
+            raise refuse("category", category, "name", "a text")
+    label_of, position_of = numbered(categories, "category"), numbered(pictures, "picture")
+    owner = np.array([position(one, "image_id", position_of, "picture") for one in instances], dtype=np.int64)
+    label = np.array([position(one, "category_id", label_of, "category") for one in instances], dtype=np.int64)
     crowd = np.array([bool(instance.get("iscrowd")) for instance in instances], dtype=bool)
-    boxes = np.array([instance["bbox"] for instance in instances], dtype=np.float64).reshape(len(instances), 4)
-    if not np.isfinite(boxes).all():
-        first = np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0]
-        raise ValueError(
-            f"annotation {instances[first]['id']} has a box that is not finite: {instances[first]['bbox']}"
-        )
-    boxes[:, 2:] += boxes[:, :2]
+    boxes = np.array([_box(instance) for instance in instances], dtype=np.float64).reshape(len(instances), 4)
+    missing = np.isnan(boxes[:, 0])
+    exchanged = (boxes[:, 2:] < 0).any(axis=1)
+    ends = boxes[:, :2] + boxes[:, 2:]
+    boxes = np.concatenate([np.minimum(boxes[:, :2], ends), np.maximum(boxes[:, :2], ends)], axis=1)
+    boxes[missing] = 0  # without area, so that they are dropped
     corners, kept, counts = clip_boxes(boxes, sizes_of(pictures)[owner])
-    counts["boxes_crowd"] = int(crowd[kept].sum())
+    counts.update(
+        boxes_dropped=-int(missing.sum()),
+        boxes_missing=int(missing.sum()),
+        boxes_crowd=int(crowd[kept].sum()),
+        corners_exchanged=int(exchanged.sum()),
+    )
+    odd = {"boxes_dropped": ~kept & ~missing, "boxes_missing": missing, "corners_exchanged": exchanged}
+    examples = {
+        kind: [f"annotation {instances[one].get('id')}" for one in np.flatnonzero(which)[:EXAMPLES].tolist()]
+        for kind, which in odd.items()
+    }
+    unsure = np.zeros(len(pictures), dtype=bool)
+    unsure[owner[~kept]] = True
     names = [category["name"] for category in categories]
-    return Instances(pictures, names, owner[kept], label[kept], crowd[kept], corners, counts)
+    return Instances(pictures, names, owner[kept], label[kept], crowd[kept], corners, unsure, counts, examples)
+
+
+def _box(instance: Mapping[str, Any]) -> list[float]:
+    """x, y, width and height; NaN where there is no box."""
+    box = instance.get("bbox")
+    if box is None or box == []:
+        return [np.nan] * 4
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_pixels(side) for side in box):
+        raise refuse("annotation", instance, "bbox", "four finite numbers, x, y, width and height")
+    return box
+
+
+def _is_pixels(side: Any) -> bool:
+    return isinstance(side, int | float) and -BEYOND < side < BEYOND
 
 
 def _index(content: Any, root: Path, min_pictures: int) -> Index:
@@ -188,29 +193,46 @@ def _index(content: Any, root: Path, min_pictures: int) -> Index:
     common = np.bincount(labels, minlength=len(found.categories)) >= min_pictures
     if not common.any():
         raise ValueError(f"no category labels min_pictures={min_pictures} pictures")
-    rare = ~common[labels]
-    labelled, labels = labelled[~rare], (np.cumsum(common) - 1)[labels[~rare]]
-    used = np.flatnonzero(np.isin(owner, labelled))
+    files = file_names(pictures)
+    without = np.setdiff1d(np.arange(len(pictures)), labelled)
+    rare = labelled[~common[labels]]
+    labels = (np.cumsum(common) - 1)[labels[common[labels]]]
+    labelled = np.setdiff1d(labelled, rare)
+    of_picture = np.bincount(owner, minlength=len(pictures))
+    used = np.flatnonzero(np.isin(owner, labelled) & ~found.unsure[owner])
     used = used[np.argsort(owner[used], kind="stable")]
-    objects = np.bincount(owner[used], minlength=len(pictures))[labelled]
+    objects = np.where(found.unsure, 0, of_picture)[labelled]
+    own = [files[picture] for picture in labelled.tolist()]
+    contents = file_contents([root / file for file in own])
+    odd = {
+        "not_attacked": labelled[found.unsure[labelled]],
+        "files_missing": labelled[contents.sizes < 0],
+        "of_rare_categories": rare,
+        "without_instances": without,
+    }
     counts = found.counts + Counter(
         pictures=len(labelled),
-        annotated=len(labelled),
-        several_objects=int((objects > 1).sum()),
-        of_rare_categories=int(rare.sum()),
-        without_instances=len(pictures) - len(labelled) - int(rare.sum()),
+        annotated=int((objects > 0).sum()),
+        several_objects=int((of_picture[labelled] > 1).sum()),
+        **{kind: len(which) for kind, which in odd.items()},
     )
-    files = [pictures[position]["file_name"] for position in labelled.tolist()]
+    examples = {kind: [files[picture] for picture in which[:EXAMPLES].tolist()] for kind, which in odd.items()}
     return Index(
-        ids=stems(files),
-        files=pa.array(files, pa.string()),
+        ids=stems(own),
+        files=pa.array(own, pa.string()),
         labels=labels,
         class_names=[name for name, keep in zip(found.categories, common, strict=True) if keep],
         boxes=Boxes(found.corners[used], np.concatenate([[0], np.cumsum(objects)])),
         sizes=sizes_of(pictures)[labelled],
         annotated=np.ones(len(labelled), dtype=bool),
-        contents=file_contents([root / file for file in files]),
-        counts={key: counts[key] for key in KEYS},
+        contents=contents,
+        account=Account(
+            "listed pictures",
+            len(pictures),
+            {key: counts[key] for key in KEYS},
+            LEFT_OUT,
+            {**found.examples, **examples},
+        ),
     )
 
 

@@ -12,8 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dejavu_lightning.data.account import EXAMPLES, Account
 from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems
-from dejavu_lightning.data.sources.coco import REMEDY, numbered, parse_instances, read_coco, sizes_of, stems
+from dejavu_lightning.data.sources.coco import REMEDY, parse_instances, stems
+from dejavu_lightning.data.sources.coco_json import (
+    check_ids,
+    entries,
+    file_names,
+    numbered,
+    position,
+    read_coco,
+    refuse,
+    sizes_of,
+)
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import IntArray, decode_sized
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
@@ -37,7 +48,9 @@ class CocoCaptions:
     Attributes:
         object_names: the categories in the order of their ids; the labels met in ``objects``, sorted.
         counts: ``pictures``, what :class:`~dejavu_lightning.data.sources.caption_source.CaptionScan` counts,
-            ``without_instances`` that were left out, ``pictures_without_objects``.
+            ``without_instances`` that were left out, ``pictures_without_objects``; of the instances
+            ``boxes_dropped`` and ``boxes_missing``, which are not among the objects.
+        account: pictures listed are pictures used and those left out, by reason.
 
     Args:
         root: folder of the pictures.
@@ -82,11 +95,13 @@ class CocoCaptions:
             if scan.usable(picture.id, picture.caption, problem)
         ]
         scan.check()
-        counts = dict(scan.counts)
+        counts, examples = dict(scan.counts), dict(scan.examples)
         if instances is not None:
             known = _Instances(instances)
             labels = known.labels(pictures, captions)
-            counts["without_instances"] = labels.count(None)
+            without = [picture.file for picture, label in zip(pictures, labels, strict=True) if label is None]
+            counts |= {"without_instances": len(without), **known.counts}
+            examples |= {"without_instances": without[:EXAMPLES], **known.examples}
             pictures = [picture for picture, label in zip(pictures, labels, strict=True) if label is not None]
             self.labels = torch.tensor([label for label in labels if label is not None], dtype=torch.int64)
             self.object_names: Sequence[str] = known.names
@@ -98,6 +113,8 @@ class CocoCaptions:
             counts["pictures_without_objects"] = vocabulary.counts["pictures_without_objects"]
         self.contents = file_contents([Path(root) / picture.file for picture in pictures])
         self.counts = {**counts, "pictures": len(pictures)}
+        reasons = (*CaptionScan.UNUSABLE, "without_instances")
+        self.account = Account("listed pictures", len(listed), self.counts, reasons, examples)
         self.folder, self.origin = Path(root), captions
         self.ids: Sequence[str] = [picture.id for picture in pictures]
         self.captions: Sequence[str] = [picture.caption or "" for picture in pictures]
@@ -128,17 +145,16 @@ class _Picture(NamedTuple):
 
 
 def _parse(content: Any, choice: Choice) -> list[_Picture]:
-    pictures = content["images"]
-    position_of = numbered(pictures)
+    pictures, annotations = entries(content, "images"), entries(content, "annotations")
+    position_of = numbered(pictures, "picture")
+    check_ids(annotations, "annotation")
     captions: list[list[str]] = [[] for _ in pictures]
-    for annotation in sorted(content["annotations"], key=lambda annotation: annotation["id"]):
-        number, caption = annotation["image_id"], annotation["caption"]
-        if number not in position_of:
-            raise ValueError(f"annotation {annotation['id']} is of picture {number}, which is not in the file")
-        if not isinstance(caption, str):
-            raise ValueError(f"annotation {annotation['id']} has a caption that is not text: {caption!r}")
-        captions[position_of[number]].append(caption.strip())
-    files = [str(picture["file_name"]) for picture in pictures]
+    for annotation in sorted(annotations, key=lambda annotation: annotation["id"]):
+        row = position(annotation, "image_id", position_of, "picture")
+        if not isinstance(annotation.get("caption"), str):
+            raise refuse("annotation", annotation, "caption", "a text")
+        captions[row].append(annotation["caption"].strip())
+    files = file_names(pictures)
     return [
         _Picture(identifier, picture["id"], file, (width, height), _chosen(found, choice))
         for identifier, picture, file, (width, height), found in zip(
@@ -160,8 +176,11 @@ class _Instances:
     def __init__(self, path: str) -> None:
         found = read_coco("instances", path, "instances", parse_instances)
         self.path, self.names = path, found.categories
-        self._row = numbered(found.pictures)
-        self._files = [str(picture["file_name"]) for picture in found.pictures]
+        self._row = numbered(found.pictures, "picture")
+        kinds = ("boxes_dropped", "boxes_missing")
+        self.counts = {kind: found.counts[kind] for kind in kinds if found.counts[kind]}
+        self.examples = {kind: list(found.examples[kind]) for kind in kinds}
+        self._files = file_names(found.pictures)
         # (K, 2) picture and category of what is there at least once, sorted
         self._pairs = np.unique(np.stack([found.owner, found.label], axis=1), axis=0)
         self._starts = np.searchsorted(self._pairs[:, 0], np.arange(len(self._files) + 1))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 
+from dejavu_lightning.data.account import EXAMPLES, Account, is_utf8, printable
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import ImageFiles, Index
 from dejavu_lightning.data.sources.scan_images import Broken, scan_images
 
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
+RENAME = "rename it, for ids are written as UTF-8"
+LEFT_OUT = ("broken", "other_formats", "hidden", "outside_class_folders")
 REBUILD = "delete the file to have it made anew, or name another"
 
 
@@ -23,10 +26,13 @@ class ImageFolder(ImageFiles):
     """``<root>/<class>/<name>.JPEG``, and ``<annotations>/<class>/<name>.xml`` where there are boxes.
 
     A picture's id is ``<class>/<name>``. Pictures without annotation are trained on or looked up, never
-    attacked with background crops. Hidden files and folders and files of other kinds are passed over.
+    attacked with background crops, and neither are those of which a box cannot be used. Files that are no pictures of
+    these endings, hidden files and folders, and files beside the class folders are counted and left out.
 
     Attributes:
-        counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`.
+        counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`, ``other_formats``, ``hidden``,
+            ``outside_class_folders``, and ``annotations_unused``, which have no picture or do not end in .xml.
+        account: files found are pictures used and those left out, by reason.
 
     Args:
         root: folder of class folders, which hold nothing but pictures themselves.
@@ -84,7 +90,15 @@ class _Layout:
         # Data may be copied elsewhere as a whole, with an index made before.
         self.beside = annotations and os.path.relpath(annotations, root)
         with os.scandir(root) as entries:
-            self.class_names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            below = sorted((entry.name, entry.is_dir()) for entry in entries)
+        self.class_names = [name for name, folder in below if folder and name[0] != "."]
+        for name in self.class_names:
+            if not is_utf8(name):
+                raise ValueError(
+                    f"root={root!r} holds a class folder whose name is not UTF-8: {printable(name)}; {RENAME}"
+                )
+        self.beside_classes = [name for name, folder in below if not folder and name[0] != "."]
+        self.hidden = [name for name, _ in below if name[0] == "."]
 
     def build(self, verify: bool, broken: Broken) -> tuple[Index, dict[str, Any]]:
         """The index, and what :meth:`compare` needs to tell whether it still holds."""
@@ -92,9 +106,18 @@ class _Layout:
         files: list[str] = []
         labels: list[int] = []
         annotated: list[bool] = []
+        odd: dict[str, list[str]] = {
+            "other_formats": [],
+            "hidden": list(self.hidden),
+            "outside_class_folders": self.beside_classes,
+            "annotations_unused": [],
+        }
         for label, name in enumerate(self.class_names):
-            pictures = self.pictures(name)
+            pictures, *others = self.listed(name)
             stems = self.annotated(name)
+            for kind, found_here in zip(("other_formats", "hidden"), others, strict=True):
+                odd[kind] += [f"{name}/{file}" for file in found_here]
+            odd["annotations_unused"] += self.unused(name, {_stem(picture) for picture in pictures})
             files += [f"{name}/{picture}" for picture in pictures]
             labels += [label] * len(pictures)
             annotated += [_stem(picture) in stems for picture in pictures]
@@ -115,6 +138,16 @@ class _Layout:
         if not found.kept.any():
             raise ValueError(f"root={self.root!r}: all {len(files)} pictures are broken")
         kept = np.flatnonzero(found.kept).tolist()
+        account = Account(
+            "files",
+            len(files) + sum(len(odd[kind]) for kind in LEFT_OUT if kind in odd),
+            {**found.counts, **{kind: len(some) for kind, some in odd.items()}},
+            LEFT_OUT,
+            {
+                **found.named(files),
+                **{kind: [printable(name) for name in some[:EXAMPLES]] for kind, some in odd.items()},
+            },
+        )
         made = Index(
             ids=[_stem(files[position]) for position in kept],
             files=pa.array([files[position] for position in kept], pa.string()),
@@ -124,7 +157,7 @@ class _Layout:
             sizes=found.sizes,
             annotated=np.array(annotated)[found.kept],
             contents=file_contents([root / files[position] for position in kept]),
-            counts=found.counts,
+            account=account,
         )
         skipped = [files[position] for position in np.flatnonzero(~found.kept).tolist()]
         return made, {"changed": changed, "skipped": skipped}
@@ -152,29 +185,38 @@ class _Layout:
 
     def pictures(self, name: str) -> list[str]:
         """File names of a class's pictures, sorted."""
+        return self.listed(name).pictures
+
+    def listed(self, name: str) -> _Listed:
+        """File names in a class's folder, sorted."""
         with os.scandir(Path(self.root) / name) as entries:
-            visible = [entry for entry in entries if entry.name[0] != "."]
-        for entry in visible:
-            if entry.is_dir():
-                raise ValueError(
-                    f"class folder {name!r} of root={self.root!r} holds a folder {entry.name!r}; pictures must lie "
-                    "directly in the folder of their class"
-                )
-        files = sorted(entry.name for entry in visible if os.path.splitext(entry.name)[1].lower() in EXTENSIONS)
+            found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        where = f"class folder {name!r} of root={self.root!r}"
+        visible = [file for file, _ in found if file[0] != "."]
+        folders = [file for file, folder in found if folder and file[0] != "."]
+        if folders:
+            raise ValueError(
+                f"{where} holds a folder {folders[0]!r}; pictures must lie directly in the folder of their class"
+            )
+        files = [file for file in visible if os.path.splitext(file)[1].lower() in EXTENSIONS]
         first: dict[str, str] = {}
         for file in files:
+            if not is_utf8(file):
+                raise ValueError(f"{where} holds a picture whose name is not UTF-8: {printable(file)}; {RENAME}")
             other = first.setdefault(_stem(file), file)
             if other != file:
                 raise ValueError(
-                    f"class folder {name!r} of root={self.root!r} holds {other!r} and {file!r}, which would share "
-                    f"the id {f'{name}/{_stem(file)}'!r}; rename or remove one"
+                    f"{where} holds {other!r} and {file!r}, which would share the id {f'{name}/{_stem(file)}'!r}; "
+                    "rename or remove one"
                 )
+        others = [file for file in visible if os.path.splitext(file)[1].lower() not in EXTENSIONS]
         if not files:
+            held = f"; it holds {len(others)} others, such as {printable(others[0])}" if others else ""
             raise FileNotFoundError(
-                f"class folder {name!r} of root={self.root!r} holds no pictures, that is <name>{list(EXTENSIONS)}; "
-                "remove it, or hide it with a leading dot"
+                f"{where} holds no pictures, that is <name>{list(EXTENSIONS)}{held}; convert or remove them, or hide "
+                "the folder with a leading dot"
             )
-        return files
+        return _Listed(files, others, [file for file, _ in found if file[0] == "."])
 
     def annotated(self, name: str) -> set[str]:
         """Names, without ending, of a class's annotations."""
@@ -182,6 +224,20 @@ class _Layout:
         if self.annotations is None or not folder.is_dir():
             return set()
         return {_stem(file) for file in os.listdir(folder) if file.endswith(".xml")}
+
+    def unused(self, name: str, stems: Collection[str]) -> list[str]:
+        """Files beside a class's annotations that are none of its pictures'."""
+        folder = Path(self.annotations or "") / name
+        if self.annotations is None or not folder.is_dir():
+            return []
+        files = sorted(file for file in os.listdir(folder) if file[0] != ".")
+        return [f"{name}/{file}" for file in files if not (file.endswith(".xml") and _stem(file) in stems)]
+
+
+class _Listed(NamedTuple):
+    pictures: list[str]
+    others: list[str]
+    hidden: list[str]
 
 
 def _stem(file: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +16,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from dejavu_lightning.core.whole_file import whole_file
+from dejavu_lightning.data.account import Account
 from dejavu_lightning.data.decode import decode, decode_identified
 
 METADATA_KEY = b"dejavu_lightning.index"
-VERSION = 2
+VERSION = 3
 IntArray = NDArray[np.int64]
 
 
@@ -114,7 +114,7 @@ class Index:
         sizes: (N, 2) int64, width and height.
         annotated: (N,) whether an annotation lies beside the picture, be it usable or not.
         contents: what tells the files apart.
-        counts: what the files turned out to be.
+        account: what the files turned out to be, and which are left out.
     """
 
     ids: Sequence[str]
@@ -125,7 +125,7 @@ class Index:
     sizes: IntArray
     annotated: NDArray[np.bool_]
     contents: FileContents
-    counts: Mapping[str, int]
+    account: Account
 
     def save(self, path: Path, about: Mapping[str, Any]) -> None:
         """Write a parquet file with one row per picture; it appears at once and whole, or not at all.
@@ -147,7 +147,7 @@ class Index:
                 "boxes": pa.ListArray.from_arrays(offsets, pa.array(self.boxes.corners.reshape(-1), pa.int32())),
             }
         )
-        stored = {"version": VERSION, "class_names": list(self.class_names), "counts": dict(self.counts), **about}
+        stored = {"version": VERSION, "class_names": list(self.class_names), "account": self.account.stored(), **about}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(stored)}), path)
 
@@ -161,9 +161,13 @@ class Index:
         try:
             with pq.ParquetFile(path) as file:
                 table = file.read()
-        except (pa.ArrowException, OSError) as error:
+            ids = table["id"].to_pylist() if "id" in table.column_names else []
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise ValueError(f"index={str(path)!r} cannot be read as a parquet file: {error}") from error
-        about: dict[str, Any] = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        try:
+            about: dict[str, Any] = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        except ValueError:
+            about = {}
         if about.pop("version", None) != VERSION:
             raise ValueError(
                 f"index={str(path)!r} is not an index that this version writes; name another file, or delete it if "
@@ -171,7 +175,7 @@ class Index:
             )
         boxes = table["boxes"].combine_chunks()
         index = cls(
-            ids=table["id"].to_pylist(),
+            ids=ids,
             files=table["file"].combine_chunks(),
             labels=table["label"].to_numpy().astype(np.int64),
             class_names=about.pop("class_names"),
@@ -182,19 +186,15 @@ class Index:
             sizes=np.stack([table[side].to_numpy() for side in ("width", "height")], axis=1).astype(np.int64),
             annotated=table["annotated"].to_numpy(),
             contents=FileContents(table["bytes"].to_numpy(), table["same_as"].to_numpy().astype(np.int64)),
-            counts=about.pop("counts"),
+            account=Account.of(about.pop("account")),
         )
         return index, about
 
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write parquet at once or not at all: ranks may make the same file at the same time, and be killed."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        pq.write_table(table, part, compression="zstd")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path, shared=True) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 class ImageFiles:
@@ -223,7 +223,7 @@ class ImageFiles:
         self.ids, self.class_names, self.sizes = index.ids, index.class_names, index.sizes
         self.boxes: Sequence[NDArray[Any]] = index.boxes
         self.labels: Tensor = torch.from_numpy(index.labels)
-        self.counts, self.contents = index.counts, index.contents
+        self.account, self.counts, self.contents = index.account, index.account.counts, index.contents
         self._files = index.files
 
     def __len__(self) -> int:

@@ -24,7 +24,8 @@ class Source(Protocol):
     Sources over files also have ``counts``, a mapping from str to int: how many pictures there are, and how
     many of each oddity were met on the way, such as ``boxes_clipped``. Its keys stand with each source. They also have
     ``contents``, :class:`~dejavu_lightning.data.sources.image_index.FileContents`, which tells what files are the same;
-    the pictures of a source without are taken to be different ones.
+    the pictures of a source without are taken to be different ones. Their ``account``,
+    :class:`~dejavu_lightning.data.account.Account`, says what became of all that was found.
     """
 
     ids: Sequence[str]

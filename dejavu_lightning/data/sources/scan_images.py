@@ -25,6 +25,8 @@ THREADS = 16  # more than cores: with cold files most of the time is spent waiti
 CHUNK = 256
 EXAMPLES = 3
 MODES = {"grayscale": ("1", "L", "LA", "I", "I;16"), "cmyk": ("CMYK",), "palette": ("P", "PA")}
+BEYOND = 1e9  # pixels, more than any picture has
+LARGEST = 1 << 24  # bytes of an annotation, which has some hundred a box
 NO_BOXES = np.zeros((0, 4), dtype=np.int64)
 KEYS = (
     "pictures",
@@ -33,6 +35,8 @@ KEYS = (
     "several_objects",
     "boxes_clipped",
     "boxes_dropped",
+    "corners_exchanged",
+    "not_attacked",
     "size_missing",
     "size_disagrees_rescaled",
     "size_disagrees_dropped",
@@ -40,6 +44,8 @@ KEYS = (
     *MODES,
     "broken",
 )
+USUAL = ("pictures", "annotated", "without_annotation", "several_objects", "broken")
+ODD = tuple(key for key in KEYS if key not in USUAL)
 
 
 class Annotation(NamedTuple):
@@ -49,39 +55,44 @@ class Annotation(NamedTuple):
         names: (n,) the objects' classes.
         boxes: (n, 4) int64 pixels as x0, y0, x1, y1 with exclusive ends.
         size: width and height of the picture, None where the file does not say.
+        exchanged: how many boxes were given with a first corner right of, or below, the last one.
     """
 
     names: list[str]
     boxes: IntArray
     size: tuple[int, int] | None
+    exchanged: int = 0
 
 
 def read_voc(path: str | Path) -> Annotation:
     """Read one annotation.
 
     VOC counts pixels from 1 and includes the last one; ImageNet's files also write 0, which is taken for the
-    border. Fractions of a pixel are rounded outward. Sizes of 0 stand for unknown ones.
+    border. Fractions of a pixel are rounded outward, exchanged corners put in order. Sizes of 0 stand for unknown ones.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is not XML, or an object lacks its name or a corner; the message names the file.
+        ValueError: it is not XML of this kind, or an object lacks its name or a corner; the message names the file, the
+            object and the field.
     """
     try:
-        root = ElementTree.parse(path).getroot()
-        names = [_text(thing, "name") for thing in root.findall("object")]
-        corners = [
-            [float(_text(thing, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
-            for thing in root.findall("object")
+        root = _xml(Path(path))
+        things = root.findall("object")
+        names = [_text(thing, "name", number) for number, thing in enumerate(things, 1)]
+        given = [
+            [_number(thing, f"bndbox/{key}", number) for key in ("xmin", "ymin", "xmax", "ymax")]
+            for number, thing in enumerate(things, 1)
         ]
-        boxes = [
-            [max(math.floor(x0) - 1, 0), max(math.floor(y0) - 1, 0), math.ceil(x1), math.ceil(y1)]
-            for x0, y0, x1, y1 in corners
-        ]
-        width, height = (int(float(root.findtext(f"size/{key}") or 0)) for key in ("width", "height"))
-    except (ElementTree.ParseError, ValueError, OverflowError) as error:
+        width, height = (_side(root, key) for key in ("width", "height"))
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise ValueError(f"{path}: not a Pascal VOC annotation with names and whole boxes ({error})") from error
+    boxes = [
+        [max(math.floor(min(x)) - 1, 0), max(math.floor(min(y)) - 1, 0), math.ceil(max(x)), math.ceil(max(y))]
+        for x, y in ((corners[::2], corners[1::2]) for corners in given)
+    ]
+    exchanged = sum(x0 > x1 or y0 > y1 for x0, y0, x1, y1 in given)
     size = (width, height) if width > 0 and height > 0 else None
-    return Annotation(names, np.array(boxes, dtype=np.int64).reshape(-1, 4), size)
+    return Annotation(names, np.array(boxes, dtype=np.int64).reshape(-1, 4), size, exchanged)
 
 
 def fit_boxes(annotation: Annotation, header: Header) -> tuple[IntArray, NDArray[np.bool_], Counter[str]]:
@@ -94,7 +105,7 @@ def fit_boxes(annotation: Annotation, header: Header) -> tuple[IntArray, NDArray
     Returns:
         (m, 4), (n,) and counts, as :func:`~dejavu_lightning.data.sources.image_index.clip_boxes` does.
     """
-    counts: Counter[str] = Counter()
+    counts = Counter(corners_exchanged=annotation.exchanged)
     stored, boxes = (header.width, header.height), annotation.boxes.astype(np.float64)
     size = annotation.size or stored
     if annotation.size is None:
@@ -120,9 +131,11 @@ class ImageScan:
     Attributes:
         kept: (N,) which of them can be read; what follows has a row for each of these.
         sizes: (K, 2) int64, upright width and height.
-        boxes: for each picture (n, 4).
+        boxes: for each picture (n, 4); n is 0 where one of its boxes cannot be used, for its object may lie anywhere.
         names: (K,) the class of the largest box, the first name of equally large ones; None without a box.
         counts: how many pictures, or boxes, of each of :data:`KEYS`.
+        examples: the first of the N positions of each kind that is odd.
+        reasons: why the first pictures cannot be read.
     """
 
     kept: NDArray[np.bool_]
@@ -130,6 +143,13 @@ class ImageScan:
     boxes: Boxes
     names: Sequence[str | None]
     counts: Mapping[str, int]
+    examples: Mapping[str, Sequence[int]]
+    reasons: Sequence[str]
+
+    def named(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Examples of each kind that is odd: the pictures' names, (N,), or why they cannot be read."""
+        told = {kind: [names[position] for position in some] for kind, some in self.examples.items()}
+        return {**told, "broken": list(self.reasons)}
 
 
 def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken = "error") -> ImageScan:
@@ -151,6 +171,7 @@ def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken
     sizes, corners, offsets = [NO_BOXES[:, :2]], [NO_BOXES], [0]
     names: list[str | None] = []
     counts: Counter[str] = Counter()
+    examples: dict[str, list[int]] = {kind: [] for kind in ODD}
     reasons: list[str] = []
     with (
         ThreadPoolExecutor(THREADS) as threads,
@@ -162,6 +183,8 @@ def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken
             offsets += (offsets[-1] + np.cumsum([len(boxes) for boxes in found.boxes], dtype=np.int64)).tolist()
             names += found.names
             counts += found.counts
+            for kind, some in found.examples.items():
+                examples[kind] += some[: EXAMPLES - len(examples[kind])]
             kept[list(found.failures)] = False
             reasons += found.failures.values()
             bar.update(len(found.sizes) + len(found.failures))
@@ -179,7 +202,8 @@ def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken
         several_objects=int((objects > 1).sum()),
         broken=len(reasons),
     )
-    return ImageScan(kept, np.concatenate(sizes), boxes, names, {key: counts[key] for key in KEYS})
+    told = {key: counts[key] for key in KEYS}
+    return ImageScan(kept, np.concatenate(sizes), boxes, names, told, examples, reasons[:EXAMPLES])
 
 
 class _Found(NamedTuple):
@@ -187,11 +211,12 @@ class _Found(NamedTuple):
     boxes: list[IntArray]
     names: list[str | None]
     counts: Counter[str]
+    examples: dict[str, list[int]]
     failures: dict[int, str]
 
 
 def _read(chunk: range, locate: Locate, verify: bool) -> _Found:
-    found = _Found([], [], [], Counter(), {})
+    found = _Found([], [], [], Counter(), {}, {})
     for index in chunk:
         path, beside = locate(index)
         try:
@@ -203,18 +228,24 @@ def _read(chunk: range, locate: Locate, verify: bool) -> _Found:
             found.failures[index] = str(error)
             continue
         boxes, name = NO_BOXES, None
+        odd = Counter({key: int(header.mode in modes) for key, modes in MODES.items()})
+        odd["oriented"] = int(header.orientation != 1)
         if annotation and annotation.names:
             boxes, kept, counts = fit_boxes(annotation, header)
-            found.counts.update(counts)
+            odd.update(counts)
             names = [name for name, keep in zip(annotation.names, kept, strict=True) if keep]
             areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).tolist()
             name = min(zip([-area for area in areas], names, strict=True), default=(0, None))[1]
+            if counts["boxes_dropped"]:
+                boxes = NO_BOXES
+                odd["not_attacked"] += 1
         found.sizes.append(header.upright)
         found.boxes.append(boxes)
         found.names.append(name)
-        found.counts["oriented"] += header.orientation != 1
-        for key, modes in MODES.items():
-            found.counts[key] += header.mode in modes
+        found.counts.update(odd)
+        for kind, count in odd.items():
+            if count:
+                found.examples.setdefault(kind, []).append(index)
     return found
 
 
@@ -223,8 +254,40 @@ def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return max(ratio, 1 / ratio) <= ASPECT_TOLERANCE
 
 
-def _text(element: ElementTree.Element, path: str) -> str:
+def _xml(path: Path) -> ElementTree.Element:
+    """The root of an annotation, which declares no entities: these can grow to gigabytes, or stand for other files."""
+    content = path.read_bytes()
+    if len(content) > LARGEST:
+        raise ValueError(f"it has {len(content):,} bytes, an annotation at most {LARGEST:,}")
+    if b"<!ENTITY" in content.replace(b"\0", b""):  # without zeros: UTF-16 has them between letters
+        raise ValueError("it declares entities, which annotations have no use for")
+    root = ElementTree.fromstring(content)
+    if root.tag != "annotation":
+        raise ValueError(f"its root is <{root.tag[:50]}>, not <annotation>")
+    return root
+
+
+def _text(element: ElementTree.Element, path: str, number: int) -> str:
     text = element.findtext(path)
     if not text or not text.strip():
-        raise ValueError(f"an object has no {path}")
+        raise ValueError(f"object {number} has no {path}")
     return text.strip()
+
+
+def _number(element: ElementTree.Element, path: str, number: int) -> float:
+    text = _text(element, path, number)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) < BEYOND:
+        raise ValueError(f"object {number} has {path} {text[:50]!r}, expected a number of pixels")
+    return value
+
+
+def _side(root: ElementTree.Element, key: str) -> int:
+    text = root.findtext(f"size/{key}")
+    try:
+        return int(float(text or 0))
+    except (ValueError, OverflowError):
+        raise ValueError(f"size/{key} is {str(text)[:50]!r}, expected a number of pixels") from None

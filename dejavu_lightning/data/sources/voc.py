@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from dejavu_lightning.data.account import Account
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import Boxes, ImageFiles, Index
 from dejavu_lightning.data.sources.scan_images import Broken, scan_images
@@ -17,11 +19,12 @@ class VocFolder(ImageFiles):
 
     A picture's id is its file name without ending. Its label is the class of its largest box, the first name
     of equally large ones; its boxes are those of all its objects. Pictures without a usable box have no label
-    and are left out.
+    and are left out; those of which only some boxes cannot be used are never attacked.
 
     Attributes:
         counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`, where ``without_instances``, the pictures left
-            out for lack of a label, stands in place of ``without_annotation``.
+            out for lack of a label, stands in place of ``without_annotation``; and ``repeated_ids`` of the list.
+        account: ids listed are pictures used and those left out, by reason.
 
     Args:
         root: folder that holds ``VOCdevkit``.
@@ -52,8 +55,11 @@ class VocFolder(ImageFiles):
         if not listed.is_file():
             sets = sorted(entry.stem for entry in listed.parent.glob("*.txt"))
             raise FileNotFoundError(f"image_set={image_set!r}: {listed} is missing; there are {sets}")
-        lines = [line.strip() for line in listed.read_text().splitlines()]
-        ids = list(dict.fromkeys(line for line in lines if line))
+        try:
+            lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"image_set={image_set!r}: {listed} is not UTF-8 ({error}); save it as that") from error
+        ids = list(dict.fromkeys(lines))
         several = [line for line in ids if len(line.split()) > 1]
         if several:
             raise ValueError(
@@ -74,8 +80,17 @@ class VocFolder(ImageFiles):
         if not labelled:
             raise ValueError(f"image_set={image_set!r}: none of the {len(ids)} pictures of {listed} has a box")
         class_names = sorted(set(labelled.values()))
-        left_out = len(readable) - len(labelled)
+        without = [identifier for position, identifier in enumerate(readable) if position not in labelled]
+        repeated = [identifier for identifier, times in Counter(lines).items() if times > 1]
         counts = {key: count for key, count in found.counts.items() if key != "without_annotation"}
+        own = {"pictures": len(labelled), "without_instances": len(without), "repeated_ids": len(lines) - len(ids)}
+        account = Account(
+            "listed ids",
+            len(lines),
+            {**counts, **own},
+            ("broken", "without_instances", "repeated_ids"),
+            {**found.named(ids), "without_instances": without, "repeated_ids": repeated},
+        )
         files = [f"{readable[position]}.jpg" for position in labelled]
         index = Index(
             ids=[readable[position] for position in labelled],
@@ -86,6 +101,6 @@ class VocFolder(ImageFiles):
             sizes=found.sizes[list(labelled)],
             annotated=np.ones(len(labelled), dtype=bool),
             contents=file_contents([folder / "JPEGImages" / file for file in files]),
-            counts={**counts, "pictures": len(labelled), "without_instances": left_out},
+            account=account,
         )
         super().__init__(folder / "JPEGImages", index)

@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dejavu_lightning.core.intervals import Floats
-from dejavu_lightning.core.paired_differences import holm
+from dejavu_lightning.core.intervals import Floats, holm
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.metrics.functional import Overlap
 

@@ -14,7 +14,7 @@ from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
 from dejavu_lightning.embedding.encoders import ModuleEncoder
 from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, ReferenceRecords
 from dejavu_lightning.memorization.references.second_model import SecondModel
-from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, load_checkpoint
+from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, load_checkpoint, training_progress
 
 
 class Checkpoint:
@@ -29,6 +29,7 @@ class Checkpoint:
             training set is disjoint from the attacked records.
         preprocessing: of the pictures that it is shown; what the checkpoint says if not given. One that says nothing
             is taken to be shown what the target is, unless it has an ``encoder`` of its own.
+        allow_unequal_epochs: compare although the file at ``path`` is of another epoch than the target.
     """
 
     paired = True
@@ -40,15 +41,20 @@ class Checkpoint:
         encoder: ModuleEncoder | None = None,
         allow_unverified_split: bool = False,
         preprocessing: Preprocessing | None = None,
+        allow_unequal_epochs: bool = False,
     ) -> None:
         self.path, self.encoder, self.allow_unverified_split = Path(path), encoder, allow_unverified_split
+        self.allow_unequal_epochs = allow_unequal_epochs
         self.preprocessing = preprocessing
-        self._kept: tuple[tuple[Path, int, dict[str, Any]], MemorizationSets, ReferenceRecords] | None = None
+        self._kept: tuple[tuple[Path, int, dict[str, Any]], MemorizationSets, ReferenceRecords, str | None] | None = (
+            None
+        )
 
     def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
         """The files must be there and come from a disjoint split, and their pictures must be at hand."""
-        for file in self._files(epochs):
+        for file, epoch in zip(self._files(epochs), epochs, strict=True):
             checkpoint = load_checkpoint(file)
+            self._check_epoch(training_progress(checkpoint), epoch, file)
             if not self.allow_unverified_split:
                 verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(file))
             self._own_sets(sets, checkpoint, file)
@@ -59,8 +65,11 @@ class Checkpoint:
         # What a fixed checkpoint answers does not change from one measurement to the next.
         asked = (file, file.stat().st_mtime_ns, attack.settings)
         if self._kept and self._kept[0] == asked and self._kept[1] is attack.sets:
+            self._check_epoch(self._kept[3], epoch, file)
             return self._kept[2]
         checkpoint = load_checkpoint(file)
+        told = training_progress(checkpoint)
+        self._check_epoch(told, epoch, file)
         base = self.encoder or attack.encoder
         if not isinstance(base, ModuleEncoder):
             raise TypeError(
@@ -80,8 +89,17 @@ class Checkpoint:
             allow_unverified_split=self.allow_unverified_split,
         )
         found = model.records(attack, epoch)
-        self._kept = (asked, attack.sets, found)
+        self._kept = (asked, attack.sets, found, told)
         return found
+
+    def _check_epoch(self, told: str | None, epoch: int | None, file: Path) -> None:
+        """Both models must have been trained for the same number of epochs, where both are known."""
+        if not self.allow_unequal_epochs and epoch is not None and told not in (None, f"{epoch} epochs"):
+            raise ValueError(
+                f"Checkpoint: {file} was saved after {told}, the target is compared after {epoch} epochs. Name the "
+                "folder of the reference's checkpoints, from which that of the target's epoch is taken, or set "
+                "allow_unequal_epochs=True"
+            )
 
     def _own_sets(self, sets: MemorizationSets, checkpoint: dict[str, Any], file: Path) -> MemorizationSets:
         """The target's sets in the preprocessing of the checkpoint's model."""

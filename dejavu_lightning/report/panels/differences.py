@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dejavu_lightning.core.estimate import SEEDS_FOR_SPREAD, Estimate, format_p, over_runs
-from dejavu_lightning.core.paired_differences import difference_p_value, holm, record_difference
+from dejavu_lightning.core.intervals import difference_p_value, holm, record_difference
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import csv_columns, format_estimate, metric_label, part_label
 from dejavu_lightning.report.panels.panel import Cell, Panel

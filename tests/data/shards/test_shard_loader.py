@@ -245,3 +245,16 @@ def test_training_from_a_pipe_stopped_within_a_shard(tmp_path):
     shown = [ids_of(d.train_dataloader()) for d in data]
     assert shown[0] == shown[1]
     assert len(shown[0]) > 30
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_what_workers_leave_out_is_told_in_the_process_that_trains(tmp_path, context):
+    broken = [n for n in range(40) if HashSplits({"A": 0.4, "B": 0.4}).of(f"{n:09d}") == "A"][:2]
+    cut = {n: jpeg(n, 64)[:-800] for n in broken}
+    url = write_shard(tmp_path / "0.tar", [sample(n, **({"jpg": cut[n]} if n in cut else {})) for n in range(40)])
+    data = shard_data(url, fractions={"A": 0.4, "B": 0.4}, batch_size=4, num_workers=1)
+    data.loading["multiprocessing_context"] = context
+    with pytest.warns(UserWarning, match=r"left out in epoch 0, .*0\.tar' cannot be decoded") as told:
+        shown = ids_of(data.train_dataloader())
+    assert sum("left out in epoch" in str(warning.message) for warning in told) == 2
+    assert len(shown) == int(data.index.per_shard("A").sum()) - 2

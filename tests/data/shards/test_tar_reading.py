@@ -11,7 +11,8 @@ import pytest
 
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_index import shard_index
-from dejavu_lightning.data.shards.tar_reading import expand_shards, read_shard
+from dejavu_lightning.data.shards.shard_urls import expand_shards
+from dejavu_lightning.data.shards.tar_reading import read_shard
 from tests.shards import (
     HALVES,
     UNEVEN,

@@ -49,7 +49,11 @@ def test_the_category_that_covers_most_labels_the_picture(tmp_path):
         "several_objects": 2,
         "boxes_clipped": 0,
         "boxes_dropped": 0,
+        "boxes_missing": 0,
         "boxes_crowd": 1,
+        "corners_exchanged": 0,
+        "not_attacked": 0,
+        "files_missing": 0,
         "of_rare_categories": 0,
         "without_instances": 0,
     }
@@ -59,7 +63,6 @@ def test_boxes_become_whole_pixels_inside_the_picture(tmp_path):
     instances = [
         instance(1, 17, [10.6, 5.2, 4.5, 3.1]),  # to 15.1 and 8.3
         instance(1, 17, [50, 30, 20, 5]),
-        instance(1, 17, [5, 5, 0, 9]),
         instance(2, 17, [70, 0, 9, 9]),
         instance(3, 1, [0, 0, 9, 9], iscrowd=1),
     ]
@@ -67,9 +70,44 @@ def test_boxes_become_whole_pixels_inside_the_picture(tmp_path):
     assert source.ids == ["a"]
     assert source.boxes[0].tolist() == [[10, 5, 16, 9], [50, 30, 60, 35]]
     assert source.counts["boxes_clipped"] == 1
-    assert source.counts["boxes_dropped"] == 2
+    assert source.counts["boxes_dropped"] == 1
     assert source.counts["without_instances"] == 3
     assert source.counts["pictures"] == 1
+
+
+def test_corners_are_put_in_order_and_pictures_with_a_box_that_cannot_be_used_not_attacked(tmp_path):
+    instances = [
+        instance(1, 17, [30, 20, -10, -5]),
+        instance(2, 17, [0, 0, 9, 9]),
+        instance(2, 17, [5, 5, 0, 9], id=8),
+        instance(3, 17, [0, 0, 9, 9]),
+        {"id": 9, "image_id": 3, "category_id": 18},
+        instance(4, 17, [0, 0, 9, 9]),
+        instance(4, 17, None, id=10),
+        instance(5, 18, [], id=11),
+    ]
+    source = CocoInstances(*write_coco(tmp_path, instances, [f"{letter}.jpg" for letter in "abcdef"]))
+    assert source.ids == ["a", "b", "c", "d"]
+    assert [boxes.tolist() for boxes in source.boxes] == [[[20, 15, 30, 20]], [], [], []]
+    shown = {key: count for key, count in source.counts.items() if count}
+    assert shown == {
+        "pictures": 4,
+        "annotated": 1,
+        "boxes_dropped": 1,
+        "boxes_missing": 3,
+        "corners_exchanged": 1,
+        "not_attacked": 3,
+        "without_instances": 2,
+    }
+    assert source.account.found == 6
+    assert source.account.lines() == [
+        "6 listed pictures found = 4 used + 2 without instances",
+        "1 boxes dropped, such as annotation 8",
+        "3 boxes missing, such as annotation 9, annotation 10, annotation 11",
+        "1 corners exchanged, such as annotation 7",
+        "3 not attacked, such as b.jpg, c.jpg, d.jpg",
+        "2 without instances, such as e.jpg, f.jpg",
+    ]
 
 
 def test_files_are_checked_when_they_are_decoded(tmp_path):
@@ -103,14 +141,20 @@ def test_boxes_are_about_stored_pixels_unless_only_the_upright_size_fits(tmp_pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": [instance(9, 17, [0, 0, 5, 5])]}, "annotation 7 is of picture 9 and category 17"),
-        ({"annotations": [instance(1, 5, [0, 0, 5, 5])]}, "annotation 7 is of picture 1 and category 5"),
-        ({"annotations": [instance(1, 17, [0, 0, float("nan"), 5])]}, "annotation 7 has a box that is not finite"),
+        ({"annotations": [instance(9, 17, [0, 0, 5, 5])]}, "annotation 7 has image_id 9, expected the id of a picture"),
+        (
+            {"annotations": [instance(1, 5, [0, 0, 5, 5])]},
+            "annotation 7 has category_id 5, expected the id of a category",
+        ),
+        (
+            {"annotations": [instance(1, 17, [0, 0, float("nan"), 5])]},
+            r"annotation 7 has bbox \[0, 0, nan, 5\], expected four",
+        ),
         ({"annotations": []}, "none of its 2 pictures has an instance"),
-        ({"annotations": [instance(1, 17, [0, 0, 5])]}, "cannot reshape"),
-        ({"annotations": [{"image_id": 1}]}, "'category_id' is missing"),
-        ({"images": [{"id": 1}, {"id": 1}]}, "1 pictures share their id with another"),
-        ({"categories": 3}, "'int' object is not iterable"),
+        ({"annotations": [instance(1, 17, [0, 0, 5])]}, r"annotation 7 has bbox \[0, 0, 5\], expected four"),
+        ({"annotations": [{"image_id": 1}]}, "annotation 'without id' has no category_id"),
+        ({"images": [{"id": 1}, {"id": 1}]}, "1 of 2 ids of a picture are of another too: 1 is"),
+        ({"categories": 3}, "expected an object with a list 'categories', found 3"),
     ],
 )
 def test_errors_of_the_file_are_named(tmp_path, change, message):

@@ -143,11 +143,11 @@ def test_pictures_are_given_as_annotated(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": [said(9, 3, "x")]}, "annotation 3 is of picture 9, which is not in the file"),
-        ({"annotations": [said(1, 3, None)]}, "annotation 3 has a caption that is not text: None"),
-        ({"annotations": INSTANCES}, "'caption' is missing"),
-        ({"annotations": 3}, "'int' object is not iterable"),
-        ({"images": [{"id": 1}, {"id": 1}]}, "1 pictures share their id with another"),
+        ({"annotations": [said(9, 3, "x")]}, "annotation 3 has image_id 9, expected the id of a picture"),
+        ({"annotations": [said(1, 3, None)]}, "annotation 3 has caption None, expected a text"),
+        ({"annotations": INSTANCES}, "annotation 7 has no caption, expected a text"),
+        ({"annotations": 3}, "expected an object with a list 'annotations', found 3"),
+        ({"images": [{"id": 1}, {"id": 1}]}, "1 of 2 ids of a picture are of another too: 1 is"),
     ],
 )
 def test_errors_of_the_captions_are_named(tmp_path, change, message):

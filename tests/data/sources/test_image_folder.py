@@ -143,7 +143,9 @@ def test_oddities_of_the_wild_are_dealt_with_and_counted(tmp_path):
         "without_annotation": 4,
         "several_objects": 1,
         "boxes_clipped": 1,
-        "boxes_dropped": 2,
+        "boxes_dropped": 1,
+        "corners_exchanged": 1,
+        "not_attacked": 1,
         "size_missing": 1,
         "size_disagrees_rescaled": 1,
         "size_disagrees_dropped": 1,
@@ -152,6 +154,10 @@ def test_oddities_of_the_wild_are_dealt_with_and_counted(tmp_path):
         "cmyk": 1,
         "palette": 1,
         "broken": 0,
+        "other_formats": 0,
+        "hidden": 0,
+        "outside_class_folders": 0,
+        "annotations_unused": 0,
     }
     for index, (width, height) in enumerate(source.sizes.tolist()):
         assert (width, height) == ((40, 60) if source.ids[index] in ("x/turned", "x/upright") else (60, 40))

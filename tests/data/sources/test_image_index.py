@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dejavu_lightning.data import ImageFolder
+from dejavu_lightning.data.account import Account
 from dejavu_lightning.data.sources import image_folder as imagefolder_module
 from dejavu_lightning.data.sources.image_index import Boxes, FileContents, Index, clip_boxes
 from tests.data.sources.test_voc import xml
@@ -256,7 +257,7 @@ def test_large_boxes_survive_the_file(tmp_path):
         sizes=np.array([[1, 2], [100_000, 100_000]]),
         annotated=np.array([False, True]),
         contents=FileContents(np.array([3, 2**40]), np.array([0, 0])),
-        counts={"pictures": 2},
+        account=Account("files", 2, {"pictures": 2}),
     )
     index.save(tmp_path / "i.parquet", {"note": [1]})
     loaded, about = Index.load(tmp_path / "i.parquet")

@@ -27,10 +27,11 @@ def fit(boxes, size, header):
 def test_voc_boxes_count_from_one_and_include_the_last_pixel(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text(xml((20, 10), ("dog", 1, 3, 20, 10), ("cat", 0, 0, "4.2", "5"), ("cat", "3.7", 2, 4, 5)))
-    names, boxes, size = read_voc(path)
+    names, boxes, size, exchanged = read_voc(path)
     assert names == ["dog", "cat", "cat"]
     assert boxes.tolist() == [[0, 2, 20, 10], [0, 0, 5, 5], [2, 1, 4, 5]]
     assert size == (20, 10)
+    assert exchanged == 0
 
 
 @pytest.mark.parametrize("size", ["", SIZE.format(0, 0), SIZE.format("", ""), "<size></size>"])
@@ -51,10 +52,13 @@ def test_parts_of_objects_are_no_objects(tmp_path):
     ("text", "reason"),
     [
         ("<annotation><size>", "no element found"),
-        (xml((9, 9), ("dog", 1, 1, "", 5)), "an object has no bndbox/xmax"),
-        (xml((9, 9), ("", 1, 1, 3, 5)), "an object has no name"),
-        (xml((9, 9), ("dog", 1, 1, "x", 5)), "could not convert string to float: 'x'"),
-        (xml((9, 9), ("dog", 1, 1, "inf", 5)), "infinity"),
+        (xml((9, 9), ("dog", 1, 1, "", 5)), "object 1 has no bndbox/xmax"),
+        (xml((9, 9), ("", 1, 1, 3, 5)), "object 1 has no name"),
+        (xml((9, 9), ("dog", 1, 1, "x", 5)), "object 1 has bndbox/xmax 'x', expected a number of pixels"),
+        (xml((9, 9), ("dog", 1, 1, "inf", 5)), "object 1 has bndbox/xmax 'inf', expected a number"),
+        ("<html/>", "its root is <html>, not <annotation>"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "it declares entities"),
+        ("<annotation><size><width>wide</width></size></annotation>", "size/width is 'wide', expected a number"),
     ],
 )
 def test_broken_annotations_are_named(tmp_path, text, reason):
@@ -130,8 +134,12 @@ def test_the_largest_box_labels_the_picture(tmp_path):
         "annotated": 3,
         "several_objects": 2,
         "boxes_dropped": 1,
+        "not_attacked": 1,
         "without_instances": 1,
     }
+    assert source.account.found == 4
+    assert source.account.lines()[0] == "4 listed ids found = 3 used + 1 without instances"
+    assert VocFolder(str(tmp_path), image_set="train").counts["repeated_ids"] == 1
     assert VocFolder(str(tmp_path), image_set="train").ids == ["2007_03"]
 
 

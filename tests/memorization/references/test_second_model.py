@@ -83,6 +83,25 @@ def test_the_same_weights_leave_nothing(tmp_path):
     )
 
 
+def test_a_file_of_another_epoch_is_refused_unless_overridden_by_name(tmp_path):
+    file, given, encoder = tmp_path / "b.ckpt", sets(), ModuleEncoder(host(0), "backbone")
+    test, record = LabelInference(k=5, batch_size=16), SplitRecord("B", "f00d")
+    checkpoint = torch.load(save(file, host(1), record), weights_only=True)
+    torch.save(checkpoint | {"epoch": 3}, file)
+    reference = Checkpoint(file)
+    reference.check(test, given, [4])
+    four = measure(encoder, test, reference, given, epoch=4)
+    told = r"b\.ckpt was saved after 4 epochs, the target is compared after 5 epochs. .* allow_unequal_epochs=True"
+    with pytest.raises(ValueError, match=told):
+        reference.check(test, given, [4, 5])
+    with pytest.raises(ValueError, match=told):  # though its records of the same file are at hand
+        measure(encoder, test, reference, given, epoch=5)
+    allowed = Checkpoint(file, allow_unequal_epochs=True)
+    allowed.check(test, given, [4, 5])
+    assert measure(encoder, test, allowed, given, epoch=5).metrics == four.metrics
+    measure(encoder, test, reference, given)  # of a model whose epoch nobody knows
+
+
 def test_a_checkpoint_that_is_rewritten_is_read_again(tmp_path):
     file, same = tmp_path / "b.ckpt", sets()
     reference = Checkpoint(save(file, host(0), SplitRecord("B", "f00d")))

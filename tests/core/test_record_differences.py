@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import norm, ttest_1samp
 
 from dejavu_lightning.core.estimate import Estimate, over_runs
-from dejavu_lightning.core.intervals import paired_gap
-from dejavu_lightning.core.paired_differences import difference_p_value, holm, record_difference
+from dejavu_lightning.core.intervals import difference_p_value, holm, paired_gap, record_difference
 
 
 def test_what_a_record_adds_to_both_cancels():

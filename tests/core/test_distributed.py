@@ -1,0 +1,78 @@
+"""Work of several processes: who waits for whom, who works alone, and whose values count."""
+
+import time
+import warnings
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from dejavu_lightning.core import distributed
+from dejavu_lightning.core.distributed import copy_first, gathered, shared_work, world
+from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, measure
+from dejavu_lightning.utility import NearestNeighborProbe, UtilitySets, measure_utility
+from tests.models import Pairs
+from tests.processes import run_processes
+
+
+def by_pixels(images):
+    return images.flatten(1)
+
+
+def measured_alone():
+    sets = MemorizationSets(attack=Pairs(20, 1), public=Pairs(20, 2), num_classes=10, other_split=Pairs(20, 3))
+    found = measure(by_pixels, LabelInference(k=3, batch_size=8), HeldOut(), sets, distributed=False)
+    utility = measure_utility(
+        by_pixels, [NearestNeighborProbe(k=3)], UtilitySets(Pairs(20, 2), Pairs(15, 4), 10), distributed=False
+    )
+    return found.metrics, utility
+
+
+def different_behaviours():
+    """What each rank finds where they do not do the same."""
+    rank, _ = world()
+    found = {"alone": measured_alone() if rank == 0 else None}
+    distributed.NOTICED = 0.5
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if rank == 1:
+            time.sleep(1.5)
+        with shared_work(True):  # rank 1 is late, and comes
+            found["late"] = gathered(rank)
+        found["warned"] = [str(one.message) for one in caught]
+    if rank == 0:  # the other never comes
+        begun = time.monotonic()
+        try:
+            with shared_work(True, patient=1.0):
+                found["went on"] = True
+        except TimeoutError as error:
+            found["refused"] = str(error)
+        found["seconds"] = time.monotonic() - begun
+    dist.barrier()
+    flags = torch.tensor([True, False]) if rank == 0 else torch.tensor([False, False])
+    number, wide = torch.tensor(7 + rank), torch.full((2, 3), 0.1 + rank, dtype=torch.float64).t()
+    copy_first([flags, number, wide, torch.empty(0)])
+    found["copied"] = [flags.tolist(), number.item(), wide.tolist()]
+    return found
+
+
+def test_one_process_alone_late_or_missing_and_values_of_the_first():
+    first, second = run_processes(2, different_behaviours)
+    assert first["alone"] == measured_alone()  # nobody else called it, and nothing hung
+    assert first["late"] == second["late"] == [0, 1]
+    assert second["warned"] == []
+    (warned,) = first["warned"]
+    assert warned.startswith("process 0 waits for 1 to begin the same measurement.")
+    assert "if rank == 0:" in warned
+    assert warned.endswith("give it distributed=False")
+    assert first["refused"].startswith("after 1 seconds process 0 waits for 1")
+    assert first["seconds"] < 10
+    assert first["copied"] == second["copied"] == [[True, False], 7, [[0.1, 0.1]] * 3]
+
+
+def test_one_process_waits_for_nobody():
+    with shared_work(True, patient=0.0):
+        assert world() == (0, 1)
+    with shared_work(False), pytest.raises(KeyError), shared_work(False):
+        raise KeyError
+    assert world() == (0, 1)
