@@ -97,7 +97,7 @@ class ShardScan:
                 copies = bool(about["counts"].get("duplicate_pictures"))
                 table = file.read(columns=["shard", "bytes", "splits", *(["pictures"] if copies else [])])
             known = dict(zip(table["shard"].to_pylist(), table["bytes"].to_pylist(), strict=True))
-        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        except (pa.ArrowException, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
             raise ValueError(f"{where} cannot be read as a parquet file: {error}; {REBUILD}") from error
         for name, value in splits.settings.items():
             if about[name] != value:
