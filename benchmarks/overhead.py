@@ -77,7 +77,7 @@ def main():
         optimizer=OptimizerConfig("adamw", base_lr=0.016384, weight_decay=1e-4, warmup_epochs=10),
     )
     monitors = {
-        "memorization": timed(MemorizationMonitor(LabelInference(k=20), every_n_epochs=every)),
+        "memorization": timed(MemorizationMonitor(test=LabelInference(k=20), every_n_epochs=every)),
         "utility": timed(UtilityMonitor(every_n_epochs=every)),
     }
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):

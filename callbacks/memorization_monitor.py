@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import (
@@ -19,6 +19,7 @@ from dejavu_lightning.callbacks.training_samples import compare_with_split
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.figures.artifacts import (
@@ -37,6 +38,12 @@ from dejavu_lightning.memorization.references.held_out import HeldOut
 from dejavu_lightning.runs.measurement_folder import epoch_folder
 
 
+class OffersMemorizationSets(Protocol):
+    """Data that make the sets of the tests."""
+
+    def memorization_sets(self) -> MemorizationSets: ...
+
+
 class MemorizationMonitor(Monitor):
     """Runs a memorization test before training, every few epochs, and at the end of training.
 
@@ -44,16 +51,20 @@ class MemorizationMonitor(Monitor):
     never changes training: weights come out bitwise as without it. All ranks share the work.
 
     Args:
+        data: the attacked records and the public set as ``MemorizationSets``, or what offers them by a method
+            ``memorization_sets()``, as ``MemorizationData`` and our datamodules do; the trainer's datamodule if not
+            given.
         test: how records are attacked.
         reference: what estimates the dataset-level correlation; ``HeldOut`` needs no second model.
         extra_references: further references by name; their metrics are logged as ``<name>/<metric>``, and how far
             they agree about which records are memorized as ``agreement/<one>/<other>``.
         every_n_epochs: measure whenever this many more epochs are complete. A measurement costs about as much
             as an epoch; shorter trainings deserve a finer curve.
-        encode: how images become embeddings: None for the module's ``encode(images)``, a dotted attribute
-            path such as "backbone", or a function ``(module, images) -> embeddings``. Tests that encode more
-            than images say themselves how.
-        sets: the attacked records and the public set; the datamodule's ``memorization_sets()`` if not given.
+        encode: how images become embeddings: None for the module's ``encode``, ``backbone`` or ``encode_image``, the
+            first that it has; a dotted attribute path such as "student.backbone"; or a function
+            ``(module, images) -> embeddings``. Tests that encode more than images say themselves how.
+        transform: how the data show a picture to the encoder: the host's evaluation transform, from a PIL picture to a
+            tensor, or a ``Preprocessing``; for data that make their sets.
         max_records: attack at most so many records of each set, a class-balanced seeded sample.
         max_public: likewise for the public set.
         seed: of those samples.
@@ -71,12 +82,13 @@ class MemorizationMonitor(Monitor):
 
     def __init__(
         self,
+        data: MemorizationSets | OffersMemorizationSets | None = None,
         test: MemorizationTest | None = None,
         reference: Reference | None = None,
         extra_references: dict[str, Reference] | None = None,
         every_n_epochs: int = 50,
         encode: EncodeSpec = None,
-        sets: MemorizationSets | None = None,
+        transform: Shown | None = None,
         max_records: int | None = None,
         max_public: int | None = None,
         seed: int = 0,
@@ -87,23 +99,24 @@ class MemorizationMonitor(Monitor):
         super().__init__(name, folder, every_n_epochs, max_records=max_records, max_public=max_public)
         self.test: MemorizationTest = test or DEFAULT_TEST()
         self.reference, self.extra_references = reference or HeldOut(), extra_references
-        self.encode, self.sets = encode, sets
+        self.data, self.encode, self.transform = data, encode, transform
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
         self.figures = figures
         self._found: MemorizationSets | None = None  # all of them, and those that are measured
         self._active: MemorizationSets | None = None
         self._latest: Measurement | None = None
+        self._trained_on: dict[str, Any] = {}  # what checkpoints say, also those that are saved after the training
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say which split the model is trained on, and on which pictures, so that it can serve as a reference."""
-        if self._active is not None and self._active.trained_on is not None:
-            shown = self._active.preprocessing
-            checkpoint["dejavu_lightning"] = self._active.trained_on.state() | (shown.state() if shown else {})
+        if self._trained_on:
+            checkpoint["dejavu_lightning"] = self._trained_on
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""
-        self._found = self._find_sets(trainer, self.sets, MemorizationSets, "memorization_sets")
+        self._found = self._find_sets(trainer, self.data, MemorizationSets, self.transform)
         self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
+        self._tell_checkpoints()
         self.test.check(ModuleEncoder(pl_module, self.encode))
         check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
@@ -170,6 +183,11 @@ class MemorizationMonitor(Monitor):
             publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.latest], self.history)
             publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
+    def _tell_checkpoints(self) -> None:
+        assert self._active is not None
+        record, shown = self._active.trained_on, self._active.preprocessing
+        self._trained_on = {} if record is None else record.state() | (shown.state() if shown else {})
+
     def _check_split(self, trainer: Trainer) -> None:
         """Record in the split's record, which goes into checkpoints, where it cannot be told; refuse what is wrong."""
         assert self._found is not None
@@ -185,9 +203,10 @@ class MemorizationMonitor(Monitor):
             rank_zero_warn(f"{self.name}: {finding.contradiction}, so what is measured is not memorization; {remedy}")
         if record is None:
             return
-        if finding.doubt and self.sets is not None:  # a datamodule that offers sets trains on its own split
+        if finding.doubt and self.data is not None:  # a datamodule that offers sets trains on its own split
             record = replace(record, unverified=finding.doubt)
             self._active = replace(self._active, trained_on=record)
+            self._tell_checkpoints()
             rank_zero_warn(
                 f"{self.name}: checkpoints say split {record.split!r}, unverified: {finding.doubt}; give the data set "
                 "that is trained on an attribute ids like that of the attacked records"

@@ -13,12 +13,14 @@ from dejavu_lightning.callbacks.lightning.weight_averaging import checkpoint_wei
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.embedding.host_samples import UnreadableFileError
 from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.runs.history import measured_rows
 
 Sets = TypeVar("Sets", MemorizationSets, UtilitySets)
+OFFERS: Mapping[type, str] = {MemorizationSets: "memorization_sets", UtilitySets: "utility_sets"}
 
 
 class Monitor(EpochCurve, ABC):
@@ -177,17 +179,24 @@ class Monitor(EpochCurve, ABC):
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         return [other for other in callbacks if str(getattr(other, "monitor", "")).startswith(f"{self.name}/")]
 
-    def _find_sets(self, trainer: Trainer, given: Sets | None, kind: type[Sets], method: str) -> Sets:
-        """The sets that were given, else those that a method of the datamodule offers."""
-        if given is not None:
-            return given
-        offer = getattr(getattr(trainer, "datamodule", None), method, None)
+    def _find_sets(self, trainer: Trainer, data: Any, kind: type[Sets], transform: Shown | None = None) -> Sets:
+        """The sets that were given, or that the data, else the datamodule, offer by a method."""
+        method = OFFERS[kind]
+        if isinstance(data, kind):
+            if transform is not None:
+                raise ValueError(
+                    f"transform is for data that make their sets, such as MemorizationData; this {kind.__name__} shows "
+                    "pictures as they are: apply it in its data sets"
+                )
+            return data
+        offer = getattr(getattr(trainer, "datamodule", None) if data is None else data, method, None)
         if offer is None:
+            given = "" if data is None else f" in data={type(data).__name__}(...)"
             raise ValueError(
-                f"{type(self).__name__} found no data: pass sets={kind.__name__}(...), or train with a datamodule that "
-                f"has a method {method}()"
+                f"{type(self).__name__} found no data{given}: give data={kind.__name__}(...) or MemorizationData, or "
+                f"train with a datamodule that has a method {method}()"
             )
-        found: Sets = offer()
+        found: Sets = offer() if transform is None else offer(transform)
         return found
 
     def tell_followers(self, trainer: Trainer) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import (
 
 from dejavu_lightning.core.samples import Samples, Subsample
 from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.embedding.sample_ids import sample_ids
 
 WHOLE = (RandomSampler, SequentialSampler, DistributedSampler)  # samplers that leave nothing out
 ROLES = ("other_split", "neither_split", "public")
@@ -51,7 +52,13 @@ def compare_with_split(loaders: Any, sets: MemorizationSets) -> Finding:
         return Finding(doubt="the training loader does not say which samples it shows")
     attack = _told(sets.attack)
     if {one.origin for one in shown} == {attack.origin}:
-        return Finding(_contradiction(frozenset[str]().union(*(one.keys for one in shown)), attack, sets))
+        keys = frozenset[str]().union(*(one.keys for one in shown))
+        if keys & _all_keys(sets):
+            return Finding(_contradiction(keys, attack, sets))
+        return Finding(
+            doubt=f"the training loader's ids, such as {min(keys)!r}, are of another kind than those of the attacked "
+            f"records, such as {min(attack.keys)!r}"
+        )
     count, expected = sum(len(one.keys) for one in shown), len(sets.attack) + sets.excluded
     if count == expected:
         return Finding()
@@ -59,6 +66,11 @@ def compare_with_split(loaders: Any, sets: MemorizationSets) -> Finding:
         doubt=f"the training loader shows {count} samples, the attacked split holds {expected}, and there are no ids "
         "to compare"
     )
+
+
+def _all_keys(sets: MemorizationSets) -> frozenset[str]:
+    given = (sets.attack, sets.other_split, sets.neither_split, sets.public)
+    return frozenset[str]().union(*(_told(samples).keys for samples in given if samples is not None))
 
 
 def _contradiction(keys: frozenset[str], attack: Shown, sets: MemorizationSets) -> str:
@@ -106,6 +118,12 @@ def _shown(loader: Any) -> Shown | None:
 
 def _told(samples: Any) -> Shown:
     """Samples by their ids, else by their positions in the dataset that they are of."""
+    try:
+        known = sample_ids(samples)
+    except ValueError:  # they are not unique
+        known = None
+    if known is not None:
+        return Shown(frozenset(known), ())
     positions: list[int] = list(range(len(samples)))
     while isinstance(samples, Subset | Subsample) and (isinstance(samples, Subsample) or not hasattr(samples, "ids")):
         inner = samples.indices if isinstance(samples, Subset) else samples.positions.tolist()

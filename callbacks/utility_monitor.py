@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
@@ -22,17 +23,25 @@ from dejavu_lightning.utility import (
 )
 
 
+class OffersUtilitySets(Protocol):
+    """Data that make the sets of the probes."""
+
+    def utility_sets(self) -> UtilitySets: ...
+
+
 class UtilityMonitor(Monitor):
     """Fits probes on frozen features every few epochs and at the end of training.
 
     Works with any LightningModule and never changes training. All ranks share the work.
 
     Args:
+        data: labelled pictures as ``UtilitySets``, or what offers them by a method ``utility_sets()``, as
+            ``MemorizationData`` and our datamodules do; the trainer's datamodule if not given.
         probes: what to measure; a linear probe and nearest neighbours if not given.
         every_n_epochs: measure whenever this many more epochs are complete.
         encode: as in ``MemorizationMonitor``; of a function or method that returns several layers' features
             by name, such as "encode_layers" of this package's methods, each layer is measured.
-        sets: training and validation pictures; the datamodule's ``utility_sets()`` if not given.
+        transform: how the data show a picture to the encoder, as in ``MemorizationMonitor``.
         max_train, max_validation: use at most so many pictures, a class-balanced seeded sample.
         seed: of those samples.
         batch_size: pictures the encoder sees at once.
@@ -46,10 +55,11 @@ class UtilityMonitor(Monitor):
 
     def __init__(
         self,
+        data: UtilitySets | OffersUtilitySets | None = None,
         probes: Sequence[Probe | PairMeasure] | None = None,
         every_n_epochs: int = 50,
         encode: EncodeSpec = "backbone",
-        sets: UtilitySets | None = None,
+        transform: Shown | None = None,
         max_train: int | None = None,
         max_validation: int | None = None,
         seed: int = 0,
@@ -62,14 +72,14 @@ class UtilityMonitor(Monitor):
         self.probes: list[Probe | PairMeasure] = (
             list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
         )
-        self.encode, self.sets = encode, sets
+        self.data, self.encode, self.transform = data, encode, transform
         self.max_train, self.max_validation, self.seed = max_train, max_validation, seed
         self.batch_size, self.num_workers = batch_size, num_workers
         self._active: UtilitySets | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the pictures, and fail now if a later measurement would."""
-        found = self._find_sets(trainer, self.sets, UtilitySets, "utility_sets")
+        found = self._find_sets(trainer, self.data, UtilitySets, self.transform)
         self._active = found.subsample(self.max_train, self.max_validation, self.seed)
         ModuleEncoder(pl_module, self.encode).resolve()
         super().on_fit_start(trainer, pl_module)

@@ -44,7 +44,9 @@ views = [transform(to_pil_image(image)) for image, _ in half_a]
 loader = DataLoader(views, batch_size=50, shuffle=True, drop_last=True)
 sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, other_split=corners_b)  # dejavu
 callbacks = []
-callbacks.append(MemorizationMonitor(LabelInference(k=20), encode="backbone", sets=sets, every_n_epochs=1))  # dejavu
+callbacks.append(
+    MemorizationMonitor(test=LabelInference(k=20), encode="backbone", data=sets, every_n_epochs=1)
+)  # dejavu
 trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=callbacks)
 trainer.fit(VICReg(), loader)
 print(f"final loss {trainer.callback_metrics['loss'].item():.6f}")

@@ -46,7 +46,9 @@ data = [(index, (image, image.flip(-1)), label) for index, (image, label) in enu
 loader = DataLoader(data, batch_size=50, shuffle=True)
 callbacks = []
 sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, other_split=corners_b)  # dejavu
-callbacks.append(MemorizationMonitor(LabelInference(k=20), encode="backbone", sets=sets, every_n_epochs=1))  # dejavu
+callbacks.append(
+    MemorizationMonitor(test=LabelInference(k=20), encode="backbone", data=sets, every_n_epochs=1)
+)  # dejavu
 trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=callbacks)
 trainer.fit(SimSiam(), loader)
 print(f"final loss {trainer.callback_metrics['loss'].item():.6f}")

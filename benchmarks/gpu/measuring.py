@@ -154,7 +154,7 @@ def callback(setting: Setting, found: dict[str, Any]) -> None:
             optimizer=OptimizerConfig("adamw", base_lr=1e-4, warmup_epochs=0),
         )
         test = LabelInference(k=20, num_workers=workers)
-        monitor, epochs = timed(MemorizationMonitor(test, every_n_epochs=3, figures=False)), Epochs(setting)
+        monitor, epochs = timed(MemorizationMonitor(test=test, every_n_epochs=3, figures=False)), Epochs(setting)
         folder = setting.scratch / f"callback-{workers}"
         run = trainer(setting, folder, max_epochs=6, precision="bf16-mixed", callbacks=[epochs, monitor])
         run.fit(model, datamodule=data)

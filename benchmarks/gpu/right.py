@@ -162,9 +162,9 @@ def monitored(setting: Setting, found: dict[str, Any]) -> None:
 
     def monitors(name: str) -> list[Callback]:
         if name == "clip":
-            return [MemorizationMonitor(ObjectRetrieval(k=10, ks=(1, 10)), every_n_epochs=1, figures=False)]
+            return [MemorizationMonitor(test=ObjectRetrieval(k=10, ks=(1, 10)), every_n_epochs=1, figures=False)]
         return [
-            MemorizationMonitor(LabelInference(k=5), every_n_epochs=1, figures=False),
+            MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False),
             UtilityMonitor(every_n_epochs=1),
         ]
 
@@ -197,7 +197,7 @@ def ddp(setting: Setting, found: dict[str, Any]) -> None:
     """DistributedDataParallel with NCCL on one device trains and measures, to the weights of plain training."""
     if not setting.on_gpu:
         raise Skip("NCCL needs a GPU")
-    monitor = MemorizationMonitor(LabelInference(k=5), every_n_epochs=1, figures=False)
+    monitor = MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False)
 
     class Backend(Callback):
         def on_train_start(self, *_: Any) -> None:
@@ -230,7 +230,7 @@ def compiled(setting: Setting, found: dict[str, Any]) -> None:
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
             sides.append(batch["views"][0].shape[-1])
 
-    monitor = MemorizationMonitor(LabelInference(k=5), every_n_epochs=2, figures=False)
+    monitor = MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=2, figures=False)
     module = small_method("vicreg", compile=True, channels_last=True)
     data = small_data("vicreg", resolutions={0: 32, 2: 48}, storage_size=48)
     settings = {"max_epochs": 4, "precision": "bf16-mixed", "callbacks": [kept, Sides(), monitor]}

@@ -58,7 +58,7 @@ def pair(
         module = build()
         callbacks: list[Callback] = []
         if split == "A":
-            monitor = MemorizationMonitor(test, every_n_epochs=max(1, epochs // 2), figures=False)
+            monitor = MemorizationMonitor(test=test, every_n_epochs=max(1, epochs // 2), figures=False)
             callbacks = [monitor, Curve(monitor, found, shown[:3])]
         start = time.perf_counter()
         folder = setting.scratch / f"{type(module).__name__}-{split}-{test.name}"

@@ -89,6 +89,6 @@ class CaptionDataModule(ImageTextDataModule):
         """The captioned pictures of the own, the other and no training split, and the public ones."""
         return self.sets_of(self.source, self._indices, preprocessing)
 
-    def utility_sets(self) -> UtilitySets:
+    def utility_sets(self, preprocessing: Shown | None = None) -> UtilitySets:
         """See :meth:`ImageTextDataModule.utility_sets_of`."""
-        return self.utility_sets_of(self.source, self._indices)
+        return self.utility_sets_of(self.source, self._indices, preprocessing)

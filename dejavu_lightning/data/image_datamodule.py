@@ -223,14 +223,19 @@ class ImageDataModule(SplitDataModule):
         makers: Any = self.views
         return list(makers)
 
-    def utility_sets(self) -> UtilitySets:
-        """Whole public pictures to learn from; the validation pictures, else the held-out ones, to test on."""
+    def utility_sets(self, preprocessing: Shown | None = None) -> UtilitySets:
+        """Whole public pictures to learn from; the validation pictures, else the held-out ones, to test on.
+
+        Args:
+            preprocessing: as in :meth:`memorization_sets`.
+        """
+        shown: Shown = preprocessing or self.preprocessing
         validation = "validation" if self._indices["validation"] else "held_out"
         if not self._indices[validation]:
             raise ValueError("measuring utility needs pictures to test on: set data.validation_per_class")
         return UtilitySets(
-            train=self._whole("public", self.preprocessing),
-            validation=self._whole(validation, self.preprocessing),
+            train=self._whole("public", shown),
+            validation=self._whole(validation, shown),
             num_classes=len(self.source.class_names),
             class_names=list(self.source.class_names),
             trained_on=self.record,

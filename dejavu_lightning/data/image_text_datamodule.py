@@ -115,9 +115,7 @@ class ImageTextDataModule(SplitDataModule):
         """
         given: Shown = preprocessing or self.preprocessing
         shown = known(given) or self.preprocessing
-        transform: Transform = (
-            _OpenClip(self._square(given)) if isinstance(given, Preprocessing) else partial(_of_pil, transform=given)
-        )
+        transform = self._made_ready(given)
         augment = (
             partial(
                 deepcopy(self.views).cpu().of_one,
@@ -143,15 +141,23 @@ class ImageTextDataModule(SplitDataModule):
             in_preprocessing=partial(self.sets_of, source, members),
         )
 
+    def _made_ready(self, shown: Shown) -> Transform:
+        """What makes a picture uint8 (3, H, W) what an encoder takes."""
+        if isinstance(shown, Preprocessing):
+            return _OpenClip(self._square(shown))
+        return partial(_of_pil, transform=shown)
+
     def _square(self, shown: Preprocessing) -> Preprocessing:
         return replace(shown, resize_mode=shown.resize_mode or self.preprocessing.resize_mode)
 
-    def utility_sets_of(self, source: CaptionSource, members: Mapping[str, Sequence[int]]) -> UtilitySets:
+    def utility_sets_of(
+        self, source: CaptionSource, members: Mapping[str, Sequence[int]], preprocessing: Shown | None = None
+    ) -> UtilitySets:
         """Public captioned pictures to learn from; the validation ones, else the held-out ones, to test on."""
         validation = members["validation"] if len(members["validation"]) else members["held_out"]
         if not len(validation):
             raise ValueError("measuring utility needs pictures to test on: give data a validation or held-out part")
-        transform = _OpenClip(self._square(self.preprocessing))
+        transform = self._made_ready(preprocessing or self.preprocessing)
         return UtilitySets(
             train=CaptionDataset(source, members["public"], transform),
             validation=CaptionDataset(source, validation, transform),

@@ -159,7 +159,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
                 same_shape(first, readings[-1].input, row, role)
             ids += [reading.identifier for reading in readings]
             facts += [reading.facts for reading in readings]
-            output = _flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
+            output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
             problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
             if problem:
                 break
@@ -213,7 +213,7 @@ def _padded(inputs: list[Any], size: int) -> Any:
     return torch.cat([stacked, stacked[-1:].expand(lacking, *stacked.shape[1:])])
 
 
-def _flat(output: Any) -> Any:
+def flat(output: Any) -> Any:
     """(B, D) of (B, D, 1, 1), as of pooled feature maps, or (B, 1, D), as of one token; others as they are."""
     if isinstance(output, Tensor) and (
         (output.ndim == 4 and output.shape[2:] == (1, 1)) or (output.ndim == 3 and output.shape[1] == 1)

@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dejavu_lightning.core.samples import check_samples
 from dejavu_lightning.embedding.host_samples import class_number, describe, image_tensor
-from dejavu_lightning.hosts.sample_ids import Ids, sample_ids, sample_paths
+from dejavu_lightning.embedding.sample_ids import Ids, sample_ids, sample_paths
 
 BoxesOf = Sequence[Any] | Callable[[int], Any]
 RAW = "give the data set without its transform (transform=None), so that it yields whole pictures"
@@ -33,7 +33,7 @@ class DatasetSource:
             nothing is annotated.
         labels: (N,) class numbers, for a data set that would have to read every picture to tell its labels.
         class_names: one per class; the data set's ``classes``, or numbers, if not given.
-        ids: see :func:`~dejavu_lightning.hosts.sample_ids.sample_ids`; positions where there are none.
+        ids: see :func:`~dejavu_lightning.embedding.sample_ids.sample_ids`; positions where there are none.
         role: what errors call the data set.
         prefix: of all ids, where those of several data sets must differ.
 

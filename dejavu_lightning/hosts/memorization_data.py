@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from dejavu_lightning.data.sources.caption_table import CaptionTable
 from dejavu_lightning.data.sources.coco import CocoInstances
 from dejavu_lightning.data.sources.image_folder import ImageFolder
 from dejavu_lightning.data.sources.image_source import Source
+from dejavu_lightning.embedding.sample_ids import Ids, sample_ids
 from dejavu_lightning.hosts.dataset_source import BoxesOf, DatasetSource
-from dejavu_lightning.hosts.sample_ids import Ids, sample_ids
 from dejavu_lightning.hosts.whole_sets import check_apart, whole_sets
 
 A_SHARE, HELD_OUT_SHARE = 0.3, 0.1  # of the pictures of the smallest class; as much as A remains public
@@ -59,7 +58,7 @@ class MemorizationData:
         training_ids: Sequence[str],
         positional: bool = False,
         count: int = 0,
-        utility: Callable[[], UtilitySets] | None = None,
+        utility: Callable[[Shown | None], UtilitySets] | None = None,
         transform: Shown | None = None,
         told: str = "",
     ) -> None:
@@ -276,11 +275,15 @@ class MemorizationData:
         """
         return self._sets(transform or self.transform)
 
-    def utility_sets(self) -> UtilitySets:
-        """Public pictures to learn from and held-out ones to test on, of data that were cut into splits."""
+    def utility_sets(self, transform: Shown | None = None) -> UtilitySets:
+        """Public pictures to learn from and held-out ones to test on, of data that were cut into splits.
+
+        Args:
+            transform: as in :meth:`memorization_sets`.
+        """
         if self._utility is None:
-            raise ValueError("from_datasets has no pictures for probes: give UtilityMonitor sets=UtilitySets(...)")
-        return replace(self._utility())
+            raise ValueError("from_datasets has no pictures for probes: give UtilityMonitor data=UtilitySets(...)")
+        return self._utility(transform or self.transform)
 
 
 def _crop_side(source: Source, boxed: Any) -> float:

@@ -17,7 +17,7 @@ from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.intervals import bounded_mean
 from dejavu_lightning.core.samples import Samples, Subsample
 from dejavu_lightning.core.sets import UtilitySets
-from dejavu_lightning.embedding.embed import embed
+from dejavu_lightning.embedding.embed import embed, flat
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.utility.averages import Average, averages
@@ -203,7 +203,9 @@ class _Layers:
 
     def __call__(self, inputs: Any) -> Tensor:
         found = self.encoder(inputs)
-        layers = found if isinstance(found, Mapping) else {"": found}
+        layers = (
+            {name: flat(value) for name, value in found.items()} if isinstance(found, Mapping) else {"": flat(found)}
+        )
         if any(not isinstance(value, Tensor) or value.ndim != 2 for value in layers.values()):
             shapes = {name: tuple(getattr(value, "shape", ())) for name, value in layers.items()}
             raise ValueError(f"the encoder must return features of shape (B, D), it returned {shapes}")

@@ -15,13 +15,13 @@ def memorization_sets(**options):
 
 
 def memorization_monitor(**options):
-    given = {"sets": memorization_sets(), "encode": "backbone", "every_n_epochs": 1, "figures": False}
-    return MemorizationMonitor(LabelInference(k=5, batch_size=16), **{**given, **options})
+    given = {"data": memorization_sets(), "encode": "backbone", "every_n_epochs": 1, "figures": False}
+    return MemorizationMonitor(test=LabelInference(k=5, batch_size=16), **{**given, **options})
 
 
 def utility_monitor(**options):
-    given = {"sets": UtilitySets(Pairs(30, 2), Pairs(20, 4), 10), "every_n_epochs": 1}
-    return UtilityMonitor([NearestNeighborProbe(k=5)], **{**given, **options})
+    given = {"data": UtilitySets(Pairs(30, 2), Pairs(20, 4), 10), "every_n_epochs": 1}
+    return UtilityMonitor(probes=[NearestNeighborProbe(k=5)], **{**given, **options})
 
 
 def train(folder, callbacks, seed=0, trainer=None, data=None, validation=None, checkpoint=None, module=None, **options):

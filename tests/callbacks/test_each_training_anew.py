@@ -110,7 +110,7 @@ def test_two_monitors_of_one_name_are_refused(tmp_path):
 
 def test_checkpoints_say_which_folder_a_curve_is_in(tmp_path):
     saver = EpochCheckpoint(every_n_epochs=1)
-    train(tmp_path, [memorization_monitor(sets=memorization_sets()), saver], max_epochs=1, enable_checkpointing=True)
+    train(tmp_path, [memorization_monitor(data=memorization_sets()), saver], max_epochs=1, enable_checkpointing=True)
     states = load_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["callbacks"]
     (state,) = [state for key, state in states.items() if key.startswith("MemorizationMonitor")]
     assert state["version"] == 0

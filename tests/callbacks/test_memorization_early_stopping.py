@@ -216,8 +216,8 @@ def real(folder, epochs=8, resumed=None, savers=None, **options):
     settings["decide_on"] = 0.9  # of 40 records
     stopping = MemorizationEarlyStopping(**{**settings, **options})
     monitors = [
-        AccuracyMonitor(LabelInference(k=5), every_n_epochs=1, figures=False),
-        UtilityMonitor([NearestNeighborProbe(k=5)], every_n_epochs=1),
+        AccuracyMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False),
+        UtilityMonitor(probes=[NearestNeighborProbe(k=5)], every_n_epochs=1),
     ]
     callbacks = [stopping, *monitors, *([EpochCheckpoint(1)] if savers is None else savers)]
     trainer = tiny_trainer(folder, max_epochs=epochs, callbacks=callbacks, enable_checkpointing=True)

@@ -21,7 +21,7 @@ def host_sets(**options):
 def host_monitor(**options):
     settings = {
         "test": LabelInference(k=5, batch_size=16),
-        "sets": host_sets(),
+        "data": host_sets(),
         "encode": "backbone",
         "every_n_epochs": 1,
     }
@@ -123,7 +123,7 @@ def test_subsamples_are_balanced_seeded_and_reported(tmp_path):
 def test_resume_continues_the_curve(tmp_path):
     def fit(folder, epochs, checkpoint=None):
         pl.seed_everything(0, verbose=False)
-        monitor = MemorizationMonitor(LabelInference(k=5), every_n_epochs=1)
+        monitor = MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1)
         saver = EpochCheckpoint(every_n_epochs=1)
         trainer = tiny_trainer(folder, max_epochs=epochs, callbacks=[monitor, saver], enable_checkpointing=True)
         trainer.fit(tiny_vicreg(), tiny_data(), ckpt_path=checkpoint)
@@ -137,7 +137,7 @@ def test_resume_continues_the_curve(tmp_path):
 def test_the_reference_of_each_epoch_is_taken_from_a_directory(tmp_path):
     def fit(split, folder, reference):
         pl.seed_everything(0, verbose=False)
-        monitor = MemorizationMonitor(LabelInference(k=5), reference=reference, every_n_epochs=1)
+        monitor = MemorizationMonitor(test=LabelInference(k=5), reference=reference, every_n_epochs=1)
         trainer = tiny_trainer(
             folder, callbacks=[monitor, EpochCheckpoint(every_n_epochs=1)], enable_checkpointing=True
         )
@@ -162,13 +162,13 @@ def test_the_reference_of_each_epoch_is_taken_from_a_directory(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encode": None}, r"HostModule has no 'encode' to encode with .* a dotted attribute path of it"),
+        ({"encode": "encoder"}, r"HostModule has no 'encoder' to encode with .* a dotted attribute path of it"),
         ({"encode": "backbonne"}, "has no 'backbonne'"),
-        ({"sets": None}, r"found no data: pass sets=MemorizationSets"),
-        ({"sets": host_sets(other_split=None)}, "HeldOut.* needs 'other_split'"),
-        ({"sets": host_sets(num_classes=7)}, r"label 7 of 'public/7' \(public set\) lies outside \[0, 7\)"),
+        ({"data": None}, r"found no data: give data=MemorizationSets"),
+        ({"data": host_sets(other_split=None)}, "HeldOut.* needs 'other_split'"),
+        ({"data": host_sets(num_classes=7)}, r"label 7 of 'public/7' \(public set\) lies outside \[0, 7\)"),
         ({"test": LabelInference(k=61)}, "k=61 exceeds the public set of 60 images; lower k"),
-        ({"sets": host_sets(attack=Pairs(0, 0))}, "the attack set is empty"),
+        ({"data": host_sets(attack=Pairs(0, 0))}, "the attack set is empty"),
         ({"reference": Checkpoint("nowhere")}, "nowhere is neither a file nor a directory"),
         (
             {"encode": lambda module, images: module.backbone(images) * torch.nan},

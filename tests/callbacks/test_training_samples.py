@@ -99,7 +99,7 @@ def test_what_a_loader_shows_is_compared_with_the_split(loader, sets, contradict
 
 def fit(folder, data, sets):
     saver = EpochCheckpoint(every_n_epochs=1)
-    monitor = memorization_monitor(sets=sets)
+    monitor = memorization_monitor(data=sets)
     train(folder, [monitor, saver], data=DataLoader(data, batch_size=5), max_epochs=1, enable_checkpointing=True)
     return SplitRecord.find(load_checkpoint(folder / "checkpoints" / "epoch=0001.ckpt"))
 

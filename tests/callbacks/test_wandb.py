@@ -81,7 +81,7 @@ def offline(tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(offline):
     pl.seed_everything(0, verbose=False)
-    monitors = [MemorizationMonitor(LabelInference(k=5), every_n_epochs=1), utility_monitor()]
+    monitors = [MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1), utility_monitor()]
     logger = WandbLogger(project="test", save_dir=str(offline / "one"), offline=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_RUN_GROUP", "a pair")
@@ -92,7 +92,7 @@ def written(offline):
 
 
 def utility_monitor():
-    return UtilityMonitor([NearestNeighborProbe(k=5)], every_n_epochs=1)
+    return UtilityMonitor(probes=[NearestNeighborProbe(k=5)], every_n_epochs=1)
 
 
 def test_metrics_stand_against_epoch(written):
@@ -204,7 +204,7 @@ def logged_fit(folder, epochs=4, resumed=None, crash=False):
     pl.seed_everything(0, verbose=False)
     run_id = wandb_run_id(load_checkpoint(resumed)) if resumed else None
     logger = ResumableWandbLogger(project="test", save_dir=str(folder), offline=True, id=run_id)
-    monitors = [MemorizationMonitor(LabelInference(k=5), every_n_epochs=1, figures=False), utility_monitor()]
+    monitors = [MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False), utility_monitor()]
     callbacks = [*monitors, *([Crash()] if crash else []), EpochCheckpoint(2), RandomState(), WandbRunId()]
     settings = {"callbacks": callbacks, "max_epochs": epochs, "log_every_n_steps": 1, "enable_checkpointing": True}
     trainer = tiny_trainer(folder, logger=logger, **settings)
@@ -269,7 +269,7 @@ def test_a_pair_is_a_group_that_the_user_may_name(tmp_path, monkeypatch):
 
 def test_tensorboard_has_scalars_and_figures(tmp_path):
     logger = TensorBoardLogger(tmp_path, name="", version="")
-    monitor = MemorizationMonitor(LabelInference(k=5), every_n_epochs=1)
+    monitor = MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1)
     pl.seed_everything(0, verbose=False)
     trainer = tiny_trainer(tmp_path, callbacks=[monitor, utility_monitor()], logger=logger, max_epochs=1)
     trainer.fit(tiny_vicreg(), tiny_data())

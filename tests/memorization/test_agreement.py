@@ -110,7 +110,7 @@ def test_names_that_would_mix_up_metrics(references, name):
 
 def test_the_monitor_logs_all_of_them(tmp_path, references):
     _, first, also = references
-    monitor = MemorizationMonitor(LabelInference(k=5), first, also, every_n_epochs=1)
+    monitor = MemorizationMonitor(None, LabelInference(k=5), first, also, every_n_epochs=1)
     tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), tiny_data())
     assert [
         {"score", "product/score", "other half/score", "agreement/NaiveBayes/product"} <= set(row)
@@ -120,7 +120,7 @@ def test_the_monitor_logs_all_of_them(tmp_path, references):
     assert (tmp_path / "memorization" / "confidence.png").is_file()
 
     also["bad"] = NaiveBayes(str(tmp_path / "none.jsonl"))
-    monitor = MemorizationMonitor(LabelInference(k=5), first, also, every_n_epochs=1)
+    monitor = MemorizationMonitor(None, LabelInference(k=5), first, also, every_n_epochs=1)
     with pytest.raises(FileNotFoundError, match=r"none\.jsonl"):
         tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), tiny_data())
 

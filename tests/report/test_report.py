@@ -36,8 +36,8 @@ def fits(tmp_path_factory):
 
     def fit(name, split, reference, seed, k=5):
         pl.seed_everything(seed, verbose=False)
-        memorization = MemorizationMonitor(LabelInference(k=k), reference=reference, every_n_epochs=1)
-        utility = UtilityMonitor([NearestNeighborProbe(k=5)], every_n_epochs=1)
+        memorization = MemorizationMonitor(test=LabelInference(k=k), reference=reference, every_n_epochs=1)
+        utility = UtilityMonitor(probes=[NearestNeighborProbe(k=5)], every_n_epochs=1)
         callbacks = [memorization, utility, EpochCheckpoint(every_n_epochs=1)]
         trainer = tiny_trainer(root / name, callbacks=callbacks, enable_checkpointing=True)
         trainer.fit(tiny_vicreg(seed), tiny_data(split))

@@ -39,7 +39,7 @@ def test_the_rest_by_hand(tmp_path):
 
 
 def test_what_a_monitor_kept_gives_what_a_measurement_without_them_gives(tmp_path):
-    monitor = UtilityMonitor([NearestNeighborProbe(k=5)], every_n_epochs=1)
+    monitor = UtilityMonitor(probes=[NearestNeighborProbe(k=5)], every_n_epochs=1)
     module, data = tiny_vicreg(), tiny_data()
     tiny_trainer(tmp_path, max_epochs=1, callbacks=[monitor]).fit(module, data)
     encoder = ModuleEncoder(module, "backbone")

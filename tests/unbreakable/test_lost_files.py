@@ -49,7 +49,7 @@ class TakeAway(Callback):
 
 def test_a_public_set_that_is_gone_for_a_while_makes_a_measurement_missing(tmp_path):
     public = OnDisk(60, 2)
-    monitor = host_monitor(sets=host_sets(public=public))
+    monitor = host_monitor(data=host_sets(public=public))
     with pytest.warns(UserWarning, match=r"no measurement after epoch 2, 1 of 3 are missing now: .*public/0\.png"):
         module = train_host(tmp_path, [TakeAway(public, 2), monitor], max_epochs=3)
     whole = host_monitor()
@@ -66,7 +66,7 @@ def test_a_public_set_that_is_gone_for_a_while_makes_a_measurement_missing(tmp_p
 
 def test_the_last_measurement_can_be_missing_too(tmp_path):
     public = OnDisk(60, 2)
-    monitor = host_monitor(sets=host_sets(public=public))
+    monitor = host_monitor(data=host_sets(public=public))
     with pytest.warns(UserWarning, match="no measurement after epoch 2"):
         train_host(tmp_path, [TakeAway(public, 2), monitor])
     assert [len(row) > 1 for row in monitor.history] == [True, True, False]
@@ -78,7 +78,7 @@ def test_what_is_missing_from_the_start_stops_the_run(tmp_path):
     public = OnDisk(60, 2)
     public.there = False
     with pytest.raises(ValueError, match=r"public set: FileNotFoundError: .*public/0\.png"):
-        train_host(tmp_path, [host_monitor(sets=host_sets(public=public))])
+        train_host(tmp_path, [host_monitor(data=host_sets(public=public))])
 
 
 def test_a_decision_needs_both_measurements(tmp_path):
@@ -86,8 +86,8 @@ def test_a_decision_needs_both_measurements(tmp_path):
     sets = UtilitySets(Pairs(40, 4), Pairs(30, 5), num_classes=10)
     callbacks = [
         TakeAway(public, 2),
-        host_monitor(sets=host_sets(public=public)),
-        UtilityMonitor([NearestNeighborProbe(k=5)], every_n_epochs=1, sets=sets),
+        host_monitor(data=host_sets(public=public)),
+        UtilityMonitor(probes=[NearestNeighborProbe(k=5)], every_n_epochs=1, data=sets),
         MemorizationEarlyStopping(utility="utility/knn_top1", restore_best=False, patience=3),
         EpochCheckpoint(1, str(tmp_path / "checkpoints")),
     ]

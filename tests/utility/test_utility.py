@@ -190,7 +190,7 @@ def test_layers_are_measured_as_if_alone():
 def test_training_is_bitwise_the_same_and_the_curve_is_there(tmp_path):
     weights = []
     for monitored in (False, True):
-        monitor = UtilityMonitor([LinearProbe(epochs=2), NearestNeighborProbe(k=3)], every_n_epochs=2)
+        monitor = UtilityMonitor(probes=[LinearProbe(epochs=2), NearestNeighborProbe(k=3)], every_n_epochs=2)
         trainer = tiny_trainer(tmp_path / str(monitored), max_epochs=3, callbacks=[monitor] if monitored else [])
         module = tiny_vicreg()
         torch.manual_seed(5)

@@ -198,9 +198,9 @@ class ShardDataModule(ImageTextDataModule):
         """The measured samples of the own, the other and no training split, and the public ones."""
         return self.sets_of(*self.measured, preprocessing)
 
-    def utility_sets(self) -> UtilitySets:
+    def utility_sets(self, preprocessing: Shown | None = None) -> UtilitySets:
         """See :meth:`ImageTextDataModule.utility_sets_of`."""
-        return self.utility_sets_of(*self.measured)
+        return self.utility_sets_of(*self.measured, preprocessing)
 
     def _made_once(self, trainer: Trainer) -> ShardIndex:
         made: Any = None

@@ -25,6 +25,7 @@ from dejavu_lightning.memorization.protocols import Attack, Comparison
 from dejavu_lightning.metrics.functional import label_votes, rank_labels, vote_confidence
 
 SHOWN_NEIGHBORS = 5
+PAPER_K = 100  # Meehan et al., section 4
 ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of votes
 
 
@@ -32,7 +33,8 @@ class LabelInference:
     """Infer the label of each background crop from its k nearest public images.
 
     Args:
-        k: neighbours that vote, unweighted; at most the size of the public set.
+        k: neighbours that vote, unweighted; at most the size of the public set. A tenth of it, but no more than the
+            paper's 100, if not given.
         batch_size: pictures the encoder sees at once; the numbers do not depend on how many processes
             share the work, but may change in the last digit with this size.
         num_workers: processes that decode pictures.
@@ -42,8 +44,8 @@ class LabelInference:
     headline: ClassVar[str] = "score"
     display: ClassVar[Display] = DISPLAY
 
-    def __init__(self, k: int = 100, batch_size: int = 250, num_workers: int = 0) -> None:
-        if k < 1 or batch_size < 1:
+    def __init__(self, k: int | None = None, batch_size: int = 250, num_workers: int = 0) -> None:
+        if (k is not None and k < 1) or batch_size < 1:
             raise ValueError(f"k and batch_size must be at least 1, got k={k}, batch_size={batch_size}")
         self.k, self.batch_size, self.num_workers = k, batch_size, num_workers
 
@@ -81,8 +83,9 @@ class LabelAttack:
     def __init__(self, test: LabelInference, encoder: Encoder, sets: MemorizationSets) -> None:
         self.test, self.encoder, self.sets = test, encoder, sets
         public = len(sets.public)
-        if test.k > public:
-            raise ValueError(f"k={test.k} exceeds the public set of {public} images; lower k or add public images")
+        self.k = max(1, min(PAPER_K, public // 10)) if test.k is None else test.k
+        if self.k > public:
+            raise ValueError(f"k={self.k} exceeds the public set of {public} images; lower k or add public images")
         self.bank = embed(encoder, sets.public, "public", test.batch_size, test.num_workers)
         check_not_collapsed(self.bank, "public")
         self._labels = self.bank.labels
@@ -99,7 +102,7 @@ class LabelAttack:
         truth = queries.labels
         self._check_labels(truth, queries.ids, role)
         self._check_public(truth, role)
-        neighbors = search(queries, self.bank, self.test.k, role).indices
+        neighbors = search(queries, self.bank, self.k, role).indices
         labels = self._labels[neighbors]
         ranked, confidence = [], []
         for start in range(0, len(labels), ROWS_AT_ONCE):
@@ -120,7 +123,7 @@ class LabelAttack:
     @property
     def settings(self) -> dict[str, Any]:
         """What the records depend on besides the model."""
-        settings = {"test": self.test.name, "k": self.test.k, "public": len(self.sets.public)}
+        settings = {"test": self.test.name, "k": self.k, "public": len(self.sets.public)}
         return {**settings, "classes": self.sets.num_classes}
 
     def _check_public(self, truth: Tensor, role: str) -> None:

@@ -56,7 +56,7 @@ def test_a_training_that_ends_within_an_epoch_leaves_it_in_last_only(how, tmp_pa
     """And goes on from there as if it had never stopped."""
     callbacks = how.get("callbacks", [])
     options = {key: value for key, value in how.items() if key != "callbacks"}
-    monitor = MemorizationMonitor(LabelInference(k=5), every_n_epochs=1, figures=False)
+    monitor = MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False)
     fit(tmp_path / "cut", monitor, RandomState(), *callbacks, **{"max_epochs": 2} | options)
     folder = tmp_path / "cut" / "checkpoints"
     assert names(tmp_path / "cut") == ["epoch=0000.ckpt", "epoch=0001.ckpt", "last.ckpt"]

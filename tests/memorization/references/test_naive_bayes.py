@@ -131,13 +131,15 @@ def test_the_highest_scores_count_and_unknown_tags_do_not(tmp_path):
 def test_the_monitor_takes_it_and_asks_in_time(tmp_path):
     data = tiny_data()
     path = write_tags(tmp_path / "tags.jsonl", data.memorization_sets(), half)
-    monitor = MemorizationMonitor(LabelInference(k=5), NaiveBayes(path, k=2), every_n_epochs=1, figures=False)
+    monitor = MemorizationMonitor(
+        test=LabelInference(k=5), reference=NaiveBayes(path, k=2), every_n_epochs=1, figures=False
+    )
     tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), data)
     assert len({row["reference_accuracy"] for row in monitor.history}) == 1
     assert len(monitor.history) == 3
 
     path = write_tags(tmp_path / "few.jsonl", data.memorization_sets(), half, roles=["other_split"])
-    monitor = MemorizationMonitor(LabelInference(k=5), NaiveBayes(path), every_n_epochs=1)
+    monitor = MemorizationMonitor(test=LabelInference(k=5), reference=NaiveBayes(path), every_n_epochs=1)
     with pytest.raises(ValueError, match=r"few.jsonl' has no line for 40 of the 40 records of the attack set, such as"):
         tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), data)
 
@@ -155,7 +157,7 @@ def test_it_learns_from_all_records_however_few_are_attacked(tmp_path):
 
 def test_a_reference_for_other_tests_is_refused_before_training(tmp_path):
     data = tiny_data()
-    monitor = MemorizationMonitor(LabelInference(k=5), TextEmbedder("nowhere"), every_n_epochs=1)
+    monitor = MemorizationMonitor(test=LabelInference(k=5), reference=TextEmbedder("nowhere"), every_n_epochs=1)
     with pytest.raises(
         TypeError, match="TextEmbedder cannot be the reference of LabelInference: it is made for tests of"
     ):
