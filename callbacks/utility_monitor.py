@@ -10,6 +10,7 @@ from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 
 from dejavu_lightning.core.estimate import estimates_in
+from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.runs.utility_samples import write_utility_samples
 from dejavu_lightning.utility import (
