@@ -4,11 +4,14 @@ python examples/plain_pytorch.py
 """
 
 import torch
-from host_data import corners_a, corners_b, half_a, public
+from pictures_on_disk import class_folders
 from torch import nn
 from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
-from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, measure  # dejavu
+from dejavu_lightning.hosts import MemorizationData  # dejavu, the split
+from dejavu_lightning.memorization import HeldOut, LabelInference, measure  # dejavu
 
 torch.manual_seed(0)
 backbone = nn.Sequential(
@@ -21,8 +24,12 @@ backbone = nn.Sequential(
 )
 classifier = nn.Linear(288, 10)
 optimizer = torch.optim.AdamW([*backbone.parameters(), *classifier.parameters()], lr=3e-3)
-loader = DataLoader(half_a, batch_size=50, shuffle=True)
-sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, other_split=corners_b)  # dejavu
+root, boxes = class_folders()
+evaluation = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
+dataset = ImageFolder(root, evaluation)
+data = MemorizationData.from_folder(root, boxes=boxes, transform=evaluation)  # dejavu, the split
+dataset = data.train_subset(dataset)  # dejavu, the split
+loader = DataLoader(dataset, batch_size=30, shuffle=True)
 
 for epoch in range(3):
     backbone.train()
@@ -31,6 +38,5 @@ for epoch in range(3):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = measure(backbone, LabelInference(k=20), HeldOut(), sets)  # dejavu
-    print(f"epoch {epoch + 1} score {found.metrics['score']:+.3f}")  # dejavu
+    print(epoch, measure(backbone, LabelInference(), HeldOut(), data.memorization_sets()).metrics)  # dejavu
 print(f"final loss {loss.item():.6f}")

@@ -6,11 +6,26 @@ python examples/solo_learn_style.py
 import lightning.pytorch as pl
 import torch
 from dejavu_lightning.callbacks import MemorizationMonitor  # dejavu
-from host_data import corners_a, corners_b, half_a, public
+from pictures_on_disk import class_folders
 from torch import nn
 from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
-from dejavu_lightning.memorization import LabelInference, MemorizationSets  # dejavu
+from dejavu_lightning.hosts import MemorizationData  # dejavu, the split
+
+
+class IndexedFolder(ImageFolder):
+    def __getitem__(self, index):
+        return (index, *super().__getitem__(index))
+
+
+class TwoCrops:
+    def __init__(self):
+        self.crop = transforms.Compose([transforms.RandomResizedCrop(32), transforms.ToTensor()])
+
+    def __call__(self, picture):
+        return [self.crop(picture), self.crop(picture)]
 
 
 class SimSiam(pl.LightningModule):
@@ -42,14 +57,14 @@ class SimSiam(pl.LightningModule):
 
 
 pl.seed_everything(0)
-data = [(index, (image, image.flip(-1)), label) for index, (image, label) in enumerate(half_a)]
-loader = DataLoader(data, batch_size=50, shuffle=True)
+root, boxes = class_folders()
+dataset = IndexedFolder(root, transform=TwoCrops())
+evaluation = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
 callbacks = []
-sets = MemorizationSets(attack=corners_a, public=public, num_classes=10, other_split=corners_b)  # dejavu
-callbacks.append(
-    MemorizationMonitor(test=LabelInference(k=20), encode="backbone", data=sets, every_n_epochs=1)
-)  # dejavu
+data = MemorizationData.from_folder(root, boxes=boxes)  # dejavu, the split
+dataset = data.train_subset(dataset)  # dejavu, the split
+callbacks.append(MemorizationMonitor(data, encode="backbone", transform=evaluation, every_n_epochs=1))  # dejavu
+loader = DataLoader(dataset, batch_size=30, shuffle=True)
 trainer = pl.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=callbacks)
 trainer.fit(SimSiam(), loader)
 print(f"final loss {trainer.callback_metrics['loss'].item():.6f}")
-print("scores", [round(row["score"], 3) for row in callbacks[0].history])  # dejavu

@@ -1,0 +1,80 @@
+"""A callback for Hugging Face's ``Trainer``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dejavu_lightning.core.preprocessing import Shown
+from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.hosts.memorization_data import MemorizationData
+from dejavu_lightning.memorization.catalog import DEFAULT_TEST
+from dejavu_lightning.memorization.measure import measure
+from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
+from dejavu_lightning.memorization.references.held_out import HeldOut
+from dejavu_lightning.runs.history import write_history
+
+
+class MemorizationCallback(TrainerCallback):  # type: ignore[misc]
+    """Measures before training and after epochs, and logs through the Trainer, so that its TensorBoard and W&B have it.
+
+    ::
+
+        trainer.add_callback(MemorizationCallback(trainer, data, encode="resnet", transform=my_eval_transform))
+
+    Metrics are logged as ``memorization/<metric>``; ``<output_dir>/memorization/history.csv`` has them by epoch. The
+    numbers of a measurement do not depend on the number of processes, which all take part.
+
+    Args:
+        trainer: that it is added to, which logs.
+        data: as of ``MemorizationMonitor``.
+        encode: how a batch of pictures becomes embeddings, as of ``MemorizationMonitor``; of a model whose output is
+            no tensor a function, such as ``lambda model, images: model.resnet(images).pooler_output``.
+        transform: how the data show a picture, as of ``MemorizationMonitor``.
+        test, reference: label inference and the model itself on held-out records if not given.
+        every_n_epochs: measure whenever this many more epochs are complete.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: MemorizationSets | MemorizationData,
+        encode: EncodeSpec = None,
+        transform: Shown | None = None,
+        test: MemorizationTest | None = None,
+        reference: Reference | None = None,
+        every_n_epochs: int = 1,
+    ) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        self.trainer, self.encode, self.every_n_epochs = trainer, encode, every_n_epochs
+        self.sets = data.memorization_sets(transform) if isinstance(data, MemorizationData) else data
+        self.test: MemorizationTest = test or DEFAULT_TEST()
+        self.reference: Reference = reference or HeldOut()
+        self.history: list[dict[str, float]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **more: Any
+    ) -> None:
+        """Measure the untrained model, unless resuming."""
+        self.history = []
+        if not state.epoch:
+            self._measure(args, state, model, 0)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **more: Any
+    ) -> None:
+        """Measure on schedule."""
+        completed = round(state.epoch or 0)
+        if completed % self.every_n_epochs == 0:
+            self._measure(args, state, model, completed)
+
+    def _measure(self, args: TrainingArguments, state: TrainerState, model: Any, epoch: int) -> None:
+        found = measure(ModuleEncoder(model, self.encode), self.test, self.reference, self.sets, epoch)
+        self.history.append({"epoch": float(epoch), **found.metrics})
+        self.trainer.log({f"memorization/{name}": value for name, value in found.metrics.items()})
+        if state.is_world_process_zero:
+            write_history(Path(args.output_dir or ".") / "memorization", self.history)
