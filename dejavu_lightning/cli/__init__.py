@@ -21,6 +21,14 @@ COMMANDS = {
 }
 
 
+def typed() -> str:
+    """What the user typed before the command, for usage lines: dejavu-lightning, or python with a script."""
+    name = os.path.basename(sys.argv[0])
+    if name == "__main__.py":
+        return "python -m dejavu_lightning"
+    return f"python {name}" if name.endswith(".py") else name
+
+
 def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple(COMMANDS)) -> None:
     """Run one command.
 
@@ -42,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple
             getattr(import_module(f"dejavu_lightning.cli.{MODULES.get(given[0], given[0])}"), given[0])(given)
         return
     print(
-        "usage: COMMAND --help, --debug for tracebacks\n\n"
+        f"usage: {typed()} COMMAND ...    COMMAND --help for its options, --debug for tracebacks\n\n"
         + "\n".join(f"  {name:14}{COMMANDS[name]}" for name in commands)
     )
     if given and given[0] not in ("-h", "--help"):

@@ -14,6 +14,7 @@ from dejavu_lightning.annotation import (
     annotate_pictures,
     load_detector,
 )
+from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.trained import build_sections, chosen_device
 from dejavu_lightning.data.image_dataset import ImageDataset
@@ -22,7 +23,7 @@ from dejavu_lightning.data.image_dataset import ImageDataset
 def annotate(arguments: list[str]) -> None:
     """Annotate a folder or shards; ``arguments`` begin with "annotate"."""
     parser = PlainParser(
-        prog="annotate",
+        prog=f"{typed()} annotate",
         description="Write the objects that a detector finds in pictures, as JSON Lines. Running again goes on.",
     )
     parser.add_argument("--images", type=str | None, help="folder of pictures, at any depth")

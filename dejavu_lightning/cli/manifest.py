@@ -11,6 +11,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule
 
+from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.configs import find_config, read_config
 from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.core.split_record import SPLITS_FILE
@@ -40,7 +41,7 @@ def splits(arguments: list[str]) -> None:
 def _parsed(arguments: list[str], folder: Path) -> tuple[Namespace, Any]:
     """The options, and the datamodule; ``folder`` holds what is handed to it meanwhile."""
     parser = PlainLightningParser(
-        prog="splits",
+        prog=f"{typed()} splits",
         description="Write who is in which split, for --data.manifest. Without lists: the partition that the config "
         "draws. A list is a text file with an id a line, or an array of NumPy (.npy) with ids or with positions in the "
         "source, from 0 in the order of classes and file names.",

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 
 import dejavu_lightning.memorization
 from dejavu_lightning import pretrained
+from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.leave_out import add_leave_out
 from dejavu_lightning.memorization import MemorizationTest, Reference
@@ -21,7 +22,9 @@ from dejavu_lightning.pretrained import PretrainedModel
 
 def memorization_parser() -> ArgumentParser:
     """Make the parser of the command's options."""
-    parser = PlainParser(prog="memorization", description="Measure what a model memorized, against a reference.")
+    parser = PlainParser(
+        prog=f"{typed()} memorization", description="Measure what a model memorized, against a reference."
+    )
     parser.add_argument(
         "--target",
         type=PretrainedModel | str,

@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.configs import environment, find_config, program, read_config, with_found_configs
 from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, epoch_checkpoint
@@ -26,7 +27,7 @@ ROLES = {"reference": "B", "target": "A"}  # in the order of training: the targe
 def pair(arguments: list[str]) -> None:
     """Train and compare; ``arguments`` begin with "pair", what it does not know goes to both ``fit`` runs."""
     parser = argparse.ArgumentParser(
-        prog="pair",
+        prog=f"{typed()} pair",
         description="Train the reference on split B, then the target on split A, and compare them. All options of "
         "fit are taken and apply to both runs.",
     )
@@ -133,7 +134,7 @@ def _run(command: list[str], defaults: Mapping[str, str] | None = None) -> None:
     Args:
         defaults: environment variables, where there are none of that name.
     """
-    print("$ dejavu_lightning " + " ".join(command), flush=True)
+    print("$ dejavu-lightning " + " ".join(command), flush=True)
     finished = subprocess.run(program(command), env={**(defaults or {}), **os.environ, **environment()}, check=False)
     if finished.returncode:
         raise SystemExit(finished.returncode)

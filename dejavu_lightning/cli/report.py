@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.report.html import write_report
 
@@ -31,7 +32,7 @@ def report(arguments: list[str]) -> None:
 
 
 def _parser() -> PlainParser:
-    parser = PlainParser(prog="report", description="Turn runs into one HTML file that needs no network.")
+    parser = PlainParser(prog=f"{typed()} report", description="Turn runs into one HTML file that needs no network.")
     parser.add_argument(
         "run",
         nargs="+",

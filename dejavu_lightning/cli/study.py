@@ -11,6 +11,7 @@ from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
+from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.configs import environment, find_config, program
 from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.studies import (
@@ -66,7 +67,7 @@ def study(arguments: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="study",
+        prog=f"{typed()} study",
         description="Train and compare a pair of models for each variant and seed of a study, each pair in "
         "OUTPUT/VARIANT/seed=N, and put them in one table. Run again, it continues with what is not finished.",
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.leave_out import add_leave_out, chosen_part, stored_left_out, told_left_out
 from dejavu_lightning.cli.trained import load_model
@@ -30,7 +31,9 @@ MEASURES = {"zero_shot": ZeroShot, "caption_retrieval": CaptionRetrieval, "named
 
 def utility(arguments: list[str]) -> None:
     """Probe one checkpoint; ``arguments`` begin with "utility"."""
-    parser = PlainParser(prog="utility", description="Probe the frozen features of a checkpoint of fit or pair.")
+    parser = PlainParser(
+        prog=f"{typed()} utility", description="Probe the frozen features of a checkpoint of fit or pair."
+    )
     parser.add_argument("--checkpoint", type=str, required=True, help="the trained model")
     parser.add_argument("--config", type=str | None, help="its config; config.yaml above it if not given")
     parser.add_argument(
