@@ -19,6 +19,7 @@ def clip_config(tmp_path):
     return write_clip_config(tmp_path)
 
 
+@pytest.mark.slow
 def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tmp_path):
     out = tmp_path / "out"
     measures = ["ZeroShot", "CaptionRetrieval", "NamedObjects", "LinearProbe"]
@@ -72,6 +73,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tm
 
 
 def test_early_stopping_stops_at_the_first_measurement_beyond_its_threshold(clip_config, tmp_path):
+    """The untrained model's is beyond it, which is seen when the first epoch ends; the final weights are measured."""
     config = yaml.safe_load((ROOT / "configs" / "mitigations" / "early_stopping.yaml").read_text())
     stopping = config["trainer"]["callbacks+"][0]["init_args"]
     stopping |= {"divergence_threshold": -2.0, "monitor": "memorization/unpaired_ppg"}  # without a reference
@@ -80,7 +82,7 @@ def test_early_stopping_stops_at_the_first_measurement_beyond_its_threshold(clip
     given = ("--config", clip_config, "--config", overlay, "--data.train_on", "A", "--trainer.max_epochs", 6)
     out = tmp_path / "out"
     run("train.py", "fit", *given, "--memorization.every_n_epochs", 2, "--trainer.default_root_dir", out)
-    assert [float(row["epoch"]) for row in history(out)] == [0, 2]
+    assert [float(row["epoch"]) for row in history(out)] == [0, 1]
 
 
 def test_two_processes_train_and_measure_as_one_does(clip_config, tmp_path):
