@@ -88,14 +88,15 @@ def publish_summary(
 
 
 def publish_records(loggers: Iterable[Any], name: str, folder: Path, epoch: int, step: int) -> None:
-    """Log the final record table, and the record tables of all measurements as one artifact, to W&B."""
+    """Log the final record table, if it could be written, and those of all measurements as one artifact, to W&B."""
     tables = (read_table(epoch_folder(folder, epoch), kind) for kind in ("comparison", "target"))
-    table = next(table for table in tables if table is not None)
-    for logger in filter(is_wandb, loggers):
+    table = next((table for table in tables if table is not None), None)
+    for logger in filter(is_wandb, loggers if table is not None else ()):
         import wandb
 
-        rows = [list(row.values()) for row in table.to_pylist()]
-        logger.log_table(f"{name}/record_table", columns=table.column_names, data=rows, step=step)
+        assert table is not None
+        columns, rows = table.column_names, [list(row.values()) for row in table.to_pylist()]
+        logger.log_table(f"{name}/record_table", columns=columns, data=rows, step=step)
         artifact = wandb.Artifact(re.sub(r"[^\w.-]", "_", f"{name}-records-{logger.experiment.id}"), type="records")
         for file in table_files(folder):
             artifact.add_file(str(file), name=str(file.relative_to(folder)))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import warnings
 
@@ -190,3 +191,37 @@ def test_a_run_whose_disk_is_full_says_so_and_goes_on_with_more_room(tiny_disk, 
     make_room()
     fit.ends()
     assert differing(contents(tmp_path / "whole"), contents(disk / "run")) == []
+
+
+class AfterEpoch(Callback):
+    """Does something once an epoch begins."""
+
+    def __init__(self, epoch, act):
+        self.epoch, self.act = epoch, act
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == self.epoch:
+            self.act()
+
+
+def test_a_run_folder_that_vanishes_is_made_anew(tmp_path):
+    """The curve travels with the monitor: it is whole again after the next measurement."""
+    monitor = host_monitor()
+    train_host(tmp_path, [AfterEpoch(1, lambda: shutil.rmtree(tmp_path / "memorization")), monitor])
+    assert read_history(tmp_path / "memorization") == monitor.history
+    assert [row["epoch"] for row in monitor.history] == [0, 1, 2]
+    assert [file.parent.name for file in tmp_path.rglob("target.parquet")] == ["epoch=0002"]
+
+
+def test_a_folder_that_becomes_read_only_costs_the_files_of_a_measurement(tiny_disk, tmp_path):
+    """Of the curve those rows are written that came before; the monitor, and so checkpoints, have all."""
+    disk, _ = tiny_disk
+    monitor = host_monitor(folder=str(disk / "memorization"), figures=False)
+    sealed = AfterEpoch(1, lambda: subprocess.run(["mount", "-o", "remount,ro", disk], check=True))
+    with pytest.warns(UserWarning, match=r"memorization cannot be written: .*Read-only file system") as warned:
+        module = train_host(tmp_path / "sealed", [sealed, monitor])
+    assert not [one for one in warned if "a logger failed" in str(one.message)]
+    assert [row["epoch"] for row in read_history(disk / "memorization")] == [0, 1]
+    assert [row["epoch"] for row in monitor.history] == [0, 1, 2]
+    alone = train_host(tmp_path / "alone", [host_monitor()])
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in alone.state_dict().items())
