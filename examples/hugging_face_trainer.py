@@ -10,7 +10,7 @@ from torchvision.datasets import ImageFolder
 from transformers import ResNetConfig, ResNetForImageClassification, Trainer, TrainingArguments, set_seed
 
 from dejavu_lightning.hosts import MemorizationData  # dejavu, the split
-from dejavu_lightning.hosts.hugging_face import MemorizationCallback  # dejavu
+from dejavu_lightning.hosts.transformers_callback import MemorizationCallback  # dejavu
 
 
 def collate(samples):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import yaml
 
 from tests.commands import ROOT, TINY, history
@@ -71,6 +72,7 @@ def run(folder, *arguments, code=0):
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_test_of_one_s_own(tmp_path):
     (tmp_path / "mirror.py").write_text(TOY)
     config = tmp_path / "mirror.yaml"

@@ -24,7 +24,7 @@ class Encoder(Protocol):
     def __call__(self, inputs: Any) -> Tensor: ...
 
 
-PLAIN = ("encode", "backbone", "encode_image")  # what encodes pictures in most people's modules, by name
+PLAIN = ("encode", "backbone", "encode_image")  # what encodes pictures in most people's LightningModules
 EncodeSpec = str | Callable[[nn.Module, Any], Tensor] | None
 
 
@@ -33,9 +33,9 @@ class ModuleEncoder:
 
     Args:
         module: any ``nn.Module``, such as a LightningModule.
-        encode: None for the module's own ``encode``, ``backbone`` or ``encode_image``, the first that it has, or the
-            module itself if it has none and is no LightningModule, whose forward may mean anything; a dotted attribute
-            path such as ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
+        encode: None for a LightningModule's own ``encode``, ``backbone`` or ``encode_image``, the first that it has,
+            and another module's ``encode``, or itself if it has none; a dotted attribute path such as
+            ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
         weights: other weights for the module, which itself keeps its own; see :meth:`with_weights`.
         kept: keeps what one process embeds, and spares it the next time.
     """
@@ -95,10 +95,9 @@ class ModuleEncoder:
         if callable(self.encode):
             function, module = self.encode, self.module
             return lambda inputs: function(module, inputs)
-        plain = [name for name in PLAIN if callable(getattr(self.module, name, None))]
-        if self.encode is None and not plain and not hasattr(self.module, "training_step"):
+        if self.encode is None and not any(hasattr(self.module, name) for name in (PLAIN[0], "training_step")):
             return self.module
-        path = self.encode or next(iter(plain), PLAIN[0])
+        path = self.encode or next((name for name in PLAIN if hasattr(self.module, name)), PLAIN[0])
         try:
             found: Callable[[Any], Tensor] = attrgetter(path)(self.module)
         except AttributeError as error:

@@ -15,6 +15,7 @@ from tests.commands import ROOT, TINY, history, run
 VIEWS = ["--memorization.test.views", "2"]
 
 
+@pytest.mark.slow
 def test_view_alignment_through_pair_evaluation_and_report(config, tmp_path):
     overlay = ROOT / "configs" / "tests" / "view_alignment.yaml"
     given = ["--config", config, "--config", overlay, *VIEWS, "--trainer.max_epochs", "1"]

@@ -128,6 +128,7 @@ def test_a_stopped_run_continues_bitwise(clip_config, tmp_path):
     assert all(torch.equal(continued[name], value) for name, value in weights.items())
 
 
+@pytest.mark.slow
 def test_shards_are_trained_on_and_measured(clip_config, tmp_path):
     """As img2dataset writes them, by two workers, from fit to the offline comparison."""
     write_shards(tmp_path / "shards", (70, 3, 0, 90, 60))

@@ -18,6 +18,7 @@ from dejavu_lightning.data import Scenes, SplitManifest
 from tests.commands import ROOT, history, run
 
 
+@pytest.mark.slow
 def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_path):
     out = tmp_path / "out"
     printed = run("train.py", "pair", "--config", config, "--output", out).stdout
@@ -141,6 +142,7 @@ def test_diverging_training_stops_with_advice(config, tmp_path):
 CHANGING = ("--data.resolutions", "{0: 16, 2: 24, 4: 32}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pictures", [CHANGING, (*CHANGING, "--data.crop_from", "original")])
 def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path, pictures):
     def command(folder, *more):

@@ -194,7 +194,7 @@ def test_attack_sets_are_disjoint_from_training_and_public():
 
 
 def test_a_bare_module_is_measured_as_it_stands():
-    """Its forward gives the embeddings, in evaluation mode; a LightningModule has to say what encodes."""
+    """Its forward gives the embeddings, in evaluation mode; of a LightningModule what encodes is found by its name."""
     whole = host(0)
     whole.train()
     test = LabelInference(k=5, batch_size=16)
@@ -202,6 +202,9 @@ def test_a_bare_module_is_measured_as_it_stands():
     found = measure(whole.backbone, test, HeldOut(), sets())
     assert found.metrics == expected.metrics
     assert whole.backbone.training
+    assert measure(whole, test, HeldOut(), sets()).metrics == expected.metrics
+    whole.trunk = whole.backbone
+    del whole.backbone
     with pytest.raises(ValueError, match="HostModule has no 'encode' to encode with"):
         measure(whole, test, HeldOut(), sets())
 
