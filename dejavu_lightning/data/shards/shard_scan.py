@@ -94,10 +94,13 @@ class ShardScan:
                 about: dict[str, Any] = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
                 if about.get("version") != VERSION:
                     raise ValueError(f"{where} is not an index of shards that this version writes; {REBUILD}")
+                needed = (*splits.settings, "content", "captions_shared", "counts", "examples")
+                if lacking := [name for name in needed if name not in about]:
+                    raise ValueError(f"{where} is damaged, it has no {', '.join(lacking)}; {REBUILD}")
                 copies = bool(about["counts"].get("duplicate_pictures"))
                 table = file.read(columns=["shard", "bytes", "splits", *(["pictures"] if copies else [])])
             known = dict(zip(table["shard"].to_pylist(), table["bytes"].to_pylist(), strict=True))
-        except (pa.ArrowException, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        except (pa.ArrowException, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, OSError) as error:
             raise ValueError(f"{where} cannot be read as a parquet file: {error}; {REBUILD}") from error
         for name, value in splits.settings.items():
             if about[name] != value:

@@ -71,9 +71,9 @@ class ImageFolder(ImageFiles):
                 if Path(index).exists():
                     made, about = Index.load(Path(index))
                     for name, value in settings.items():
-                        if about[name] != value:
+                        if about.get(name) != value:
                             raise ValueError(
-                                f"index={index!r} was made with {name}={about[name]!r}, not {value!r}; {REBUILD}"
+                                f"index={index!r} was made with {name}={about.get(name)!r}, not {value!r}; {REBUILD}"
                             )
                     layout.compare(made, about, index)
                 else:
@@ -166,11 +166,11 @@ class _Layout:
         """Raise ValueError where an index is not about these folders."""
         _compare(path, f"root={self.root!r}", "class folder", self.class_names, made.class_names)
         for label, name in enumerate(self.class_names):
-            if self.changed(name) == about["changed"][name]:
+            if self.changed(name) == about.get("changed", {}).get(name):
                 continue
             start, stop = np.searchsorted(made.labels, [label, label + 1]).tolist()
             files = [file.rpartition("/")[2] for file in made.files[start:stop].to_pylist()]
-            skipped = [file.rpartition("/")[2] for file in about["skipped"] if file.startswith(f"{name}/")]
+            skipped = [file.rpartition("/")[2] for file in about.get("skipped", ()) if file.startswith(f"{name}/")]
             where = f"class folder {name!r} of root={self.root!r}"
             _compare(path, where, "picture", self.pictures(name), files + skipped)
             stems = {_stem(file) for file in files}

@@ -173,21 +173,26 @@ class Index:
                 f"index={str(path)!r} is not an index that this version writes; name another file, or delete it if "
                 "it is an older one"
             )
-        boxes = table["boxes"].combine_chunks()
-        index = cls(
-            ids=ids,
-            files=table["file"].combine_chunks(),
-            labels=table["label"].to_numpy().astype(np.int64),
-            class_names=about.pop("class_names"),
-            boxes=Boxes(
-                boxes.values.to_numpy().astype(np.int64).reshape(-1, 4),
-                boxes.offsets.to_numpy().astype(np.int64) // 4,
-            ),
-            sizes=np.stack([table[side].to_numpy() for side in ("width", "height")], axis=1).astype(np.int64),
-            annotated=table["annotated"].to_numpy(),
-            contents=FileContents(table["bytes"].to_numpy(), table["same_as"].to_numpy().astype(np.int64)),
-            account=Account.of(about.pop("account")),
-        )
+        try:
+            boxes = table["boxes"].combine_chunks()
+            index = cls(
+                ids=ids,
+                files=table["file"].combine_chunks(),
+                labels=table["label"].to_numpy().astype(np.int64),
+                class_names=about.pop("class_names"),
+                boxes=Boxes(
+                    boxes.values.to_numpy().astype(np.int64).reshape(-1, 4),
+                    boxes.offsets.to_numpy().astype(np.int64) // 4,
+                ),
+                sizes=np.stack([table[side].to_numpy() for side in ("width", "height")], axis=1).astype(np.int64),
+                annotated=table["annotated"].to_numpy(),
+                contents=FileContents(table["bytes"].to_numpy(), table["same_as"].to_numpy().astype(np.int64)),
+                account=Account.of(about.pop("account")),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"index={str(path)!r} is damaged, it has no {error}; delete it to have it made anew"
+            ) from error
         return index, about
 
 
