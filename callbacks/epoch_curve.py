@@ -101,6 +101,16 @@ class EpochCurve(Callback):
             )
 
     @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Let a training end as it would where pictures for figures cannot be read, whatever raises."""
+        try:
+            yield
+        except Exception as error:
+            rank_zero_warn(
+                f"{self.name}: figures in {self.folder or self.name} are missing: {type(error).__name__}: {error}"
+            )
+
+    @contextmanager
     def publishing(self) -> Iterator[None]:
         """Let training go on where a logger fails, whatever it raises: the files have the numbers too."""
         try:

@@ -170,7 +170,7 @@ class MemorizationMonitor(Monitor):
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch, folder = int(self.latest["epoch"]), self.output(trainer)
-        with self.writing(trainer):
+        with self.drawing(), self.writing(trainer):
             if self.figures:
                 draw_curves(self.history, folder, self.test.display)
             # Where the run was stopped after its last measurement, that lies on the disk.
@@ -203,7 +203,9 @@ class MemorizationMonitor(Monitor):
             rank_zero_warn(f"{self.name}: {finding.contradiction}, so what is measured is not memorization; {remedy}")
         if record is None:
             return
-        if finding.doubt and self.data is not None:  # a datamodule that offers sets trains on its own split
+        # A datamodule that offers sets trains on its own split.
+        given = self.data is not None and self.data is not getattr(trainer, "datamodule", None)
+        if finding.doubt and given:
             record = replace(record, unverified=finding.doubt)
             self._active = replace(self._active, trained_on=record)
             self._tell_checkpoints()

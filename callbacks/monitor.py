@@ -35,7 +35,7 @@ class Monitor(EpochCurve, ABC):
         headline: the metric of the latest measurement that ``name`` alone stands for; none if empty.
         terms: what every sample adds to each metric of the latest measurement. Two measurements are of the same
             samples, so what they add to differences is paired.
-        followers: called after each measurement.
+        followers: called after each measurement; they add themselves when a training begins, which empties the list.
     """
 
     begins = False
@@ -147,6 +147,8 @@ class Monitor(EpochCurve, ABC):
         """
         try:
             return self.measure_checkpoint(trainer, pl_module, epoch)
+        except TimeoutError:  # of ranks that wait for each other
+            raise
         except (UnreadableFileError, OSError) as error:
             if not self.latest:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from torch.utils.data import (
@@ -118,6 +118,9 @@ def _shown(loader: Any) -> Shown | None:
 
 def _told(samples: Any) -> Shown:
     """Samples by their ids, else by their positions in the dataset that they are of."""
+    source: Any = getattr(samples, "source", None)
+    if getattr(source, "positional", False):  # its ids count the samples of a host's data set
+        return _at(source.base, [source.positions[index] for index in samples.indices])
     try:
         known = sample_ids(samples)
     except ValueError:  # they are not unique
@@ -129,10 +132,11 @@ def _told(samples: Any) -> Shown:
         inner = samples.indices if isinstance(samples, Subset) else samples.positions.tolist()
         positions = [int(inner[position]) for position in positions]
         samples = samples.dataset
-    ids = getattr(samples, "ids", None)
-    if ids is not None:
-        return Shown(frozenset(str(ids[position]) for position in positions), ())
-    root = getattr(samples, "root", None)  # two datasets of torchvision, with another transform each
-    part = [str(getattr(samples, name, "")) for name in ("train", "split")]
-    origin = (id(samples),) if root is None else (type(samples).__name__, str(root), *part, len(samples))
+    return _at(samples, positions)
+
+
+def _at(dataset: Any, positions: Iterable[int]) -> Shown:
+    root = getattr(dataset, "root", None)  # two datasets of torchvision, with another transform each
+    part = [str(getattr(dataset, name, "")) for name in ("train", "split")]
+    origin = (id(dataset),) if root is None else (type(dataset).__name__, str(root), *part, len(dataset))
     return Shown(frozenset(map(str, positions)), origin)

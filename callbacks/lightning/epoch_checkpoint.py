@@ -77,7 +77,8 @@ class EpochCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         if trainer.global_step or self._trial:
             return
-        if not trainer.strategy.broadcast(epoch_checkpoint(self._folder, 0).exists()):  # it is resumed from, perhaps
+        resumed = Path(str(trainer.ckpt_path or "")).resolve() == epoch_checkpoint(self._folder, 0).resolve()
+        if not resumed:
             trainer.save_checkpoint(self._folder / UNTRAINED, weights_only=False)
 
     def on_train_batch_end(
@@ -107,7 +108,7 @@ class EpochCheckpoint(ModelCheckpoint):
         # The first rank's clock decides.
         overdue = trainer.strategy.broadcast(time.monotonic() - self._renewed > self.seconds)
         # When training ends, an average of weights takes the place of those that a resumed run goes on with.
-        ends = completed == trainer.max_epochs or _ends(trainer)
+        ends = completed == trainer.max_epochs or _ends(trainer, completed)
         if ends and not scheduled:
             trainer.save_checkpoint(epoch_checkpoint(self._folder, completed), weights_only=False)
         if (ends or overdue) and not scheduled:
@@ -148,9 +149,10 @@ class EpochCheckpoint(ModelCheckpoint):
         return super().format_checkpoint_name({**metrics, "epoch": metrics["epoch"] + 1}, filename, ver, prefix)
 
 
-def _ends(trainer: Trainer) -> bool:
-    """Whether no batch follows this one, wherever in its epoch it is."""
+def _ends(trainer: Trainer, completed: int | None = None) -> bool:
+    """Whether no batch follows this one, wherever in its epoch it is; ``completed`` epochs where that is the last."""
     if 0 <= trainer.max_steps <= trainer.global_step:
         return True
     epochs, steps = trainer.fit_loop.min_epochs or 0, trainer.fit_loop.min_steps or 0
-    return trainer.should_stop and trainer.current_epoch >= epochs and trainer.global_step >= steps
+    through = trainer.current_epoch if completed is None else completed
+    return trainer.should_stop and through >= epochs and trainer.global_step >= steps

@@ -164,7 +164,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
             if problem:
                 break
             parts.append(output[: len(rows)].detach().float())
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except Exception as error:
         if processes == 1:
             raise
         of_a_file = isinstance(error, UnreadableFileError | OSError)

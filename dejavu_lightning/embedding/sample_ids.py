@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import Subset
@@ -49,8 +49,9 @@ def _told(dataset: Any) -> list[str] | None:
     if isinstance(dataset, Subset):
         below = sample_ids(dataset.dataset)
         return None if below is None else [below[position] for position in dataset.indices]
-    if isinstance(getattr(dataset, "ids", None), list | tuple):
-        return [str(one) for one in dataset.ids]
+    ids: Any = getattr(dataset, "ids", None)
+    if hasattr(ids, "__len__") and not isinstance(ids, str | Mapping) and len(ids) == len(dataset):
+        return [str(one) for one in ids]
     paths = sample_paths(dataset)
     if paths is not None:
         return [path_id(path, dataset.root) for path in paths]

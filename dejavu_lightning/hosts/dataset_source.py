@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import seed_everything
+from lightning.pytorch.utilities.seed import isolate_rng
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Subset
+from torchvision.datasets.folder import default_loader, pil_loader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dejavu_lightning.core.samples import check_samples
+from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.embedding.host_samples import class_number, describe, image_tensor
 from dejavu_lightning.embedding.sample_ids import Ids, sample_ids, sample_paths
 
@@ -24,8 +30,8 @@ class DatasetSource:
     """A map-style data set of (picture, label) as a source; pictures are PIL images, or tensors or arrays of [0, 1] or
     uint8, of any size.
 
-    Of torchvision's folders the pictures are read by their loader, past any transform. Sizes are found by reading a
-    picture once it is asked for.
+    Of torchvision's folders, also below a ``Subset``, the pictures are read by their loader, past any transform. Sizes
+    are found by reading a picture once it is asked for.
 
     Args:
         dataset: N samples (picture, label) or mappings with ``image`` and ``label``.
@@ -53,15 +59,20 @@ class DatasetSource:
     ) -> None:
         check_samples(dataset, role)
         self.dataset, self.role = dataset, role
+        self.base, self.positions = unwrapped(dataset)
         found = sample_ids(dataset, ids)
         self.positional = found is None
         names = [f"{position:08d}" for position in range(len(dataset))] if found is None else found
         self.ids: Sequence[str] = [f"{prefix}{name}" for name in names]
-        self.paths = sample_paths(dataset)
+        below = sample_paths(self.base)
+        self.paths = None if below is None else [below[position] for position in self.positions]
+        self.contents = None if self.paths is None else file_contents(list(map(Path, self.paths)))
+        if self._loader is None:
+            self._check_repeats()
         self.labels = torch.as_tensor(self._labels(labels), dtype=torch.int64)
-        known = class_names or getattr(dataset, "classes", None)
+        known = class_names or getattr(self.base, "classes", None)
         classes = int(self.labels.max()) + 1 if len(self.labels) else 0
-        self.class_names: Sequence[str] = [str(n) for n in known or range(classes)]
+        self.class_names: Sequence[str] = [str(n) for n in (range(classes) if known is None else known)]
         if classes > len(self.class_names):
             raise ValueError(
                 f"the {role} set has a label {classes - 1}, class_names has {len(self.class_names)}: "
@@ -75,11 +86,10 @@ class DatasetSource:
 
     def image(self, index: int) -> Tensor:
         """Sample ``index`` as uint8 (3, H, W)."""
-        if self.paths is not None and callable(getattr(self.dataset, "loader", None)):
-            picture = self.dataset.loader(self.paths[index])
+        if self._loader is not None and self.paths is not None:
+            picture = self._loader(self.paths[index])
         else:
-            sample = self.dataset[index]
-            picture = sample.get("image") if isinstance(sample, Mapping) else _first(sample)
+            picture = self._picture(index)
         if isinstance(picture, Image.Image):
             pixels: Tensor = pil_to_tensor(picture.convert("RGB"))
             return pixels
@@ -97,10 +107,33 @@ class DatasetSource:
         found: Tensor = tensor.to(torch.uint8).expand(3, -1, -1).contiguous()
         return found
 
+    @property
+    def _loader(self) -> Callable[[str], Any] | None:
+        """Reads the file of a sample, where the data set has such."""
+        loader = getattr(self.base, "loader", None)
+        return loader if self.paths is not None and callable(loader) else None
+
+    def _check_repeats(self) -> None:
+        """Refuse samples that are drawn anew whenever they are asked for."""
+        if not len(self.dataset):
+            return
+        with isolate_rng():
+            seed_everything(0, verbose=False)
+            once = self._picture(0)
+            seed_everything(1, verbose=False)
+            again = self._picture(0)
+        if type(once) is not type(again) or not np.array_equal(np.asarray(once), np.asarray(again)):
+            raise TypeError(f"sample 0 of the {self.role} set is another picture each time, as of random crops; {RAW}")
+
+    def _picture(self, index: int) -> Any:
+        sample = self.dataset[index]
+        return sample.get("image") if isinstance(sample, Mapping) else _first(sample)
+
     def _labels(self, given: Sequence[int] | None) -> list[int]:
         found: Any = given
         for name in ("targets", "labels"):
-            found = getattr(self.dataset, name, None) if found is None else found
+            every = getattr(self.base, name, None) if found is None else None
+            found = [every[position] for position in self.positions] if every is not None else found
         columns = getattr(self.dataset, "column_names", None) or ()
         for name in ("label", "labels"):
             found = self.dataset[name] if found is None and name in columns else found
@@ -108,7 +141,11 @@ class DatasetSource:
             found = [_label(self.dataset[position], position, self.role) for position in range(len(self.dataset))]
         if len(found) != len(self.dataset):
             raise ValueError(f"the {self.role} set has {len(self.dataset)} samples and {len(found)} labels")
-        return [class_number(label, row, self.role) for row, label in enumerate(found)]
+        numbers = [class_number(label, row, self.role) for row, label in enumerate(found)]
+        for row, number in enumerate(numbers):
+            if number < 0:
+                raise ValueError(f"sample {row} ({self.ids[row]!r}) of the {self.role} set has label {number}, below 0")
+        return numbers
 
     def _boxes(self, given: BoxesOf | None) -> list[NDArray[Any]]:
         count = len(self.dataset)
@@ -125,7 +162,8 @@ class DatasetSource:
                     f"boxes of sample {position} ({self.ids[position]!r}) are {value!r:.80}; expected (n, 4) pixels as "
                     "x0, y0, x1, y1"
                 )
-            found.append(boxes.reshape(-1, 4))
+            pairs = np.sort(boxes.reshape(-1, 2, 2), axis=1)  # corners in order
+            found.append(np.concatenate([np.floor(pairs[:, 0]), np.ceil(pairs[:, 1])], axis=1))
         return found
 
 
@@ -145,13 +183,22 @@ class _Sizes:
 
     def _size(self, index: int) -> tuple[int, int]:
         if index not in self._known:
-            if self.source.paths is not None:
+            if self.source.paths is not None and self.source.base.loader in (default_loader, pil_loader):
                 with Image.open(self.source.paths[index]) as picture:
                     self._known[index] = picture.size
             else:
                 height, width = self.source.image(index).shape[1:]
                 self._known[index] = (width, height)
         return self._known[index]
+
+
+def unwrapped(dataset: Any) -> tuple[Any, list[int]]:
+    """The data set below ``Subset``s, and where in it the samples are."""
+    positions = list(range(len(dataset)))
+    while isinstance(dataset, Subset):
+        positions = [int(dataset.indices[position]) for position in positions]
+        dataset = dataset.dataset
+    return dataset, positions
 
 
 def _first(sample: Any) -> Any:

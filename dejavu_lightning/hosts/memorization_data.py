@@ -27,6 +27,7 @@ from dejavu_lightning.hosts.whole_sets import check_apart, whole_sets
 
 A_SHARE, HELD_OUT_SHARE = 0.3, 0.1  # of the pictures of the smallest class; as much as A remains public
 SIDE = 100  # pixels, of background crops, where pictures are large enough; Meehan et al., section 3.2
+SHOWN = 224  # pixels, where no transform is given
 CORNER: Corner = "top_left"
 Data = ImageDataModule | CaptionDataModule
 
@@ -143,6 +144,7 @@ class MemorizationData:
         n = max(1, int(A_SHARE * smallest)) if per_class is None else per_class
         held_out = int(HELD_OUT_SHARE * smallest) if held_out_per_class is None else held_out_per_class
         side = _crop_side(source, np.flatnonzero(boxed)) if min_crop_side is None and corner is None else min_crop_side
+        settings.setdefault("image_size", SHOWN)
         data = ImageDataModule(
             source,
             train_on=train_on,  # type: ignore[arg-type]
@@ -189,6 +191,7 @@ class MemorizationData:
         unseen: Any,
         public: Any,
         boxes: Mapping[str, BoxesOf] | None = None,
+        class_names: Sequence[str] | None = None,
         per_class: int = 50,
         corner: Corner | None = None,
         min_crop_side: float | None = None,
@@ -206,6 +209,7 @@ class MemorizationData:
             unseen: records like these that no training shows, such as the validation set.
             public: pictures to look neighbours up in, of neither.
             boxes: of "train" and "unseen", as ``boxes`` of :meth:`from_dataset`; a corner is attacked without.
+            class_names: one per class, where the data sets do not tell them alike.
             per_class: attack at most so many records of each class, drawn by ``seed``.
             corner, min_crop_side, transform: as in :meth:`from_source`.
 
@@ -213,8 +217,12 @@ class MemorizationData:
             ValueError: two of the sets share a file or an id, or have other classes.
         """
         given = boxes or {}
+        if unknown := sorted(set(given) - {"train", "unseen"}):
+            raise ValueError(f"boxes has {unknown}; give those of 'train' and 'unseen'")
         sources = {
-            role: DatasetSource(data, given.get(role), role=role, prefix="" if role == "train" else f"{role}/")
+            role: DatasetSource(
+                data, given.get(role), None, class_names, role=role, prefix="" if role == "train" else f"{role}/"
+            )
             for role, data in (("train", train), ("unseen", unseen), ("public", public))
         }
         check_apart(sources)

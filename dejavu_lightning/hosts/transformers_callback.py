@@ -15,7 +15,7 @@ from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.measure import measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
-from dejavu_lightning.runs.history import write_history
+from dejavu_lightning.runs.history import passed_untrained, read_history, write_history
 
 
 class MemorizationCallback(TrainerCallback):  # type: ignore[misc]
@@ -55,26 +55,38 @@ class MemorizationCallback(TrainerCallback):  # type: ignore[misc]
         self.test: MemorizationTest = test or DEFAULT_TEST()
         self.reference: Reference = reference or HeldOut()
         self.history: list[dict[str, float]] = []
+        self.folder = Path("memorization")
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **more: Any
     ) -> None:
         """Measure the untrained model, unless resuming."""
+        home, version = Path(args.output_dir or "."), 0
+        self.folder = home / "memorization"
+        if state.epoch:
+            self.history = [row for row in read_history(self.folder) if row["epoch"] <= state.epoch]
+            return
+        while passed_untrained(self.folder):  # the curve of another training stays
+            version += 1
+            self.folder = home / f"version_{version}" / "memorization"
         self.history = []
-        if not state.epoch:
-            self._measure(args, state, model, 0)
+        self._measure(control, state, model, 0)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **more: Any
     ) -> None:
         """Measure on schedule."""
-        completed = round(state.epoch or 0)
-        if completed % self.every_n_epochs == 0:
-            self._measure(args, state, model, completed)
+        epoch = state.epoch or 0.0
+        completed = round(epoch)
+        whole = abs(epoch - completed) < 1e-6  # the Trainer also ends an epoch that max_steps cuts short
+        if whole and completed % self.every_n_epochs == 0:
+            self._measure(control, state, model, completed)
 
-    def _measure(self, args: TrainingArguments, state: TrainerState, model: Any, epoch: int) -> None:
+    def _measure(self, control: TrainerControl, state: TrainerState, model: Any, epoch: int) -> None:
+        due = control.should_log
         found = measure(ModuleEncoder(model, self.encode), self.test, self.reference, self.sets, epoch)
         self.history.append({"epoch": float(epoch), **found.metrics})
         self.trainer.log({f"memorization/{name}": value for name, value in found.metrics.items()})
+        control.should_log = due  # which logging takes back: the Trainer's own numbers are still to be logged
         if state.is_world_process_zero:
-            write_history(Path(args.output_dir or ".") / "memorization", self.history)
+            write_history(self.folder, self.history)

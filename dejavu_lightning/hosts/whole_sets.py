@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
@@ -40,17 +40,19 @@ def whole_sets(
     made_ready: Shown = shown or Preprocessing(224)
     part = AttackedPart(min_crop_side, corner)
 
-    def crops(role: str, source: DatasetSource) -> ImageDataset:
-        records = [i for i in _chosen(source, per_class, seed) if corner is not None or len(source.boxes[i])]
-        return ImageDataset(source, *part.of(source, records, f"the {role} set"), made_ready)
+    def crops(role: str, source: DatasetSource) -> tuple[ImageDataset, int]:
+        records = _chosen(source, per_class, seed, corner is not None)
+        kept, where = part.of(source, records, f"the {role} set")
+        return ImageDataset(source, kept, where, made_ready), len(records) - len(kept)
 
     digest = hashlib.sha256("\n".join(sorted(train.ids)).encode()).hexdigest()[:16]
-    attack = crops("train", train)
+    attack, excluded = crops("train", train)
     return MemorizationSets(
         attack=attack,
         public=ImageDataset(public, range(len(public)), None, made_ready),
         num_classes=len(train.class_names),
-        other_split=crops("unseen", unseen),
+        other_split=crops("unseen", unseen)[0],
+        excluded=excluded,
         class_names=list(train.class_names),
         trained_on=SplitRecord("A", digest),
         preprocessing=known(made_ready),
@@ -58,16 +60,19 @@ def whole_sets(
     )
 
 
-def _chosen(source: DatasetSource, per_class: int, seed: int) -> list[int]:
-    """At most so many positions of each class, in order."""
-    order = np.random.default_rng(seed).permutation(len(source))
+def _chosen(source: DatasetSource, per_class: int, seed: int, unboxed: bool) -> list[int]:
+    """At most so many positions of each class, in order, of those with boxes unless others are attacked too."""
+    everyone = np.random.default_rng(seed).permutation(len(source))
+    order = np.array([i for i in everyone.tolist() if unboxed or len(source.boxes[i])], dtype=np.int64)
+    if not len(order):
+        raise ValueError(f"the {source.role} set has no boxes: give them by boxes={{{source.role!r}: ...}}, or corner=")
     labels = source.labels.numpy()[order]
     chosen = [order[np.flatnonzero(labels == label)[:per_class]] for label in np.unique(labels)]
     return sorted(np.concatenate(chosen).tolist())
 
 
 def check_apart(sources: Mapping[str, DatasetSource]) -> None:
-    """Refuse data sets, by role, that share a file or have other classes.
+    """Refuse data sets, by role, that share a file or a sample, or have other classes.
 
     Raises:
         ValueError: naming both.
@@ -79,13 +84,23 @@ def check_apart(sources: Mapping[str, DatasetSource]) -> None:
                 f"the {role} set has {len(given)} classes, {', '.join(given[:3])} ..., the train set "
                 f"{len(names['train'])}, {', '.join(names['train'][:3])} ...: labels must mean the same in all"
             )
+    files = {role: {os.path.abspath(path) for path in source.paths or ()} for role, source in sources.items()}
     for first, second in combinations(sources, 2):
         one, other = sources[first], sources[second]
-        shared = _files(one) & _files(other)
-        if shared or one.dataset is other.dataset:
-            what = f"{len(shared)} files, such as {min(shared)}" if shared else "all: they are one data set"
-            raise ValueError(f"the {first} and the {second} set share {what}; no picture may be in two of them")
+        shared: list[str] = sorted(files[first] & files[second])
+        if _origin(one) == _origin(other):
+            shared = shared or [f"sample {position}" for position in sorted({*one.positions} & {*other.positions})]
+        if shared:
+            raise ValueError(
+                f"the {first} and the {second} set share {len(shared)} samples, such as {shared[0]}; no picture may be "
+                "in two of them"
+            )
 
 
-def _files(source: DatasetSource) -> set[str]:
-    return {str(Path(path).resolve()) for path in source.paths or ()}
+def _origin(source: DatasetSource) -> tuple[object, ...]:
+    """What positions count in: the data set, or that of torchvision which another object reads too."""
+    base = source.base
+    root = getattr(base, "root", None)
+    if root is None:
+        return (id(base),)
+    return (type(base).__name__, str(root), *(str(getattr(base, name, "")) for name in ("train", "split")))

@@ -14,8 +14,10 @@ History = Sequence[Mapping[str, float]]
 
 
 def write_history(folder: Path, history: History) -> None:
-    """Write a monitor's ``history.csv``; the columns are those of the latest row with a measurement."""
-    write_rows(folder / HISTORY, history, list((measured_rows(history) or history)[-1]))
+    """Write a monitor's ``history.csv``; the columns of the latest row with a measurement come first."""
+    latest = (measured_rows(history) or history)[-1]
+    columns = dict.fromkeys([*latest, *(name for row in history for name in row)])
+    write_rows(folder / HISTORY, history, list(columns))
 
 
 def measured_rows(history: History) -> list[Mapping[str, float]]:

@@ -1,6 +1,7 @@
 """Three lines of which the first makes the data: from folders, data sets and tables of a host."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -163,12 +164,53 @@ def test_a_whole_training_set_is_attacked_beside_unseen_records(tmp_path):
     assert found.metrics["records"] == 14
 
 
+class Random(Dataset):
+    """As CIFAR10 with a training transform."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.rand(3, 8, 8), index % 2
+
+
+def test_a_training_transform_below_a_subset_is_passed_over(folders):
+    """As random_split gives it; the classes keep their names."""
+    root, boxes = folders
+    part = Subset(ImageFolder(root, transforms.RandomCrop(8)), list(range(0, 40, 2)))
+    sets = MemorizationData.from_dataset(part, boxes=lambda position: [BOX]).memorization_sets(EVALUATION)
+    assert sets.class_names == ["ants", "bees"]
+    whole = MemorizationData.from_folder(root, boxes, transform=EVALUATION).memorization_sets()
+    pictures = {sample["id"]: sample["image"] for role in ("attack", "other_split") for sample in getattr(whole, role)}
+    for sample in sets.attack:
+        if sample["id"] in pictures:
+            torch.testing.assert_close(sample["image"], pictures[sample["id"]])
+
+
+def test_boxes_are_rounded_outward_and_their_corners_ordered(folders):
+    """Columns 18.2 to 4.6 hold a part of columns 4 to 18: ends 19."""
+    data = MemorizationData.from_dataset(ImageFolder(folders[0]), boxes=lambda position: [[18.2, 29, 4.6, 4]])
+    assert data.memorization_sets(EVALUATION).attack.source.boxes[0].tolist() == [[4, 4, 19, 29]]
+
+
+def test_copies_among_the_files_of_a_data_set_stay_in_one_split(tmp_path):
+    root, _ = write_class_folders(tmp_path, each=20)
+    for number in range(5):
+        shutil.copy(f"{root}/ants/ants_{number:02d}.png", f"{root}/ants/copy_{number}.png")
+    sets = MemorizationData.from_dataset(ImageFolder(root)).memorization_sets(EVALUATION)
+    where = {name: role for role in shown(sets) for name in shown(sets)[role]}
+    for number in range(5):
+        copy, first = where.get(f"ants/copy_{number}"), where.get(f"ants/ants_{number:02d}")
+        assert copy is None or first is None or copy == first
+
+
 def test_bad_input(folders, data, tmp_path):
     root, boxes = folders
     other = write_class_folders(tmp_path, classes=("cats", "dogs"))[0]
     folder = ImageFolder(root)
     normalised = TensorDataset(torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(20))
     views = [([torch.rand(3, 8, 8)] * 2, 0)] * 20
+    plain = TensorDataset(torch.rand(40, 3, 8, 8), torch.arange(40) % 2)
     for act, told in (
         (lambda: data.train_subset(ImageFolder(other)), "12 of the 12 samples to train on are not in this ImageFolder"),
         (lambda: data.train_subset(folder, ids=["a"] * 40), "the id 'a' occurs twice; give ids that are unique"),
@@ -180,7 +222,7 @@ def test_bad_input(folders, data, tmp_path):
         (lambda: MemorizationData.from_datasets(folder, folder, folder), "the train and the unseen set share"),
         (
             lambda: MemorizationData.from_datasets(folder, ImageFolder(root), folder),
-            "the train and the unseen set share 40 files, such as",
+            "the train and the unseen set share 40 samples, such as",
         ),
         (
             lambda: MemorizationData.from_dataset(normalised).memorization_sets(EVALUATION).attack[0],
@@ -191,6 +233,22 @@ def test_bad_input(folders, data, tmp_path):
             "for a picture, as of several views; give the data set without its transform",
         ),
         (lambda: MemorizationData.from_dataset([torch.rand(3, 8, 8)] * 9), "expected (picture, label)"),
+        (
+            lambda: MemorizationData.from_datasets(plain, Subset(plain, range(20, 30)), Subset(plain, range(5))),
+            "the train and the unseen set share 10 samples, such as sample 20",
+        ),
+        (
+            lambda: MemorizationData.from_dataset(Random()),
+            "sample 0 of the given set is another picture each time, as of random crops; give the data set without",
+        ),
+        (
+            lambda: MemorizationData.from_dataset(TensorDataset(torch.rand(4, 3, 8, 8), torch.tensor([0, -1, 0, 1]))),
+            "sample 1 ('00000001') of the given set has label -1, below 0",
+        ),
+        (
+            lambda: MemorizationData.from_datasets(plain, plain, plain, boxes={"a": []}),
+            "boxes has ['a']; give those of",
+        ),
     ):
         with pytest.raises((TypeError, ValueError)) as raised:
             act()

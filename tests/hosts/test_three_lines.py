@@ -8,7 +8,7 @@ import pytorch_lightning
 import torch
 from dejavu_lightning.callbacks import MemorizationMonitor, UtilityMonitor
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -87,6 +87,17 @@ def test_a_host_that_trains_on_everything_is_refused(folders, tmp_path):
     monitor = MemorizationMonitor(MemorizationData.from_folder(root, boxes=boxes), transform=EVALUATION)
     with pytest.raises(ValueError, match="the training loader shows 12 of the 12 samples of other_split, such as id"):
         trained(tmp_path, ImageFolder(root, AUGMENTED), [monitor])
+
+
+def test_positions_tell_a_data_set_without_ids(tmp_path):
+    """A and B are of one size: that a model of B is trained on is told by where its samples lie."""
+    dataset = TensorDataset(torch.rand(40, 3, 16, 16), torch.arange(40) % 2)
+    a, b = (MemorizationData.from_dataset(dataset, train_on=split, transform=EVALUATION) for split in "AB")
+    monitor = MemorizationMonitor(a, every_n_epochs=2)
+    trained(tmp_path / "a", a.train_subset(dataset), [monitor])
+    assert "unverified" not in monitor._trained_on
+    with pytest.raises(ValueError, match="the training loader shows 12 of the 12 samples of other_split"):
+        trained(tmp_path / "b", b.train_subset(dataset), [MemorizationMonitor(a)])
 
 
 def test_a_training_set_that_stays_whole_has_a_curve(tmp_path):
