@@ -87,6 +87,8 @@ def test_install(mode, checkout, tmp_path):
     if mode in ("plain", "wheel"):
         shutil.rmtree(checkout)
     assert "every_n_epochs: 40" in run(python, "-m", "dejavu_lightning", *fit, cwd=elsewhere)
+    listed = run(tmp_path / "venv" / "bin" / "dejavu-lightning", "--help", cwd=elsewhere)
+    assert listed.startswith("usage: dejavu-lightning COMMAND ...")
     code = "from dejavu_lightning.models.clip_networks import build_clip as build; "
     code += "print(build('dejavu-tiny')[0].visual.image_size)"
     assert "48" in run(python, "-c", code, cwd=elsewhere)
