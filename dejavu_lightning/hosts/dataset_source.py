@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 from numpy.typing import NDArray
 from PIL import Image
@@ -118,10 +118,7 @@ class DatasetSource:
         if not len(self.dataset):
             return
         with isolate_rng():
-            seed_everything(0, verbose=False)
-            once = self._picture(0)
-            seed_everything(1, verbose=False)
-            again = self._picture(0)
+            once, again = (_seeded(seed, self._picture) for seed in (0, 1))
         if type(once) is not type(again) or not np.array_equal(np.asarray(once), np.asarray(again)):
             raise TypeError(f"sample 0 of the {self.role} set is another picture each time, as of random crops; {RAW}")
 
@@ -199,6 +196,14 @@ def unwrapped(dataset: Any) -> tuple[Any, list[int]]:
         positions = [int(dataset.indices[position]) for position in positions]
         dataset = dataset.dataset
     return dataset, positions
+
+
+def _seeded(seed: int, picture: Callable[[int], Any]) -> Any:
+    """The first picture under a seed; Lightning's own function would also set the seed of the run to come."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    return picture(0)
 
 
 def _first(sample: Any) -> Any:

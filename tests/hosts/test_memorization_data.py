@@ -164,6 +164,17 @@ def test_a_whole_training_set_is_attacked_beside_unseen_records(tmp_path):
     assert found.metrics["records"] == 14
 
 
+def test_looking_at_a_data_set_leaves_random_streams_and_the_run_s_seed(monkeypatch):
+    """A host's training draws what it would have drawn."""
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    MemorizationData.from_dataset(TensorDataset(torch.zeros(20, 3, 8, 8), torch.arange(20) % 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert "PL_GLOBAL_SEED" not in os.environ
+
+
 class Random(Dataset):
     """As CIFAR10 with a training transform."""
 
