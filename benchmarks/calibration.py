@@ -1,4 +1,4 @@
-"""Do 95% intervals hold the truth in 95% of samples, and are p-values uniform? For docs/calibration.md.
+"""Do 95% intervals hold the truth in 95% of samples, and are p-values uniform? For docs/reference/calibration.md.
 
     OMP_NUM_THREADS=1 python benchmarks/calibration.py shares paired simulated
 

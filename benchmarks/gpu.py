@@ -11,7 +11,7 @@ true       pairs trained from scratch, with controls
 
 Each section is a process of its own, which is started again behind a check that crashed or hung. FOLDER/results.json
 and FOLDER/results.md are written after every check, so that a run that is cut keeps what it found; FOLDER/<section>.log
-holds what the section printed. docs/gpu.md says what was seen.
+holds what the section printed. docs/guides/gpu.md says what was seen.
 """
 
 import argparse

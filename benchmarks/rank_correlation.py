@@ -1,4 +1,4 @@
-"""Do two tests agree about which records are memorized? For docs/view_alignment.md and docs/pair_alignment.md.
+"""Do two tests agree about which records are memorized? For docs/guides/view_alignment.md and docs/guides/pair_alignment.md.
 
     python benchmarks/rank_correlation.py --test ViewAlignment RUN...
 

@@ -1,4 +1,4 @@
-"""Stops when memorization grows faster than utility. When to use which rule: docs/stopping.md."""
+"""Stops when memorization grows faster than utility. When to use which rule: docs/guides/stopping.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures memorization while a model trains. What is logged: docs/metrics.md."""
+"""Measures memorization while a model trains. What is logged: docs/reference/metrics.md."""
 
 from __future__ import annotations
 

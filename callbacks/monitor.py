@@ -105,7 +105,7 @@ class Monitor(EpochCurve, ABC):
                 close = difflib.get_close_matches(watcher.monitor, values, n=3, cutoff=0) or list(values)
                 raise ValueError(
                     f"{type(watcher).__name__}(monitor={watcher.monitor!r}) watches no key of {self.name!r}; nearest "
-                    f"are {', '.join(close)}; docs/metrics.md lists all"
+                    f"are {', '.join(close)}; docs/reference/metrics.md lists all"
                 )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""Measures utility while a model trains. What is logged: docs/metrics.md."""
+"""Measures utility while a model trains. What is logged: docs/reference/metrics.md."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def embed_views(
         return reduce(found.float().view(len(inputs), 1 + views, -1))
 
     if isinstance(encoder, ModuleEncoder) and encoder.kept is not None:
-        encoder.kept.pass_over("those of training views are not, see docs/models.md")
+        encoder.kept.pass_over("those of training views are not, see docs/guides/models.md")
     stacks = _ViewStacks(whole(dataset), views, seed, augment, role)
     return embed(reduced, stacks, role, max(1, batch_size // (1 + views)), num_workers, _read)
 

@@ -24,7 +24,7 @@ class Comparison:
     """What the records of a target and of a reference say together.
 
     Args:
-        estimates: each name of the table in docs/metrics.md with its value and 95% interval.
+        estimates: each name of the table in docs/reference/metrics.md with its value and 95% interval.
         table: one row per record with both models' answers; None where they were attacked on different records.
         gaps: what the records add to those estimates that are 0 of two models alike: one sample of paired records,
             else the target's and the reference's. Controls, net estimates and symmetric averages are made of these.

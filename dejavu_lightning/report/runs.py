@@ -38,7 +38,7 @@ class Run:
     Args:
         folder: that was asked for.
         tables: folder of the tables of its final measurement.
-        metrics: of the final measurement; names as in docs/metrics.md.
+        metrics: of the final measurement; names as in docs/reference/metrics.md.
         history: a row per measurement of memorization, and ``utility`` likewise; empty where none was kept.
         target, reference: records of the final measurement; of other samples with ``HeldOut``.
         comparison: both models' answers record by record; None with ``HeldOut``.

@@ -97,6 +97,6 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
         held = f"it holds {', '.join(map(str, list(checkpoint)[:5]))}" if isinstance(checkpoint, dict) else "no mapping"
         raise ValueError(
             f"{file}: not a Lightning checkpoint, it has no 'state_dict' ({held}); weights of others are measured as "
-            "--target WeightsFile --target.file, see docs/models.md"
+            "--target WeightsFile --target.file, see docs/guides/models.md"
         )
     return checkpoint

@@ -1,4 +1,4 @@
-"""docs/metrics.md names every estimate."""
+"""docs/reference/metrics.md names every estimate."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.memorization import Records, compare, symmetric_average
 from dejavu_lightning.memorization.compare import control, net
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
 NUMBERS = ("precision", "recall", "f_score", "distance", "alignment", "confidence", "min_distance")
 GAPS = "score|ppg|prg|aucg|unpaired_ppg|unpaired_prg|sslmem|clipmem"
 WILD = {"<layer>": r"[\w.]+", "<gap>": rf"(?:{GAPS})(?:[@/].+)?", "@K": r"@\d+", "topN": r"top\d+"}

@@ -59,7 +59,7 @@ def write_config(file, pictures, index, utility=True):
 
 
 def continued(folder):
-    """The options with which docs/training.md continues a run; none where nothing was saved yet."""
+    """The options with which docs/guides/training.md continues a run; none where nothing was saved yet."""
     saved = RunFolder(folder).resumable()
     return ["--ckpt_path", saved] if saved else []
 
