@@ -1,4 +1,4 @@
-"""The same as ``calibration.py`` of trained encoders, which differ by more than records. For docs/reference/calibration.md.
+"""The same as ``calibration.py`` of trained encoders, which differ by more than records.
 
     OMP_NUM_THREADS=1 python benchmarks/calibration_encoders.py
 

@@ -1,4 +1,4 @@
-"""Do two tests agree about which records are memorized? For docs/guides/view_alignment.md and docs/guides/pair_alignment.md.
+"""Do two tests agree about which records are memorized? For view_alignment.md and pair_alignment.md in docs/guides.
 
     python benchmarks/rank_correlation.py --test ViewAlignment RUN...
 

@@ -1,4 +1,4 @@
-"""A small version of benchmarks/calibration.py: what docs/reference/calibration.md says of net estimates and their p-values."""
+"""A small benchmarks/calibration.py: what docs/reference/calibration.md says of net estimates and their p-values."""
 
 import numpy as np
 import pyarrow as pa
