@@ -1,7 +1,7 @@
 """95% intervals of shares, means and differences over independent records, and p-values of many together.
 
-None draws samples; docs/reference/calibration.md has what they cover: shares and their differences .93 to .97 of 50 records
-or more, and more of those few of which count. None is of width 0 where all records are alike.
+None draws samples. docs/reference/calibration.md has what they cover: shares and their differences .93 to .97 of 50
+records or more, and more of those few of which count. None is of width 0 where all records are alike.
 scipy is imported where it is used: it takes longer than listing a study.
 """
 
