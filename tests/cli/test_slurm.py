@@ -1,0 +1,160 @@
+"""On a real SLURM of two nodes: arrays, requeueing by the time limit, a node that dies, scancel and studies."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.commands import ROOT, TINY, history
+from tests.slurm_cluster import LACKING, slurm_cluster
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(LACKING), reason=f"needs Debian's slurm-wlm and munge: there is no {', '.join(LACKING)}"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="slurmd needs root"),
+]
+EPOCHS = 12
+SMALL = ("--ntasks-per-node=1", "--gpus-per-node=0", "--cpus-per-task=1", "--signal=SIGUSR1@30")
+
+
+def write_config(file: Path, seconds: float) -> Path:
+    """A tiny run on CPUs, each batch of which waits so long."""
+    config = copy.deepcopy(TINY)
+    slow = {"class_path": "tests.slurm_cluster.Slow", "init_args": {"seconds": seconds}}
+    plain = {"precision": "32-true", "benchmark": False, "sync_batchnorm": False, "devices": 1}
+    config["trainer"] |= {**plain, "max_epochs": EPOCHS, "callbacks": [slow]}
+    config["model"]["init_args"] |= {"compile": False, "channels_last": False}
+    views = {"class_path": "dejavu_lightning.data.RandomViews", "init_args": {"image_size": 32}}
+    loading = {"num_workers": 0, "pin_memory": False, "persistent_workers": False}
+    config["data"]["init_args"] |= {**loading, "batch_size": 4, "views": views}
+    config["memorization"]["every_n_epochs"] = 4
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with slurm_cluster(tmp_path_factory.mktemp("slurm")) as running:
+        running.environment["PATH"] = f"{Path(sys.executable).parent}:{running.environment['PATH']}"
+        running.environment["PYTHONPATH"] = str(ROOT)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cluster):
+    """The same recipe, left alone, on both splits."""
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = ["configs/methods/vicreg.yaml", "configs/data/imagenet.yaml", "configs/trainer/slurm.yaml"]
+    configs = [part for config in [*recipe, write_config(folder / "fast.yaml", 0.0)] for part in ("--config", str(config))]
+    environment = {key: value for key, value in cluster.environment.items() if not key.startswith("SLURM")}
+    for split in ("A", "B"):
+        command = [sys.executable, "train.py", "fit", *configs, "--data.train_on", split]
+        command += ["--trainer.default_root_dir", str(folder / split)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+def submit(cluster, folder, *options, seconds=0.15):
+    """Submit examples/slurm.sh with the tiny recipe; the job's number."""
+    folder.mkdir(exist_ok=True)
+    cluster.environment["RUNS"] = str(folder)
+    log = f"--output={folder}/log-%a.txt"
+    config = write_config(folder / "slow.yaml", seconds)
+    given = [*SMALL, log, *options, "examples/slurm.sh", "--config", config]
+    return cluster.run("sbatch", "--parsable", *given, cwd=ROOT)
+
+
+def told(folder):
+    return "\n".join(file.read_text() for file in folder.glob("log-*.txt"))
+
+
+def same_run(one, other):
+    """Bitwise the same weights, and the same curve."""
+    states = [
+        torch.load(run / "checkpoints" / f"epoch={EPOCHS:04d}.ckpt", weights_only=True)["state_dict"] for run in (one, other)
+    ]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert history(one) == history(other)
+
+
+def wait_for(file, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} did not appear"
+        time.sleep(0.1)
+
+
+def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_left_alone(cluster, whole, tmp_path):
+    runs = tmp_path / "runs"
+    job = submit(cluster, runs, "--time=1", seconds=0.4)
+    cluster.wait(job, {"COMPLETED"}, 500)
+    log = told(runs)
+    assert log.count("requeued after SIGUSR1") >= 2, log  # each split at least once
+    assert "Traceback" not in log
+    for split in ("A", "B"):
+        same_run(whole / split, runs / split)
+        assert not list((runs / split).glob("hpc_ckpt_*"))  # last.ckpt is the end of the run
+
+
+def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
+    runs = tmp_path / "runs"
+    job = submit(cluster, runs, "--array=0", "--time=10", "--nodelist=n1", "--nodes=1", seconds=0.15)
+    wait_for(runs / "A" / "checkpoints" / "epoch=0004.ckpt")
+    cluster.run("scontrol", "update", f"jobid={job}_0", "reqnodelist=")
+    pids = subprocess.run(["pgrep", "-f", f"{runs}/A"], capture_output=True, text=True, check=True).stdout.split()
+    cluster.stop("slurmd-n1")
+    subprocess.run(["pkill", "-9", "-f", f"slurmstepd: \\[{job}"], check=False)
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
+    try:
+        cluster.wait(job, {"COMPLETED"}, 400)
+    finally:
+        cluster.start_node("n1")
+    same_run(whole / "A", runs / "A")
+
+
+def test_a_run_that_is_cancelled_and_submitted_again_ends_bitwise_as_if_left_alone(cluster, whole, tmp_path):
+    runs = tmp_path / "runs"
+    job = submit(cluster, runs, "--array=1", "--time=10", seconds=0.15)
+    wait_for(runs / "B" / "checkpoints" / "epoch=0004.ckpt")
+    cluster.run("scancel", job)
+    cluster.wait(job, {"CANCELLED"}, 60)
+    again = submit(cluster, runs, "--array=1", "--time=10", seconds=0.0)
+    cluster.wait(again, {"COMPLETED"}, 200)
+    same_run(whole / "B", runs / "B")
+
+
+def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
+    """Statistics of batch norms differ between ranks, so the peer is two processes too."""
+    config = write_config(tmp_path / "tiny.yaml", 0.0)
+    stack = ["--config", "configs/trainer/slurm.yaml", "--config", str(config), "--trainer.max_epochs", "4"]
+    fit = ["python", "train.py", "fit", "--config", "configs/methods/vicreg.yaml", "--config", "configs/data/imagenet.yaml"]
+    common = ["--trainer.strategy", "ddp", "--trainer.default_root_dir"]
+    nodes = [*fit, *stack, "--trainer.num_nodes", "2", *common, tmp_path / "nodes"]
+    cluster.run("srun", "--nodes=2", "--ntasks-per-node=1", *nodes, cwd=ROOT)
+    local = [*fit, *stack, *common, tmp_path / "local", "--trainer.devices", "2"]
+    environment = {key: value for key, value in cluster.environment.items() if not key.startswith("SLURM")}
+    subprocess.run([*map(str, local)], cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+    files = [tmp_path / name / "checkpoints" / "epoch=0004.ckpt" for name in ("nodes", "local")]
+    states = [torch.load(file, weights_only=True)["state_dict"] for file in files]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert history(tmp_path / "nodes") == history(tmp_path / "local")
+
+
+def test_a_study_runs_on_the_cluster(cluster, tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+    study = {"config": [str(config)], "variants": {"default": {}, "decay": {"--model.optimizer.weight_decay": 0.1}}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    options = ["--launcher", "slurm", "--slurm.timeout_min", "10", "--slurm.slurm_cpus_per_task", "1"]
+    command = ["python", "train.py", "study", "--config", tmp_path / "study.yaml", "--seeds", "0", "--output"]
+    printed = cluster.run(*command, tmp_path / "out", *options, cwd=ROOT)
+    assert "decay" in printed
+    assert (tmp_path / "out" / "table.csv").read_text().count("\n") == 3
