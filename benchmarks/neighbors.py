@@ -4,8 +4,9 @@
     python benchmarks/neighbors.py
 
 faiss computes in float32. Ours also ranks the finds in float64, so that neither blocks nor devices reorder neighbours,
-and proves that none was missed. The sides take turns; a time is the median over turns. Prints in how many of the queries the
-two agree about the neighbours, in order, and the slopes: seconds by queries, bank, width and k, each doubled in turn.
+and proves that none was missed. The sides take turns; a time is the median over turns. Prints in how many of the
+queries the two agree about the neighbours, in order, and the slopes: seconds by queries, bank, width and k, each
+doubled in turn.
 """
 
 import argparse

@@ -71,7 +71,13 @@ class Cluster:
     def run(self, *command: object, cwd: Path | None = None) -> str:
         """What a command prints."""
         done = subprocess.run(
-            list(map(str, command)), env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+            list(map(str, command)),
+            env=self.environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
         return done.stdout.strip()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from dejavu_lightning.runs.checkpoints import requeue_checkpoints
+
+REQUEUE_SIGNALS = {signal.SIGUSR1, signal.SIGUSR2}
 
 
 class RequeueBetweenBatches(Callback):
@@ -18,7 +23,8 @@ class RequeueBetweenBatches(Callback):
     sample as often as an uninterrupted one. Does nothing where Lightning does not listen to the signal.
 
     It waits for a batch that ends an optimiser step and not the epoch, whose measurements come after it: ask
-    for the signal early enough for a measurement (``sbatch --signal=SIGUSR1@600``).
+    for the signal early enough for a measurement (``sbatch --signal=SIGUSR1@600``). Checkpoints of earlier requeues
+    go once a later one, or the end of the training, is on disk: Lightning would resume from one that is left.
 
     Args:
         requeue_signal: what ``sbatch --signal`` sends; the cluster environment's own if not given.
@@ -40,6 +46,8 @@ class RequeueBetweenBatches(Callback):
         self._answer = handler if callable(handler) else None
         if self._answer is not None:
             signal.signal(self._signal, self._note)
+        # One that came while the run was starting, see ``hold_requeue_signals``, is delivered now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUEUE_SIGNALS)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -51,7 +59,20 @@ class RequeueBetweenBatches(Callback):
             return
         if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
             self._answer(self._signal, None)
+            _remove_requeued(trainer, keep=1)
             raise SystemExit(f"requeued after {self._signal.name}; the next start continues from here")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The end of the training is in its last checkpoint."""
+        _remove_requeued(trainer, keep=0)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._asked = True
+
+
+def _remove_requeued(trainer: Trainer, keep: int) -> None:
+    """Remove checkpoints of requeues from the run folder, all but the newest ``keep``."""
+    if trainer.is_global_zero:
+        files = requeue_checkpoints(Path(trainer.default_root_dir))
+        for file in files[: len(files) - keep]:
+            file.unlink(missing_ok=True)

@@ -50,6 +50,11 @@ def kept_checkpoints(folder: Path, epoch: int) -> list[Path]:
     ]
 
 
+def requeue_checkpoints(folder: Path) -> list[Path]:
+    """What Lightning saved in a run folder when SLURM requeued its job, the newest last."""
+    return sorted(folder.glob(REQUEUED), key=lambda file: int(file.stem.rpartition("_")[2]))
+
+
 def completed_epochs(checkpoint: Mapping[str, Any]) -> int | None:
     """How many epochs the model had been trained for; None within an epoch, or where the checkpoint does not tell."""
     epochs, batches = _progress(checkpoint)

@@ -52,7 +52,9 @@ def whole(tmp_path_factory, cluster):
     """The same recipe, left alone, on both splits."""
     folder = tmp_path_factory.mktemp("whole")
     recipe = ["configs/methods/vicreg.yaml", "configs/data/imagenet.yaml", "configs/trainer/slurm.yaml"]
-    configs = [part for config in [*recipe, write_config(folder / "fast.yaml", 0.0)] for part in ("--config", str(config))]
+    configs = [
+        part for config in [*recipe, write_config(folder / "fast.yaml", 0.0)] for part in ("--config", str(config))
+    ]
     environment = {key: value for key, value in cluster.environment.items() if not key.startswith("SLURM")}
     for split in ("A", "B"):
         command = [sys.executable, "train.py", "fit", *configs, "--data.train_on", split]
@@ -78,7 +80,8 @@ def told(folder):
 def same_run(one, other):
     """Bitwise the same weights, and the same curve."""
     states = [
-        torch.load(run / "checkpoints" / f"epoch={EPOCHS:04d}.ckpt", weights_only=True)["state_dict"] for run in (one, other)
+        torch.load(run / "checkpoints" / f"epoch={EPOCHS:04d}.ckpt", weights_only=True)["state_dict"]
+        for run in (one, other)
     ]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     assert history(one) == history(other)
@@ -135,7 +138,15 @@ def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
     """Statistics of batch norms differ between ranks, so the peer is two processes too."""
     config = write_config(tmp_path / "tiny.yaml", 0.0)
     stack = ["--config", "configs/trainer/slurm.yaml", "--config", str(config), "--trainer.max_epochs", "4"]
-    fit = ["python", "train.py", "fit", "--config", "configs/methods/vicreg.yaml", "--config", "configs/data/imagenet.yaml"]
+    fit = [
+        "python",
+        "train.py",
+        "fit",
+        "--config",
+        "configs/methods/vicreg.yaml",
+        "--config",
+        "configs/data/imagenet.yaml",
+    ]
     common = ["--trainer.strategy", "ddp", "--trainer.default_root_dir"]
     nodes = [*fit, *stack, "--trainer.num_nodes", "2", *common, tmp_path / "nodes"]
     cluster.run("srun", "--nodes=2", "--ntasks-per-node=1", *nodes, cwd=ROOT)

@@ -15,6 +15,7 @@ from torch import nn
 
 from dejavu_lightning.core.torch_file import read_torch_file
 from dejavu_lightning.memorization import Preprocessing
+from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.models.clip_networks import build_clip
 from dejavu_lightning.models.heads import Normalize
 from dejavu_lightning.pretrained import (
@@ -514,3 +515,20 @@ def test_nothing_in_an_exported_file_is_unpickled(tmp_path):
     with pytest.raises(ValueError, match=r"bad.pt2: .* refused: \S*open\."):
         ExportedFile(str(bad)).load()
     assert not marker.exists()
+
+
+def test_a_file_whose_code_names_the_same_layers_otherwise_is_read_in_order(tmp_path):
+    torch.manual_seed(2)
+    network = build_backbone("small_resnet", widths=(8, 8))
+    renamed = {
+        f"_layer{row}.{key.rpartition('.')[2]}": value for row, (key, value) in enumerate(network.state_dict().items())
+    }
+    torch.save({**renamed, "_fc.weight": torch.zeros(4, 8)}, tmp_path / "other.pth")
+    given = {"architecture": "small_resnet", "options": {"widths": (8, 8)}, "layout": "order"}
+    agree(WeightsFile(str(tmp_path / "other.pth"), **given, leave_out=["_fc"]), network)
+    with pytest.raises(ValueError, match=r"has 37 tensors, the module 36: name others by leave_out"):
+        WeightsFile(str(tmp_path / "other.pth"), **given).load()
+    swapped = dict(sorted(renamed.items(), key=lambda item: item[0].rpartition(".")[2]))
+    torch.save(swapped, tmp_path / "swapped.pth")
+    with pytest.raises(ValueError, match=r"in order, _layer2.bias \(8,\) would become 0.weight \(8, 3, 3, 3\)"):
+        WeightsFile(str(tmp_path / "swapped.pth"), **given).load()
