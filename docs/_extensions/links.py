@@ -1,0 +1,127 @@
+"""Links: of names to what a page of docs/reference/api describes, and of files beside docs/ to their pages here.
+
+Docstrings name what they mean where it is defined, such as ``dejavu_lightning.data.views.RandomViews``; the site
+describes it where it is imported from, ``dejavu_lightning.data.RandomViews``. What exists but is not public stays
+without a link, and a name of nothing is a warning, which a strict build takes for an error.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.domains.python import PythonDomain
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+BESIDE = {"README": "index", "CHANGELOG": "changelog", "CONTRIBUTING": "contributing"}
+CODE = re.compile(r"([A-Za-z_][\w.]*)(\(.*\))?", re.DOTALL)
+
+
+@cache
+def find(dotted: str) -> Any:
+    """The object of a dotted name, and None if there is none."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        for name in parts[length:]:
+            # A field that has no default is no attribute of its class.
+            field = isinstance(found, type) and name in inspect.get_annotations(found)
+            found = getattr(found, name, field or None)
+        return found
+    return None
+
+
+def meanings(target: str, module: str | None, of_class: str | None) -> list[Any]:
+    """Objects that a name may stand for, said in the docstring of a class or function of a room, nearest first."""
+    room = module or "dejavu_lightning"
+    spaces = [f"{room}.{of_class}"] if of_class else []
+    spaces += [room, *sorted(name for name in sys.modules if name.startswith(f"{room}."))]
+    found = [find(f"{space}.{target}") for space in spaces] + [find(target), getattr(builtins, target, None)]
+    return [thing for thing in found if thing is not None]
+
+
+def link_public(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, text: nodes.Node) -> nodes.Node | None:
+    """Link a name that is described under another one, and leave a name of something else as it is."""
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.domains.python_domain
+    described = {id(find(name)): name for name in domain.objects}
+    found = meanings(node["reftarget"], node.get("py:module"), node.get("py:class"))
+    for thing in found:
+        if id(thing) in described and callable(thing):
+            return reference(app, domain, node["refdoc"], described[id(thing)], text)
+    return text if found else None
+
+
+def reference(app: Sphinx, domain: PythonDomain, page: str, name: str, text: nodes.Node) -> nodes.Node:
+    """A link from a page to the entry of a name."""
+    entry = domain.objects[name]
+    there = app.builder.get_relative_uri(page, entry.docname)
+    return nodes.reference("", "", text, internal=True, refuri=f"{there}#{entry.node_id}", reftitle=name)
+
+
+class LinkCode(SphinxPostTransform):
+    """Makes links of code spans that are a public name, such as `MemorizationMonitor` or `HeldOut(split)`."""
+
+    default_priority = 8
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace them in the page."""
+        domain = self.env.domains.python_domain
+        # Short names are taken where they say what they are: classes, and functions of several words.
+        short = {name.rpartition(".")[2]: name for name in domain.objects if name.count(".") < 4}
+        for node in list(self.document.findall(nodes.literal)):
+            said = CODE.fullmatch(node.astext())
+            if not said or isinstance(node.parent, nodes.reference | addnodes.pending_xref | nodes.title):
+                continue
+            name = said[1]
+            if name not in domain.objects:
+                name = short.get(name, "") if name[0].isupper() or "_" in name else ""
+            if name:
+                node.replace_self(reference(self.app, domain, self.env.docname, name, node.deepcopy()))
+
+
+class LinkBeside(SphinxTransform):
+    """Leads links of pages beside docs/ to what stands for them on the site; a folder is no page and keeps its name."""
+
+    default_priority = 500
+
+    def apply(self, **kwargs: Any) -> None:
+        """Change them in the page."""
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            if node["reftype"] != "myst":
+                continue
+            page = Path(self.env.doc2path(self.env.docname))
+            path = page.parent / node["reftarget"]
+            if path.parent.resolve() == Path(self.app.srcdir).parent and path.stem in BESIDE:
+                node["reftarget"] = BESIDE[path.stem]
+            elif node["refdomain"] != "doc" and path.is_dir():
+                node.replace_self(node.children)
+
+
+def shorten_defaults(app: Sphinx, kind: str, name: str, thing: Any, options: Any, signature: str, returned: str) -> Any:
+    """Write defaults that a dataclass makes anew as "...", which can be read as Python."""
+    return signature and signature.replace("<factory>", "..."), returned
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("missing-reference", link_public)
+    app.connect("autodoc-process-signature", shorten_defaults)
+    app.add_transform(LinkBeside)
+    app.add_post_transform(LinkCode)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
