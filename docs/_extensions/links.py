@@ -30,18 +30,19 @@ CODE = re.compile(r"([A-Za-z_][\w.]*)(\(.*\))?", re.DOTALL)
 
 @cache
 def find(dotted: str) -> Any:
-    """The object of a dotted name, and None if there is none."""
+    """The object of a dotted name, and None if there is none; a function rather than a module of the same name."""
     parts = dotted.split(".")
-    for length in range(len(parts), 0, -1):
+    for length in range(1, len(parts) + 1):
         try:
             found = import_module(".".join(parts[:length]))
         except ImportError:
-            continue
+            return None
         for name in parts[length:]:
             # A field that has no default is no attribute of its class.
             field = isinstance(found, type) and name in inspect.get_annotations(found)
             found = getattr(found, name, field or None)
-        return found
+        if found is not None:
+            return found
     return None
 
 
@@ -113,8 +114,9 @@ class LinkBeside(SphinxTransform):
                 node.replace_self(node.children)
 
 
-def shorten_defaults(app: Sphinx, kind: str, name: str, thing: Any, options: Any, signature: str, returned: str) -> Any:
+def shorten_defaults(*event: Any) -> tuple[str | None, str | None]:
     """Write defaults that a dataclass makes anew as "...", which can be read as Python."""
+    signature, returned = event[-2:]
     return signature and signature.replace("<factory>", "..."), returned
 
 
