@@ -37,21 +37,27 @@ def find(dotted: str) -> Any:
             found = import_module(".".join(parts[:length]))
         except ImportError:
             return None
-        for name in parts[length:]:
-            # A field that has no default is no attribute of its class.
-            field = isinstance(found, type) and name in inspect.get_annotations(found)
-            found = getattr(found, name, field or None)
+        found = part_of(found, parts[length:])
         if found is not None:
             return found
     return None
 
 
+def part_of(thing: Any, names: list[str]) -> Any:
+    """What these attributes lead to, one of the other, and None if there is none."""
+    for name in names:
+        # A field that has no default is no attribute of its class.
+        field = isinstance(thing, type) and name in inspect.get_annotations(thing)
+        thing = getattr(thing, name, field or None)
+    return thing
+
+
 def meanings(target: str, module: str | None, of_class: str | None) -> list[Any]:
     """Objects that a name may stand for, said in the docstring of a class or function of a room, nearest first."""
     room = module or "dejavu_lightning"
-    spaces = [f"{room}.{of_class}"] if of_class else []
-    spaces += [room, *sorted(name for name in sys.modules if name.startswith(f"{room}."))]
-    found = [find(f"{space}.{target}") for space in spaces] + [find(target), getattr(builtins, target, None)]
+    spaces = [find(f"{room}.{of_class}")] if of_class else []
+    spaces += [sys.modules[name] for name in sorted(sys.modules) if f"{name}.".startswith(f"{room}.")]
+    found = [part_of(space, target.split(".")) for space in [*spaces, builtins]] + [find(target)]
     return [thing for thing in found if thing is not None]
 
 

@@ -23,7 +23,7 @@ LOADING = {
     "video": "src",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
