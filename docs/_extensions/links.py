@@ -109,15 +109,21 @@ class LinkBeside(SphinxTransform):
 
     def apply(self, **kwargs: Any) -> None:
         """Change them in the page."""
+        root = Path(self.app.srcdir).parent
+        beside = {root / f"{name}.md": page for name, page in BESIDE.items()}
         for node in list(self.document.findall(addnodes.pending_xref)):
             if node["reftype"] != "myst":
                 continue
-            page = Path(self.env.doc2path(self.env.docname))
-            path = page.parent / node["reftarget"]
-            if path.parent.resolve() == Path(self.app.srcdir).parent and path.stem in BESIDE:
-                node["reftarget"] = BESIDE[path.stem]
-            elif node["refdomain"] != "doc" and path.is_dir():
-                node.replace_self(node.children)
+            target = node["reftarget"] + (".md" if node["refdomain"] == "doc" else "")
+            here = Path(self.env.doc2path(self.env.docname)).parent
+            # A page that includes one from beside docs/ has links that start there.
+            for path in ((here / target).resolve(), root / target):
+                if path in beside:
+                    node["refdomain"], node["reftarget"], node["reftargetid"] = "doc", beside[path], None
+                    break
+                if path.is_dir():
+                    node.replace_self(node.children)
+                    break
 
 
 def shorten_defaults(*event: Any) -> tuple[str | None, str | None]:
