@@ -20,11 +20,11 @@ FRAME = """<!doctype html><body><iframe src="{name}" style="width:{width}px;heig
 addEventListener("message", event => document.body.dataset.found = event.data);</script></body>"""
 
 
-def dump(page, folder):
+def dump(page, folder, query=""):
     """The document after loading, and what the console said."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=5000"]
     options += ["--disable-background-networking", "--hide-scrollbars", "--enable-logging=stderr", "--v=0"]
-    command = [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()]
+    command = [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri() + query]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -15,8 +15,9 @@ class ObjectOverlap(Metric):
     """Mean precision, recall and F of predicted sets of objects, over records.
 
     Jayaraman et al. (2024, arXiv 2402.02103, section 3): of a record with true objects G and predicted objects P,
-    precision = |G and P| / |P|, recall = |G and P| / |G|, F = 2 |G and P| / (|P| + |G|). An empty prediction has
-    precision 0. A record without a true object has no recall and is refused: leave it out, and say how many were.
+    ``precision = |G and P| / |P|``, ``recall = |G and P| / |G|``, ``F = 2 |G and P| / (|P| + |G|)``. An empty
+    prediction has precision 0. A record without a true object has no recall and is refused: leave it out, and say
+    how many were.
 
     ``update(predicted, truth)`` takes (n, C) booleans, n may be 0; ``compute()`` gives ``precision``, ``recall`` and
     ``f_score``, 0-dim float64 in [0, 1]. They are a sign of memorization only as far as they exceed those of a

@@ -116,7 +116,7 @@ class ShardDataModule(ImageTextDataModule):
 
     @property
     def record(self) -> SplitRecord:  # type: ignore[override]
-        """What a checkpoint says of its training data: the splits' rule, and the samples that the shards hold."""
+        """What a checkpoint says of its training data, the splits' rule and the samples that the shards hold."""
         return self.splits.record(self.train_on, self.index.content)
 
     @cached_property
