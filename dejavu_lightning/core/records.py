@@ -30,6 +30,15 @@ class Records:
             and ``f_score`` of each variant; ``predicted`` are objects, and ``correct`` is how many of them are true.
         settings: what the numbers depend on besides the model, such as k; two tables with other settings
             cannot be compared.
+
+    Raises:
+        ValueError: an id occurs twice.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> records = Records(pa.table({"id": ["b", "a"], "correct": [True, False]}), {"test": "label_inference"})
+        >>> records.ids, records.column("correct")
+        (['a', 'b'], tensor([False,  True]))
     """
 
     table: pa.Table

@@ -71,6 +71,15 @@ class ImageDataModule(SplitDataModule):
         near_duplicates: take pictures that look alike for the same too.
         num_workers: processes that decode pictures for training.
         pin_memory, persistent_workers: as in torch's ``DataLoader``.
+
+    Raises:
+        ValueError: arguments contradict each other, or a class has too few pictures; the message names it.
+
+    Example:
+        >>> from dejavu_lightning.data import Scenes
+        >>> data = ImageDataModule(Scenes(200), per_class=4, min_crop_side=8)
+        >>> {split: len(ids) for split, ids in data.manifest.members.items() if ids}
+        {'A': 40, 'B': 40, 'public': 120}
     """
 
     def __init__(

@@ -47,6 +47,13 @@ class ImageFolder(ImageFiles):
     Raises:
         FileNotFoundError: a folder is missing or holds no pictures.
         ValueError: two pictures would have one id, files cannot be read, or the index is another's.
+
+    Example:
+        >>> folder = ImageFolder("imagenet/train", annotations="imagenet/boxes")  # two classes of 12 pictures
+        >>> len(folder), folder.class_names, folder.ids[0]
+        (24, ['ants', 'bees'], 'ants/ants_00')
+        >>> folder.boxes[0].tolist()  # x0, y0, x1, y1 in pixels
+        [[3, 3, 19, 29]]
     """
 
     def __init__(
