@@ -35,9 +35,8 @@ def _coco(root: Path) -> None:
     (root / "annotations").mkdir()
     instances = [{"id": n, "image_id": i, "category_id": c, "bbox": box} for n, (i, c, box) in enumerate(BOXES)]
     captions = [{"id": n, "image_id": i, "caption": caption} for n, (i, caption) in enumerate(CAPTIONS)]
-    for name, annotations in (("instances", instances), ("captions", captions)):
-        content = {**COCO, "annotations": annotations}
-        (root / "annotations" / f"{name}_train2017.json").write_text(json.dumps(content))
+    for name, said in (("instances", instances), ("captions", captions)):
+        (root / "annotations" / f"{name}_train2017.json").write_text(json.dumps({**COCO, "annotations": said}))
 
 
 def _voc(root: Path) -> None:

@@ -17,6 +17,12 @@ class EpochProgressBar(ProgressBar):
 
     Args:
         description: what stands before the bar; the training split if the datamodule names one.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(callbacks=[EpochProgressBar("target")], logger=False, accelerator="cpu")
+        >>> trainer.progress_bar_callback.description
+        'target'
     """
 
     def __init__(self, description: str | None = None) -> None:

@@ -19,6 +19,13 @@ class RandomState(Callback):
     A seed alone starts all ranks alike, and they would draw the same augmentations. Lightning restores
     weights, optimisers and loops, not random streams, so without this a resumed run sees other views than
     an uninterrupted one.
+
+    Example:
+        >>> import torch
+        >>> streams = RandomState()
+        >>> state = streams.state_dict()  # what a checkpoint keeps: a stream for each process
+        >>> torch.equal(state["ranks"][0]["torch"], torch.get_rng_state())
+        True
     """
 
     def __init__(self) -> None:

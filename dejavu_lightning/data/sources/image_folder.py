@@ -23,9 +23,10 @@ REBUILD = "delete the file to have it made anew, or name another"
 
 
 class ImageFolder(ImageFiles):
-    """``<root>/<class>/<name>.JPEG``, and ``<annotations>/<class>/<name>.xml`` where there are boxes.
+    """Pictures in ImageNet's layout, a folder for each class, with Pascal VOC boxes where there are any.
 
-    A picture's id is ``<class>/<name>``. Pictures without annotation are trained on or looked up, never
+    Pictures are ``<root>/<class>/<name>.JPEG``, boxes ``<annotations>/<class>/<name>.xml``, and a picture's id is
+    ``<class>/<name>``. Pictures without annotation are trained on or looked up, never
     attacked with background crops, and neither are those of which a box cannot be used. Files that are no pictures of
     these endings, hidden files and folders, and files beside the class folders are counted and left out.
 
