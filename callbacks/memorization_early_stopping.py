@@ -26,8 +26,9 @@ from dejavu_lightning.utility import probe_metrics
 
 
 class MemorizationEarlyStopping(EpochCurve):
-    """Weighs memorization M against utility U at every epoch t that a monitor of each measures.
+    """Stop training when memorization grows faster than utility.
 
+    Memorization M is weighed against utility U at every epoch t that a monitor of each measures.
     With the trade-off ``T_t = U_t - weight * M_t``, whose highest value so far was at epoch b, memorization has
     since grown faster than utility by ::
 

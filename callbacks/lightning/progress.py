@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 
 class EpochProgressBar(ProgressBar):
-    """Counts epochs instead of restarting every epoch, and shows the latest metrics of the progress bar.
+    """Show one progress bar of the whole run, which counts epochs, with the latest metrics.
 
     For runs of many short epochs; long epochs are better served by Lightning's own bars.
 

@@ -20,7 +20,7 @@ from dejavu_lightning.core.whole_file import whole_file
 
 @dataclass(frozen=True)
 class Records:
-    """One row per attacked record, in the order of their ids.
+    """A table of what a test found out about each attacked record, in the order of their ids.
 
     Args:
         table: column ``id``; ``neighbors``, the ids of the nearest public samples; ``predicted`` and ``correct``.

@@ -38,6 +38,9 @@ class CaptionDataModule(ImageTextDataModule):
         near_duplicates: take pictures that look alike for the same too.
         settings: more arguments of :class:`~dejavu_lightning.data.image_text_datamodule.ImageTextDataModule`.
 
+    Raises:
+        ValueError: arguments contradict each other, or there are too few pictures.
+
     Example:
         >>> from dejavu_lightning.data import ObjectScenes
         >>> data = CaptionDataModule(ObjectScenes(60), per_split=20, image_size=48, batch_size=5)

@@ -20,7 +20,7 @@ def background_crop(boxes: ArrayLike, width: int, height: int, min_side: float =
 
     Among all maximal empty rectangles: the one with the greatest shorter side; ties go to the larger
     area, then to the smaller x0, then to the smaller y0. The search is exact. It is what an attacker sees of a record
-    (Meehan et al. 2023, arXiv 2304.13850, section 3.2, search vertical slabs only).
+    (Meehan et al. 2023, arXiv 2304.13850).
 
     Args:
         boxes: (n, 4) pixels as x0, y0, x1, y1 with exclusive ends; clipped to the picture.
@@ -93,7 +93,7 @@ def background_crops(
 def corner_crop(
     width: int, height: int, fraction: float = 0.3, corner: Corner = "top_left"
 ) -> tuple[int, int, int, int]:
-    """Cut out what an attacker without boxes sees: a corner, where objects seldom are.
+    """Find the corner that an attacker without boxes sees, where objects seldom are.
 
     Args:
         width, height: the picture's size in pixels.
@@ -115,7 +115,7 @@ def corner_crop(
 
 
 def corner_crops(sizes: ArrayLike, fraction: float = 0.3, corner: Corner = "top_left") -> FloatArray:
-    """Cut out :func:`corner_crop` of many pictures at once.
+    """Find :func:`corner_crop` of many pictures at once.
 
     Args:
         sizes: (N, 2) width and height in pixels.

@@ -95,7 +95,7 @@ def boxes_of(
 
 
 class RandomViews(nn.Module):
-    """Random resized crop, flip and photometric changes, batched.
+    """Make random views of a batch: resized crops, flips and photometric changes.
 
     Args:
         image_size: side of a view in pixels.

@@ -35,7 +35,7 @@ EncodeSpec = str | Callable[[nn.Module, Any], Tensor] | None
 
 
 class ModuleEncoder:
-    """The encoder within a module.
+    """Make embeddings with a module, one of its methods or parts, or a function of it.
 
     Args:
         module: any ``nn.Module``, such as a LightningModule.

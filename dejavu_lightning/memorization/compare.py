@@ -15,7 +15,7 @@ from dejavu_lightning.memorization.statistics import Terms
 
 
 def compare(target: Records, reference: Records, *, paired: bool = True, seed: int = 0) -> Comparison:
-    """Join the two tables on id and measure what only the target knows, as their test says.
+    """Compare target records with reference records, joined on their ids, as their test defines it.
 
     Args:
         target: the target model's records.
@@ -84,8 +84,8 @@ def net_terms(attacked: Comparison, held_out: Comparison) -> dict[str, tuple[Ter
 def symmetric_average(first: Comparison, second: Comparison) -> dict[str, Estimate]:
     """Average two comparisons with exchanged roles, (target A, reference B) and (target B, reference A).
 
-    The attacked records are disjoint: the two are independent samples (Meehan et al. 2023, arXiv 2304.13850, section 4,
-    average likewise).
+    The attacked records are disjoint: the two are independent samples (Meehan et al. 2023, arXiv 2304.13850, average
+    likewise).
 
     Args:
         first, second: the two comparisons, of one test with the same settings.

@@ -23,7 +23,7 @@ from dejavu_lightning.memorization.statistics import Terms
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one measurement found.
+    """The numbers and the records of one measurement of memorization.
 
     Args:
         estimates: those of the comparison, with the test's controls and net estimates where there are held-out

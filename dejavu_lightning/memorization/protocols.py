@@ -21,7 +21,7 @@ from dejavu_lightning.memorization.statistics import Terms
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the records of a target and of a reference say together.
+    """The estimates of a target against a reference, and what each record adds to them.
 
     Args:
         estimates: each name of the table in docs/reference/metrics.md with its value and 95% interval.
@@ -87,7 +87,7 @@ class Attack(Protocol):
 
 @runtime_checkable
 class MemorizationTest(Protocol):
-    """A way to attack records, and all that its records mean.
+    """A memorization test: how records are attacked, compared and shown.
 
     Attributes:
         name: stands in the settings of its records and finds the test of saved ones, see ``TESTS``.
@@ -165,7 +165,9 @@ class ReferenceRecords(NamedTuple):
 
 @runtime_checkable
 class Reference(Protocol):
-    """Turns the attacked records into comparable records without having seen them.
+    """What tells how much of the attacked records can be inferred without having seen them.
+
+    It answers with records that are comparable to the target's.
 
     Attributes:
         paired: whether its records have the target's ids.

@@ -18,7 +18,7 @@ from dejavu_lightning.models.heads import projector
 
 @dataclass
 class OptimizerConfig:
-    """Optimiser and schedule: linear warm-up, then cosine, by step.
+    """Settings of the optimiser and its schedule: linear warm-up, then cosine, by step.
 
     Args:
         name: "lars" or "adamw", from timm; biases and norms get no weight decay, and with LARS no adaptation.

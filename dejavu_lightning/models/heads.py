@@ -43,7 +43,7 @@ def bottleneck_mlp(width_in: int, widths: Sequence[int], norm: bool = False) -> 
     """Build DINO's projector: linear layers with GELU in between, the last one's output scaled to length 1.
 
     It takes features (B, width_in) and gives directions (B, widths[-1]). See Caron et al. (2021, arXiv 2104.14294,
-    appendix C).
+    section 3.1).
 
     Args:
         width_in: of the features.

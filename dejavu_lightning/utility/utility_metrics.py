@@ -28,7 +28,7 @@ TOPS = (1, 5)
 
 
 class UtilityMeasurement(NamedTuple):
-    """What a measurement of utility found.
+    """The numbers of one measurement of utility, and what each sample adds to them.
 
     Attributes:
         metrics: values by logged key, with the ends of their intervals.

@@ -47,7 +47,7 @@ LEFT_OUT = ("of_rare_categories", "without_instances")
 
 
 class CocoInstances(ImageFiles):
-    """The COCO data set's instances.
+    """Pictures of the COCO data set with boxes, labelled by the category that covers most of each.
 
     A picture's id is its file name without folder and ending. Its label is the category that covers most,
     by the total area of its boxes; of equal ones that of the smaller category id. Boxes of crowds count as

@@ -38,7 +38,7 @@ def sample_gaps(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> pa.Table:
-    """Mean gaps of the first L records in three orders, with their permutation null.
+    """Compute the mean gaps of the first L records in three orders, with their permutation null.
 
     Args:
         target, reference: records of object retrieval with the same ids.
