@@ -15,7 +15,7 @@ ALLOWED = {
     "models": {"core"},
     "losses": {"core"},
     "runs": {"core"},
-    "methods": {"losses", "models"},
+    "methods": {"core", "embedding", "losses", "models", "pretrained"},
     "embedding": {"core"},
     "memorization": {"core", "embedding", "metrics", "runs"},
     "utility": {"core", "embedding", "memorization", "metrics"},

@@ -88,7 +88,7 @@ class CaptionDataModule(ImageTextDataModule):
         """Shuffled batches of the training split; the order depends on the seed and the epoch alone."""
         pictures = TrainingCaptionDataset(self.source, self._indices[self.train_on], self.training_transform, self.seed)
         ranks, rank = self.ranks
-        return EpochLoader(
+        loader = EpochLoader(
             pictures,
             EvenBatches(len(pictures), self.batch_size, ranks, rank, self.seed),
             epoch=self.epoch,
@@ -96,6 +96,7 @@ class CaptionDataModule(ImageTextDataModule):
             collate_fn=partial(collate, tokenizer=self.tokenizer),
             **self.loading,
         )
+        return self.cached(loader)
 
     def memorization_sets(self, preprocessing: Shown | None = None) -> MemorizationSets:
         """The captioned pictures of the own, the other and no training split, and the public ones."""

@@ -41,6 +41,11 @@ class TrainingCaptionDataset(Dataset[Sample]):
             self.source.image(index), self.source.captions[index], identifier, self.transform, (self.seed, epoch)
         )
 
+    def about(self, position: int) -> Sample:
+        """What is known of a sample without reading its picture."""
+        index = self.indices[position]
+        return {"caption": self.source.captions[index], "id": self.source.ids[index]}
+
 
 def training_sample(
     image: Tensor, caption: str, identifier: str, transform: Transform, stream: tuple[int, int]

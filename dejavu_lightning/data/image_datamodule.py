@@ -61,6 +61,8 @@ class ImageDataModule(SplitDataModule):
             own pixels, as the papers' code does: small crops keep their detail.
         storage_size: side in pixels of those squares; at least ``image_size``, more keeps detail in small crops.
             ``image_size`` if not given.
+        cached_views: train on features of so many views of each picture, which a frozen backbone (``model.freeze``)
+            computes once; 0 draws views anew in every epoch.
         mean, std: per channel, for the tests; the views have their own.
         split_seed: another seed, another partition. Target and reference must share it.
         manifest: a partition to follow instead of drawing one, see
@@ -102,6 +104,7 @@ class ImageDataModule(SplitDataModule):
         resolutions: dict[int, int] | None = None,
         crop_from: CropFrom = "square",
         storage_size: int | None = None,
+        cached_views: int = 0,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
         split_seed: int = 0,
@@ -112,7 +115,9 @@ class ImageDataModule(SplitDataModule):
         pin_memory: bool = False,
         persistent_workers: bool = True,
     ) -> None:
-        super().__init__(train_on, batch_size)
+        super().__init__(train_on, batch_size, cached_views)
+        if cached_views and resolutions:
+            raise ValueError(f"cached_views={cached_views} are of one size: leave resolutions={resolutions} out")
         if num_classes is not None and len(source.class_names) != num_classes:
             raise ValueError(
                 f"{type(source).__name__} has {len(source.class_names)} classes, num_classes={num_classes} are asked "
@@ -200,7 +205,7 @@ class ImageDataModule(SplitDataModule):
                 f"batch_size={self.batch_size} on {ranks} devices exceeds the {len(pictures)} pictures of split "
                 f"{self.train_on!r}: there would be no step"
             )
-        return EpochLoader(
+        loader = EpochLoader(
             pictures,
             EqualBatches(len(pictures), self.batch_size, ranks, rank, self.seed),
             epoch=self.epoch,
@@ -209,9 +214,12 @@ class ImageDataModule(SplitDataModule):
             pin_memory=self.pin_memory,
             persistent_workers=self.persistent_workers,
         )
+        return self.cached(loader)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Add the views, made on the device that the batch arrived on."""
+        if "features" in batch:
+            return {**batch, "views": list(batch["features"].unbind(1))}
         if self.crop_from == "original":
             crops: list[Tensor] = batch["crops"]
             self.views.to(crops[0].device)

@@ -43,8 +43,13 @@ class TrainingImageDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         position, epoch = key
         index = self.indices[position]
-        image, identifier = _cut(self.source.image(index), self.crops, position), self.source.ids[index]
-        return {**self.pixels(image, identifier, epoch), "label": self.source.labels[index], "id": identifier}
+        image = _cut(self.source.image(index), self.crops, position)
+        return {**self.pixels(image, self.source.ids[index], epoch), **self.about(position)}
+
+    def about(self, position: int) -> Sample:
+        """What is known of a sample without reading its picture."""
+        index = self.indices[position]
+        return {"label": self.source.labels[index], "id": self.source.ids[index]}
 
 
 class ImageDataset(Dataset[Sample]):

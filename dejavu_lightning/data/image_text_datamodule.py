@@ -40,6 +40,8 @@ class ImageTextDataModule(SplitDataModule):
         crop_from: with ``views``, what they are cropped from: "square", into which workers squeeze the picture, or
             "original", its own pixels, cropped by the workers. open_clip's augmentation always crops these.
         storage_size: side in pixels of those squares; ``image_size`` if not given.
+        cached_views: train on features of so many views of each picture, which a frozen image tower (``model.freeze``)
+            computes once; 0 draws views anew in every epoch.
         mean, std: per channel, of pixel values in [0, 1].
         interpolation: of resizing, "bicubic" or "bilinear".
         resize_mode: how whole pictures become square in the tests: "shortest" cuts their ends off, "longest"
@@ -57,6 +59,7 @@ class ImageTextDataModule(SplitDataModule):
         views: RandomViews | None = None,
         crop_from: CropFrom = "square",
         storage_size: int | None = None,
+        cached_views: int = 0,
         mean: tuple[float, float, float] = MEAN,
         std: tuple[float, float, float] = STD,
         interpolation: Literal["bicubic", "bilinear"] = "bicubic",
@@ -65,7 +68,7 @@ class ImageTextDataModule(SplitDataModule):
         pin_memory: bool = False,
         persistent_workers: bool = True,
     ) -> None:
-        super().__init__(train_on, batch_size)
+        super().__init__(train_on, batch_size, cached_views)
         if views is not None and augmentation:
             raise ValueError("augmentation is open_clip's and views replaces it: give one of the two")
         if views is not None and (views.image_size != image_size or views.num_views != 1):
@@ -95,6 +98,8 @@ class ImageTextDataModule(SplitDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Make the view, on the device that the batch arrived on."""
+        if "features" in batch:
+            return {**batch, "image": batch["features"][:, 0]}
         if self.views is None:
             return batch
         image: Tensor = batch["image"]

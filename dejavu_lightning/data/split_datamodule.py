@@ -13,6 +13,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.split_record import SPLITS_FILE, SplitRecord
 from dejavu_lightning.data.account import Account
+from dejavu_lightning.data.batches import EpochLoader
+from dejavu_lightning.data.cached_views import with_cached_features
 from dejavu_lightning.data.partition.splits import SplitManifest
 
 TRAINING_SPLITS = ("A", "B")
@@ -24,6 +26,8 @@ class SplitDataModule(LightningDataModule):
     Args:
         train_on: "A" for the target model, "B" for the reference model.
         batch_size: samples per step and device.
+        cached_views: train on features of so many views of each sample, see :mod:`dejavu_lightning.data.cached_views`;
+            0 draws views anew in every epoch.
 
     Attributes:
         record: what a checkpoint says of its training data; subclasses set it.
@@ -34,13 +38,15 @@ class SplitDataModule(LightningDataModule):
     record: SplitRecord
     preprocessing: Preprocessing
 
-    def __init__(self, train_on: str, batch_size: int) -> None:
+    def __init__(self, train_on: str, batch_size: int, cached_views: int = 0) -> None:
         super().__init__()
         if train_on not in TRAINING_SPLITS:
             raise ValueError(f"train_on must be one of {list(TRAINING_SPLITS)}, got {train_on!r}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.train_on, self.batch_size = train_on, batch_size
+        if cached_views < 0:
+            raise ValueError(f"cached_views must be 0 or more, got {cached_views}")
+        self.train_on, self.batch_size, self.cached_views = train_on, batch_size, cached_views
         self.seed = torch.initial_seed() % 2**31
 
     @property
@@ -52,6 +58,10 @@ class SplitDataModule(LightningDataModule):
     def ranks(self) -> tuple[int, int]:
         """(number of processes, which one this is)."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def cached(self, loader: EpochLoader) -> EpochLoader:
+        """The loader of training, of features that are cached where ``cached_views`` says so."""
+        return with_cached_features(loader, self, self.cached_views) if self.cached_views else loader
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: split and partition, the pictures' preprocessing, how an epoch is being cut up."""

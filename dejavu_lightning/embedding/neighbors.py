@@ -11,7 +11,8 @@ from torch import Tensor
 MARGIN = 32  # candidates beyond k that the fast float32 search keeps for the exact ranking
 QUERY_BLOCK = 1024
 BANK_BLOCK = 16384
-EXACT_ELEMENTS = 1 << 24  # float64 differences held at once: 128 MB
+GROUP = 16  # columns of which only the least is compared at first
+EXACT_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 24}  # float64 differences held at once: 1 MB stays in a core's cache
 
 
 @torch.no_grad()
@@ -69,7 +70,7 @@ def _search(queries: Tensor, bank: Tensor, centre: Tensor, k: int) -> tuple[Tens
         squares = block.square().sum(dim=1)
         longest = torch.maximum(longest, squares.max())
         found = torch.addmm(squares, near, block.T, alpha=-2)  # n, m: squared distance less |query|^2
-        nearest, column = found.topk(min(candidates, len(block)), dim=1, largest=False)
+        nearest, column = _least(found, min(candidates, len(block)))
         value, index = torch.cat([value, nearest], dim=1), torch.cat([index, column + start], dim=1)
         value, best = value.topk(min(candidates, value.shape[1]), dim=1, largest=False)
         index = index.gather(1, best)
@@ -87,9 +88,26 @@ def _search(queries: Tensor, bank: Tensor, centre: Tensor, k: int) -> tuple[Tens
     return exact[:, :k], index[:, :k]
 
 
+def _least(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` least values of each row, (n, m) -> values and columns (n, count).
+
+    They lie in the ``count`` groups of columns whose own least values are least, which are few to search.
+    """
+    groups = values.shape[1] // GROUP
+    if groups <= count:
+        return values.topk(count, dim=1, largest=False)
+    whole = values[:, : groups * GROUP].view(len(values), groups, GROUP)
+    group = whole.amin(dim=2).topk(count, dim=1, largest=False).indices
+    columns = (group[:, :, None] * GROUP + torch.arange(GROUP, device=values.device)).flatten(1)
+    rest = torch.arange(groups * GROUP, values.shape[1], device=values.device).expand(len(values), -1)
+    columns = torch.cat([columns, rest], dim=1)
+    least, place = values.gather(1, columns).topk(count, dim=1, largest=False)
+    return least, columns.gather(1, place)
+
+
 def _pair_distances(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     """queries (n, D), index (n, c) -> (n, c) float64 squared distances to the indexed rows."""
-    step = max(1, EXACT_ELEMENTS // (index.shape[1] * queries.shape[1]))
+    step = _exact_rows(queries.device, index.shape[1] * queries.shape[1])
     parts = [
         (queries[start : start + step, None].double() - bank[index[start : start + step]].double()).square().sum(dim=2)
         for start in range(0, len(queries), step)
@@ -98,10 +116,15 @@ def _pair_distances(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
 
 
 def _brute_force(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    step = max(1, EXACT_ELEMENTS // bank.shape[1])
+    step = _exact_rows(query.device, bank.shape[1])
     parts = [(query.double() - bank[s : s + step].double()).square().sum(dim=1) for s in range(0, len(bank), step)]
     distances, order = torch.cat(parts).sort(stable=True)
     return distances[:k], order[:k]
+
+
+def _exact_rows(device: torch.device, elements: int) -> int:
+    """How many rows of so many float64 differences are computed at once."""
+    return max(1, EXACT_ELEMENTS.get(device.type, EXACT_ELEMENTS["cuda"]) // elements)
 
 
 @contextmanager

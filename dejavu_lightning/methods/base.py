@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from dejavu_lightning.methods.initial import (
+    check_preprocessing,
+    freeze_parts,
+    initial_parts,
+    keep_frozen,
+    load_initial,
+)
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projector
+from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 
 
 @dataclass
@@ -48,6 +56,10 @@ class SelfSupervisedMethod(LightningModule):
     Args:
         backbone: see :func:`~dejavu_lightning.models.backbones.build_backbone`.
         backbone_options: passed to the backbone's constructor.
+        init: a published model to begin from, instead of ``backbone``: any of :mod:`dejavu_lightning.pretrained`. Where
+            it has a projector, that is taken too, instead of ``projector_widths``.
+        freeze: parts that are not trained and stay in evaluation mode: "backbone", or dotted paths such as
+            ["backbone.conv1", "backbone.layer1"].
         projector_widths: the projector's layers.
         image_size: side in pixels of the images.
         embedding: what the memorization tests see, "projector" or "backbone". The choice is itself a
@@ -74,6 +86,8 @@ class SelfSupervisedMethod(LightningModule):
         self,
         backbone: str = "torchvision/resnet50",
         backbone_options: dict[str, Any] | None = None,
+        init: PretrainedModel | None = None,
+        freeze: str | Sequence[str] = (),
         projector_widths: Sequence[int] = (8192, 8192, 8192),
         image_size: int = 224,
         embedding: Literal["projector", "backbone"] = "projector",
@@ -84,13 +98,22 @@ class SelfSupervisedMethod(LightningModule):
         super().__init__()
         if embedding not in ("projector", "backbone"):
             raise ValueError(f"embedding must be 'projector' or 'backbone', got {embedding!r}")
-        self.backbone = build_backbone(backbone, **(backbone_options or {}))
+        given: nn.Sequential | None = None
+        self.init_name, self.init_preprocessing = "", None
+        if init is None:
+            self.backbone = build_backbone(backbone, **(backbone_options or {}))
+        else:
+            loaded = load_initial(init)
+            self.backbone, given = initial_parts(loaded)
+            self.init_name, self.init_preprocessing = loaded.name, loaded.preprocessing
         self.feature_width = feature_width(self.backbone, image_size)
-        self.projector = self.build_projector(self.feature_width, projector_widths)
+        self.projector = given or self.build_projector(self.feature_width, projector_widths)
         self.embedding, self.compile_backbone = embedding, compile
         self.optimizer = optimizer or OptimizerConfig()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.frozen = (freeze,) if isinstance(freeze, str) else tuple(freeze)
+        freeze_parts(self, self.frozen)
 
     def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
         """Build the layers between the features and the loss; methods with other layers override it."""
@@ -101,15 +124,35 @@ class SelfSupervisedMethod(LightningModule):
         if self.compile_backbone:
             self.backbone.compile()
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all that is trained; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen(self, getattr(self, "frozen", ()))
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) normalised -> projector output (B, D)."""
+        """images (B, 3, H, W) normalised, or features of them (B, F) -> projector output (B, D)."""
         projected: Tensor = self.projector(self.features(images))
         return projected
 
     def features(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) normalised -> backbone features (B, F)."""
+        """images (B, 3, H, W) normalised -> backbone features (B, F); features that are cached stay as they are."""
+        if images.ndim == 2:
+            return images
         features: Tensor = self.backbone(images.contiguous(memory_format=self.memory_format))
         return features
+
+    def frozen_features(self, images: Tensor) -> Tensor:
+        """What ``data.cached_views`` computes once, images (B, 3, H, W) normalised -> features (B, F).
+
+        Raises:
+            ValueError: the backbone is trained.
+        """
+        if "backbone" not in self.frozen:
+            raise ValueError(
+                f"data.cached_views needs a backbone that is not trained: set model.freeze=backbone, got {self.frozen}"
+            )
+        return self.features(images)
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode for the memorization tests: (B, D) or (B, F), as ``embedding`` says."""
@@ -127,6 +170,10 @@ class SelfSupervisedMethod(LightningModule):
                 # Layers after it may work in place.
                 found[f"projector.{linear}"] = value.clone()
         return found
+
+    def setup(self, stage: str) -> None:
+        """Refuse another normalisation than the one that initial weights were trained with."""
+        check_preprocessing(self.init_preprocessing, getattr(self.trainer, "datamodule", None), self.init_name)
 
     def two_views(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """Take the two views of a batch; raise if it has another number."""

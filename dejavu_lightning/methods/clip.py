@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from dejavu_lightning.losses.clip_loss import clip_loss
+from dejavu_lightning.methods.initial import check_preprocessing, freeze_parts, keep_frozen, load_initial, load_into
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.clip_networks import build_clip, mask_tokens, token_kinds
+from dejavu_lightning.pretrained.open_clip_model import ClipEncoder
+from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 
 
 @dataclass
@@ -73,6 +76,10 @@ class CLIP(LightningModule):
         model: see :func:`~dejavu_lightning.models.clip_networks.build_clip`.
         pretrained: a tag of the model, or a file of weights.
         model_options: more arguments of open_clip's ``create_model``, such as ``force_image_size``.
+        init: a published model to begin from: an ``OpenClipModel`` instead of ``model`` and ``pretrained``; of another
+            class the weights of the image tower, whose network ``model`` must name as a timm tower.
+        freeze: parts that are not trained and stay in evaluation mode: "backbone", the network of the image tower
+            without its projection, or dotted paths such as ["model.transformer"].
         temperature: see :class:`Temperature`.
         text_masking: probability that a token of a caption is masked, drawn afresh every step of training and
             never at measurements. Start, end and padding are never masked.
@@ -98,6 +105,8 @@ class CLIP(LightningModule):
         model: str = "ViT-B-32",
         pretrained: str | None = None,
         model_options: dict[str, Any] | None = None,
+        init: PretrainedModel | None = None,
+        freeze: str | Sequence[str] = (),
         temperature: Temperature | None = None,
         text_masking: float = 0.0,
         optimizer: ClipOptimizerConfig | None = None,
@@ -117,7 +126,18 @@ class CLIP(LightningModule):
                 f"maximum={maximum}"
             )
         self.model: Any
-        self.model, self.tokenizer = build_clip(model, pretrained, **(model_options or {}))
+        self.init_name, self.init_preprocessing = "", None
+        loaded = None if init is None else load_initial(init)
+        if loaded is not None and isinstance(loaded.module, ClipEncoder):
+            self.model, self.tokenizer = loaded.module.model, loaded.module.tokenizer
+        else:
+            self.model, self.tokenizer = build_clip(model, pretrained, **(model_options or {}))
+            if loaded is not None:
+                load_into(self._image_backbone(), loaded, f"the image tower of {model}")
+        if loaded is not None:
+            self.init_name, self.init_preprocessing = loaded.name, loaded.preprocessing
+        if getattr(self.model, "logit_bias", None) is not None:
+            raise ValueError(f"model.init: {self.init_name} has a logit bias: it is made for the sigmoid loss")
         if grad_checkpointing:
             self.model.set_grad_checkpointing()
         if initial is not None:
@@ -128,6 +148,9 @@ class CLIP(LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.visual.to(memory_format=self.memory_format)
         self.optimizer = optimizer or ClipOptimizerConfig()
+        named = (freeze,) if isinstance(freeze, str) else tuple(freeze)
+        self.frozen = tuple(self._image_path() if name == "backbone" else name for name in named)
+        freeze_parts(self, self.frozen)
         if text_masking:
             self.token_kinds = token_kinds(self.tokenizer)
 
@@ -143,11 +166,35 @@ class CLIP(LightningModule):
         scale: nn.Parameter = self.model.logit_scale
         return scale
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all that is trained; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen(self, getattr(self, "frozen", ()))
+        return self
+
     def encode_image(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) normalised -> unit vectors (B, D)."""
+        """images (B, 3, H, W) normalised, or features of them (B, F) -> unit vectors (B, D)."""
+        if images.ndim == 2:
+            head: nn.Module = getattr(self.model.visual, "head", None) or nn.Identity()
+            return nn.functional.normalize(head(images), dim=1)
         self._check_size(images)
         laid_out = images.contiguous(memory_format=self.memory_format)
         return nn.functional.normalize(self.model.encode_image(laid_out), dim=1)
+
+    def frozen_features(self, images: Tensor) -> Tensor:
+        """What ``data.cached_views`` computes once, images (B, 3, H, W) normalised -> features (B, F).
+
+        Raises:
+            ValueError: the network of the image tower is trained.
+        """
+        if self._image_path() not in self.frozen:
+            raise ValueError(
+                "data.cached_views needs an image tower that is not trained: set model.freeze=backbone, got "
+                f"{list(self.frozen)}"
+            )
+        self._check_size(images)
+        features: Tensor = self._image_backbone()(images.contiguous(memory_format=self.memory_format))
+        return features
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """B captions -> unit vectors (B, D)."""
@@ -198,13 +245,15 @@ class CLIP(LightningModule):
         warmup = 0 if is_trial(self) else settings.warmup_steps
         return warmup_cosine(optimizer, warmup, planned_steps(self), final, asked)
 
-    def on_fit_start(self) -> None:
+    def setup(self, stage: str) -> None:
         """Refuse a preprocessing other than the one that pretrained weights were trained with.
 
         Raises:
             ValueError: the datamodule has another.
         """
-        given = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", None)
+        data = getattr(self.trainer, "datamodule", None)
+        check_preprocessing(self.init_preprocessing, data, self.init_name)
+        given = getattr(data, "preprocessing", None)
         expected = self.model.visual.preprocess_cfg
         if not self.pretrained or given is None:
             return
@@ -213,6 +262,13 @@ class CLIP(LightningModule):
         if wrong:
             listed = ", ".join(f"data.{name}: {told[name]} instead of {expected[name]}" for name in wrong)
             raise ValueError(f"the weights {self.pretrained!r} were trained with another preprocessing ({listed})")
+
+    def _image_path(self) -> str:
+        """Where the image tower's network is, without the projection of a timm tower."""
+        return "model.visual.trunk" if hasattr(self.model.visual, "trunk") else "model.visual"
+
+    def _image_backbone(self) -> nn.Module:
+        return self.get_submodule(self._image_path())
 
     def _check_size(self, image: Tensor) -> None:
         expected = self.model.visual.image_size

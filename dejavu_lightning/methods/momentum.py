@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dejavu_lightning.methods.base import SelfSupervisedMethod
+from dejavu_lightning.methods.initial import keep_frozen
 
 
 class MomentumMethod(SelfSupervisedMethod):
@@ -52,6 +53,12 @@ class MomentumMethod(SelfSupervisedMethod):
                 f"{self.trainer.precision.replace('true', 'mixed')!r}"
             )
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all that is trained; frozen parts of student and teacher stay in evaluation mode."""
+        super().train(mode)
+        keep_frozen(self, [f"teacher.{name}" for name in getattr(self, "frozen", ())])
+        return self
+
     def build_teacher(self, *parts: str) -> nn.ModuleDict:
         """Copy the named parts of the student, without gradients."""
         return nn.ModuleDict({name: copy.deepcopy(getattr(self, name)).requires_grad_(False) for name in parts})
@@ -82,6 +89,8 @@ class MomentumMethod(SelfSupervisedMethod):
 
     def teacher_features(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) normalised -> the teacher's backbone features (B, F)."""
+        if images.ndim == 2:
+            return images
         features: Tensor = self.teacher["backbone"](images.contiguous(memory_format=self.memory_format))
         return features
 

@@ -54,7 +54,7 @@ class StateDicts:
         if entry is None and len(self.found) == 1:
             self.entry = next(iter(self.found))
 
-    def load(self, module: nn.Module, prefix: str = "", leave_out: Sequence[str] = ()) -> None:
+    def load(self, module: nn.Module, prefix: str = "", leave_out: Sequence[str] = (), in_order: bool = False) -> None:
         """Load weights into a module: all keys under a prefix, which must be exactly the module's.
 
         What DDP or an average of weights puts before all of them is no difference.
@@ -62,6 +62,7 @@ class StateDicts:
         Args:
             prefix: of the keys that are the module's, with or without the last dot; others are not looked at.
             leave_out: parts under that prefix, such as a classifier, that the module does not have.
+            in_order: the tensors are the module's, one by one, under other names.
 
         Raises:
             ValueError: the keys do not match; the message lists them, and where in the file they would.
@@ -77,7 +78,7 @@ class StateDicts:
             raise ValueError(f"{self.file}: leave_out={absent} names no keys under prefix={prefix!r}")
         kept = {key: value for key, value in taken.items() if not any(_within(key, part) for part in parts)}
         own = module.state_dict()
-        kept = under_own_names(own, kept)
+        kept = self._in_order(own, kept) if in_order else under_own_names(own, kept)
         problems = mismatch(own, kept)
         if problems:
             raise ValueError(
@@ -85,6 +86,17 @@ class StateDicts:
                 f"{self._hint(module)}"
             )
         module.load_state_dict(kept)
+
+    def _in_order(self, own: State, kept: State) -> dict[str, Tensor]:
+        """Name the tensors as a module of the same layers does, whose own are as many, of the same kinds and shapes."""
+        if len(own) != len(kept):
+            raise ValueError(f"{self.file} has {len(kept)} tensors, the module {len(own)}: name others by leave_out")
+        for mine, (theirs, value) in zip(own, kept.items(), strict=True):
+            if mine.rpartition(".")[2] != theirs.rpartition(".")[2] or own[mine].shape != value.shape:
+                raise ValueError(
+                    f"{self.file}: in order, {theirs} {tuple(value.shape)} would become {mine} {tuple(own[mine].shape)}"
+                )
+        return dict(zip(own, kept.values(), strict=True))
 
     def under(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under a prefix, without it."""

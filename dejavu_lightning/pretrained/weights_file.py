@@ -33,7 +33,8 @@ class WeightsFile(PretrainedModel):
         prefix: of the backbone's keys, such as "module.backbone."; keys without it are other parts.
         leave_out: parts under that prefix which the backbone does not have, such as ["fc"].
         layout: "modules" for the library's own names; "children" for ``nn.Sequential(*resnet.children())`` without the
-            last child, as in lightly's examples, where names are positions.
+            last child, as in lightly's examples, where names are positions; "order" where other code names the same
+            layers otherwise: tensors are taken one by one, and must be of the same kinds and shapes.
         projector_prefix: of the projector's keys, a Sequential of linear layers and batch norms; the embedding is the
             projector's output then, else the backbone's.
         activation: of the projector, "relu" or "gelu"; a file does not tell.
@@ -59,7 +60,7 @@ class WeightsFile(PretrainedModel):
         entry: str | None = None,
         prefix: str = "",
         leave_out: Sequence[str] = (),
-        layout: Literal["modules", "children"] = "modules",
+        layout: Literal["modules", "children", "order"] = "modules",
         projector_prefix: str | None = None,
         activation: Activation = "relu",
         normalize: bool = False,
@@ -76,7 +77,7 @@ class WeightsFile(PretrainedModel):
         """Load the backbone, or backbone and projector."""
         backbone = build_backbone(self.architecture, **self.options)
         states = StateDicts(self.file, self.entry)
-        states.load(self._named(backbone), self.prefix, self.leave_out)
+        states.load(self._named(backbone), self.prefix, self.leave_out, in_order=self.layout == "order")
         name = f"{self.architecture} of {Path(self.file).name}"
         if self.projector_prefix is None:
             return LoadedModel(name, backbone, preprocessing=self.preprocessing)
@@ -94,7 +95,7 @@ class WeightsFile(PretrainedModel):
 
     def _named(self, backbone: nn.Module) -> nn.Module:
         """Hold the backbone's layers by the names that they have in the file."""
-        if self.layout == "modules":
+        if self.layout != "children":
             return backbone
         if not isinstance(backbone, TimmResNet | TorchvisionResNet):
             raise ValueError(

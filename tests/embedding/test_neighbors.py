@@ -17,7 +17,13 @@ def slow_reference(queries, bank, k):
 @pytest.fixture(params=["whole", "blocked"])
 def blocking(request, monkeypatch):
     if request.param == "blocked":
-        for name, value in (("QUERY_BLOCK", 7), ("BANK_BLOCK", 13), ("EXACT_ELEMENTS", 100), ("MARGIN", 1)):
+        for name, value in (
+            ("QUERY_BLOCK", 7),
+            ("BANK_BLOCK", 13),
+            ("EXACT_ELEMENTS", {"cpu": 100, "cuda": 100}),
+            ("MARGIN", 1),
+            ("GROUP", 3),
+        ):
             monkeypatch.setattr(neighbors, name, value)
 
 
@@ -58,7 +64,7 @@ def test_differences_below_float32_are_seen():
 
 def test_memory_is_bounded_by_a_block(monkeypatch):
     """No tensor of N x M values, nor of N x k x D, is ever made."""
-    for name, value in (("QUERY_BLOCK", 50), ("BANK_BLOCK", 60), ("EXACT_ELEMENTS", 4000)):
+    for name, value in (("QUERY_BLOCK", 50), ("BANK_BLOCK", 60), ("EXACT_ELEMENTS", {"cpu": 4000, "cuda": 4000})):
         monkeypatch.setattr(neighbors, name, value)
     largest = 0
 

@@ -99,6 +99,8 @@ class ShardDataModule(ImageTextDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(train_on, **settings)
+        if self.cached_views:
+            raise ValueError(f"cached_views={self.cached_views} is for data of a source: shards are read as a stream")
         if not 0 <= max_unusable <= 1:
             raise ValueError(f"max_unusable must lie in [0, 1], got {max_unusable}")
         if shuffle_buffer < 1:

@@ -1,0 +1,125 @@
+"""Begin training from a model that others trained, and leave parts of it as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder, mismatch
+from dejavu_lightning.pretrained.open_clip_model import ClipEncoder
+from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
+
+
+class Embedding(nn.Module):
+    """A model that encodes in a way of its own, as a module that is called.
+
+    Args:
+        model: with its weights.
+        encode: as in :class:`~dejavu_lightning.embedding.encoders.ModuleEncoder`.
+    """
+
+    def __init__(self, model: nn.Module, encode: EncodeSpec) -> None:
+        super().__init__()
+        self.model, self.encode = model, encode
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) normalised -> features (B, F)."""
+        return ModuleEncoder(self.model, self.encode)(images).flatten(1)
+
+
+def load_initial(init: PretrainedModel) -> LoadedModel:
+    """Load the model that training begins from.
+
+    Raises:
+        FileNotFoundError: its file is not there; it is also read where a checkpoint of the training is measured.
+    """
+    try:
+        return init.load()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"model.init: {error}. The network is built from it, also to measure a checkpoint of the training"
+        ) from error
+
+
+def initial_parts(loaded: LoadedModel) -> tuple[nn.Module, nn.Sequential | None]:
+    """The backbone of a loaded model, and its projector if it has one."""
+    module: Any = loaded.module
+    if isinstance(module, ClipEncoder):
+        tower: nn.Module = module.model.visual
+        return tower, None
+    projector = getattr(module, "projector", None)
+    if isinstance(projector, nn.Sequential) and isinstance(getattr(module, "backbone", None), nn.Module):
+        return module.backbone, projector
+    if loaded.encode is not None or hasattr(module, "encode"):
+        return Embedding(module, loaded.encode), None
+    return module, None
+
+
+def load_into(part: nn.Module, loaded: LoadedModel, where: str) -> None:
+    """Give a part of a model the weights of a loaded one, which must be of its architecture.
+
+    Raises:
+        ValueError: they do not fit; the message lists the keys.
+    """
+    weights = loaded.module.state_dict()
+    if problems := mismatch(part.state_dict(), weights):
+        raise ValueError(
+            f"model.init: the weights of {loaded.name} do not fit {where}, a {type(part).__name__} ({problems})"
+        )
+    part.load_state_dict(weights)
+
+
+def check_preprocessing(expected: Preprocessing | None, data: Any, name: str) -> None:
+    """Refuse pictures that are normalised in another way than those which initial weights were trained on.
+
+    Raises:
+        ValueError: the datamodule's mean or standard deviation are others.
+    """
+    given = getattr(data, "preprocessing", None)
+    if expected is None or not isinstance(given, Preprocessing):
+        return
+    wrong = [
+        f"data.{key}: {tuple(getattr(given, key))} instead of {tuple(getattr(expected, key))}"
+        for key in ("mean", "std")
+        if tuple(getattr(given, key)) != tuple(getattr(expected, key))
+    ]
+    if wrong:
+        raise ValueError(f"the weights of {name} were trained with another preprocessing ({', '.join(wrong)})")
+
+
+def freeze_parts(module: nn.Module, names: Sequence[str]) -> None:
+    """Leave parts of a module as they are: no gradients, and evaluation mode, so that running statistics stay too.
+
+    Args:
+        module: whose ``train`` calls :func:`keep_frozen` with the same names.
+        names: dotted paths of the parts.
+
+    Raises:
+        ValueError: there is no such part, or nothing is left to train.
+    """
+    for name in names:
+        part = _part(module, name)
+        if part is None:
+            listed = ", ".join(child for child, _ in module.named_children())
+            raise ValueError(f"freeze={name!r} is no part of {type(module).__name__}, which has {listed}")
+        part.requires_grad_(False).eval()
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ValueError(f"freeze={list(names)} leaves nothing to train")
+
+
+def keep_frozen(module: nn.Module, names: Sequence[str]) -> None:
+    """Put the named parts of a module that is in training mode back into evaluation mode."""
+    for name in names:
+        part = _part(module, name)
+        if part is not None:
+            part.eval()
+
+
+def _part(module: nn.Module, name: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(name) if name else None
+    except AttributeError:
+        return None

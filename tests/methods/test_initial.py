@@ -1,0 +1,148 @@
+"""Training begins from the weights of others, and frozen parts stay as they are."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from dejavu_lightning.core.preprocessing import Preprocessing
+from dejavu_lightning.methods import BYOL, CLIP, ClipOptimizerConfig, VICReg
+from dejavu_lightning.models.backbones import build_backbone
+from dejavu_lightning.models.clip_networks import SHIPPED
+from dejavu_lightning.models.heads import projector
+from dejavu_lightning.pretrained import CallableModel, OpenClipModel, WeightsFile
+from tests.captions import caption_data, tiny_clip
+from tests.models import TINY_NETWORK, tiny_data, tiny_trainer
+
+OPTIMIZER = ClipOptimizerConfig(lr=0.01, warmup_steps=0)
+SMALL = {key: value for key, value in TINY_NETWORK.items() if not key.startswith("backbone")}
+
+
+def published(folder, **more):
+    """A checkpoint of others: backbone and projector, each under a prefix of DDP's."""
+    torch.manual_seed(5)
+    backbone, head = build_backbone("small_resnet", widths=(8, 8)), projector(8, (12, 6))
+    backbone[1].running_mean += 1
+    state = {f"module.backbone.{key}": value for key, value in backbone.state_dict().items()}
+    state |= {f"module.projector.{key}": value for key, value in head.state_dict().items()}
+    file = folder / "published.pth"
+    torch.save({"teacher": state, "epoch": 7}, file)
+    options = {"architecture": "small_resnet", "options": {"widths": (8, 8)}, "entry": "teacher"}
+    return backbone, head, WeightsFile(str(file), prefix="module.backbone.", **options, **more)
+
+
+def test_training_begins_from_the_backbone_of_others(tmp_path):
+    backbone, _, init = published(tmp_path)
+    module = VICReg(init=init, **SMALL)
+    assert all(torch.equal(module.backbone.state_dict()[key], value) for key, value in backbone.state_dict().items())
+    assert module.feature_width == 8
+    assert [layer.out_features for layer in module.projector if isinstance(layer, nn.Linear)] == [16, 16]
+
+
+def test_a_projector_that_comes_along_is_taken(tmp_path):
+    _, head, init = published(tmp_path, projector_prefix="module.projector.")
+    module = VICReg(init=init, **SMALL)
+    assert all(torch.equal(module.projector.state_dict()[key], value) for key, value in head.state_dict().items())
+    assert module(torch.zeros(2, 3, 32, 32)).shape == (2, 6)
+
+
+def test_a_model_that_encodes_by_a_function_is_a_backbone():
+    module = VICReg(init=CallableModel("tests.methods.test_initial:Pooled"), **SMALL)
+    assert module.feature_width == 5
+    assert module(torch.zeros(2, 3, 32, 32)).shape == (2, 16)
+
+
+class Pooled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1))
+
+    def encode(self, images):
+        return self.trunk(images)  # B, 5, 1, 1
+
+
+@pytest.mark.parametrize("method", [VICReg, BYOL])
+def test_a_frozen_backbone_stays_bitwise_and_the_rest_learns(method, tmp_path):
+    _, _, init = published(tmp_path)
+    module = method(init=init, freeze="backbone", **SMALL)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
+    changed = {key for key, value in module.state_dict().items() if not torch.equal(before[key], value)}
+    assert not [key for key in changed if "backbone" in key]
+    assert any(key.startswith("projector") and key.endswith("weight") for key in changed)
+
+
+def test_layers_of_a_backbone_are_frozen_by_their_paths(tmp_path):
+    module = VICReg(freeze=["backbone.0", "backbone.1"], **TINY_NETWORK)
+    before = {key: value.clone() for key, value in module.backbone.state_dict().items()}
+    tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
+    changed = {
+        key.split(".")[0] for key, value in module.backbone.state_dict().items() if not torch.equal(before[key], value)
+    }
+    assert changed == {"3", "4"}  # the residual blocks; 0 and 1 are the stem's kernel and norm
+
+
+def test_a_clip_model_begins_from_one_of_open_clip(tmp_path):
+    torch.manual_seed(3)
+    other = CLIP(model="dejavu-tiny").model
+    torch.save({"state_dict": {f"module.{key}": value for key, value in other.state_dict().items()}}, tmp_path / "e.pt")
+    init = OpenClipModel("dejavu-tiny", str(tmp_path / "e.pt"), prefix="module.")
+    module = CLIP(init=init, freeze=["model.transformer"])
+    assert all(torch.equal(module.model.state_dict()[key], value) for key, value in other.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in module.model.transformer.parameters())
+    assert all(parameter.requires_grad for parameter in module.model.visual.parameters())
+
+
+def test_the_image_tower_of_a_clip_model_begins_from_a_vision_model(tmp_path):
+    torch.manual_seed(3)
+    network = build_backbone("test_resnet")
+    torch.save(network.state_dict(), tmp_path / "trunk.pth")
+    with_head = json.loads((SHIPPED / "dejavu-tiny.json").read_text())
+    with_head["vision_cfg"] = {"timm_model_name": "test_resnet", "timm_proj": "linear", "image_size": 32}
+    (tmp_path / "with-head.json").write_text(json.dumps(with_head))
+    init = WeightsFile(str(tmp_path / "trunk.pth"), "test_resnet")
+    module = CLIP(model=str(tmp_path / "with-head.json"), init=init, freeze="backbone", optimizer=OPTIMIZER)
+    trunk = module.model.visual.trunk
+    assert all(torch.equal(trunk.state_dict()[key], value) for key, value in network.state_dict().items())
+    before = {key: value.clone() for key, value in trunk.state_dict().items()}
+    tiny_trainer(tmp_path).fit(module, datamodule=caption_data())
+    assert all(torch.equal(before[key], value) for key, value in trunk.state_dict().items())
+
+
+def wrong_preprocessing(folder):
+    _, _, init = published(folder, preprocessing=Preprocessing(32))
+    tiny_trainer(folder).fit(VICReg(init=init, **SMALL), datamodule=tiny_data())
+
+
+def lost_file(folder):
+    _, _, init = published(folder)
+    (folder / "published.pth").unlink()
+    VICReg(init=init, **SMALL)
+
+
+def other_architecture(folder):
+    torch.save(build_backbone("small_resnet", widths=(8, 8)).state_dict(), folder / "w.pth")
+    CLIP(model="dejavu-tiny", init=WeightsFile(str(folder / "w.pth"), "small_resnet", {"widths": (8, 8)}))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "message"),
+    [
+        (
+            lambda _: VICReg(freeze="backbon", **TINY_NETWORK),
+            "freeze='backbon' is no part of VICReg, which has backbone, pro",
+        ),
+        (lambda _: VICReg(freeze=["backbone", "projector"], **TINY_NETWORK), "leaves nothing to train"),
+        (wrong_preprocessing, r"data.mean: \(0.5, 0.5, 0.5\) instead of \(0.485, 0.456, 0.406\)"),
+        (lost_file, "model.init: there is no .*also to measure a checkpoint"),
+        (other_architecture, "do not fit the image tower of dejavu-tiny"),
+        (
+            lambda path: tiny_clip(path / "tiny.json").frozen_features(torch.zeros(1, 3, 32, 32)),
+            "set model.freeze=backbone",
+        ),
+    ],
+)
+def test_what_cannot_be_begun_from_is_named(attempt, message, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        attempt(tmp_path)
