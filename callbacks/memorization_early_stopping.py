@@ -26,8 +26,9 @@ from dejavu_lightning.utility import probe_metrics
 
 
 class MemorizationEarlyStopping(EpochCurve):
-    """Weighs memorization M against utility U at every epoch t that a monitor of each measures.
+    """Stop training when memorization grows faster than utility.
 
+    Memorization M is weighed against utility U at every epoch t that a monitor of each measures.
     With the trade-off ``T_t = U_t - weight * M_t``, whose highest value so far was at epoch b, memorization has
     since grown faster than utility by ::
 
@@ -61,6 +62,15 @@ class MemorizationEarlyStopping(EpochCurve):
     Attributes:
         history: one row per decision, of the samples that decide; kept in checkpoints with the best measurement, so
             that a resumed run decides the same.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+
+    Example:
+        >>> from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, UtilityMonitor
+        >>> monitors = [MemorizationMonitor(every_n_epochs=10), UtilityMonitor(every_n_epochs=10)]
+        >>> stopping = MemorizationEarlyStopping(utility="utility/knn_top1", weight=0.5, patience=2)
+        >>> callbacks = [*monitors, stopping, EpochCheckpoint(every_n_epochs=10)]  # for the Trainer
     """
 
     def __init__(

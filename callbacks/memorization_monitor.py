@@ -45,7 +45,7 @@ class OffersMemorizationSets(Protocol):
 
 
 class MemorizationMonitor(Monitor):
-    """Runs a memorization test before training, every few epochs, and at the end of training.
+    """Run a memorization test before training, every few epochs, and at the end of training.
 
     Works with any LightningModule, under ``lightning.pytorch`` and ``pytorch_lightning`` trainers, and
     never changes training: weights come out bitwise as without it. All ranks share the work.
@@ -76,6 +76,20 @@ class MemorizationMonitor(Monitor):
     Attributes:
         history: one row per measurement: ``epoch`` (number completed) and the metrics. Travels in
             checkpoints, so a resumed run continues its curve.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> from dejavu_lightning.methods import OptimizerConfig, VICReg
+        >>> data = ImageDataModule(Scenes(200), per_class=4, min_crop_side=8, batch_size=20)
+        >>> small = {"backbone": "small_resnet", "projector_widths": (16,), "image_size": 32}
+        >>> model = VICReg(optimizer=OptimizerConfig(warmup_epochs=0), **small)
+        >>> monitor = MemorizationMonitor(every_n_epochs=1, figures=False)
+        >>> quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+        >>> trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=[monitor], **quiet)
+        >>> trainer.fit(model, data)
+        >>> [(row["epoch"], "score" in row) for row in monitor.history]
+        [(0.0, True), (1.0, True)]
     """
 
     begins = True

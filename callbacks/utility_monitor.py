@@ -31,7 +31,7 @@ class OffersUtilitySets(Protocol):
 
 
 class UtilityMonitor(Monitor):
-    """Fits probes on frozen features every few epochs and at the end of training.
+    """Fit probes on frozen features every few epochs and at the end of training.
 
     Works with any LightningModule and never changes training. All ranks share the work.
 
@@ -52,6 +52,12 @@ class UtilityMonitor(Monitor):
 
     Attributes:
         history: one row per measurement: ``epoch`` (number completed) and the metrics; kept in checkpoints.
+
+    Example:
+        >>> from dejavu_lightning.utility import NearestNeighborProbe
+        >>> monitor = UtilityMonitor(probes=[NearestNeighborProbe(k=20)], every_n_epochs=10)  # for the Trainer
+        >>> [probe.name for probe in monitor.probes]
+        ['knn']
     """
 
     def __init__(

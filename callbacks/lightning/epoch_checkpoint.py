@@ -29,6 +29,13 @@ class EpochCheckpoint(ModelCheckpoint):
         minutes: also renew ``last.ckpt`` at the first end of an epoch after so many minutes, so that little is
             lost where the cadence is slow.
         dirpath: ``<trainer.default_root_dir>/checkpoints`` if not given.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> checkpoint = EpochCheckpoint(every_n_epochs=10)
+        >>> trainer = Trainer(max_epochs=40, callbacks=[checkpoint], logger=False, accelerator="cpu")
+        >>> checkpoint in trainer.checkpoint_callbacks
+        True
     """
 
     def __init__(self, every_n_epochs: int = 50, dirpath: str | None = None, minutes: float = 10.0) -> None:

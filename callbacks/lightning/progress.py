@@ -11,12 +11,18 @@ from tqdm.auto import tqdm
 
 
 class EpochProgressBar(ProgressBar):
-    """Counts epochs instead of restarting every epoch, and shows the latest metrics of the progress bar.
+    """Show one progress bar of the whole run, which counts epochs, with the latest metrics.
 
     For runs of many short epochs; long epochs are better served by Lightning's own bars.
 
     Args:
         description: what stands before the bar; the training split if the datamodule names one.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(callbacks=[EpochProgressBar("target")], logger=False, accelerator="cpu")
+        >>> trainer.progress_bar_callback.description
+        'target'
     """
 
     def __init__(self, description: str | None = None) -> None:

@@ -16,7 +16,7 @@ REQUEUE_SIGNALS = {signal.SIGUSR1, signal.SIGUSR2}
 
 
 class RequeueBetweenBatches(Callback):
-    """Defers Lightning's answer to a requeue signal to the end of a batch, on all ranks at once.
+    """Defer Lightning's answer to a cluster's requeue signal to the end of a batch, on all ranks at once.
 
     Under SLURM, Lightning answers the signal by saving a checkpoint and requeueing the job, at whatever
     instruction the signal arrives. Between batches the checkpoint is whole: the resumed run shows every
@@ -29,6 +29,11 @@ class RequeueBetweenBatches(Callback):
     Args:
         requeue_signal: what ``sbatch --signal`` sends; the cluster environment's own if not given.
         every_n_batches: with several processes, how often they ask one another.
+
+    Example:
+        >>> import signal
+        >>> RequeueBetweenBatches(signal.SIGUSR2, every_n_batches=50).requeue_signal.name
+        'SIGUSR2'
     """
 
     def __init__(self, requeue_signal: signal.Signals | None = None, every_n_batches: int = 10) -> None:

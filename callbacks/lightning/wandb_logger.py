@@ -21,7 +21,13 @@ class ResumableWandbLogger(WandbLogger):
     A run that was killed had told W&B of steps after its last checkpoint. Resumed with the same ``id``, it trains
     them again; what of them was told is not told again, and W&B's own counter of steps goes on where it was,
     offline too. ``fit`` finds the id in the checkpoint by itself; in code of your own, add ``WandbRunId()`` to the
-    callbacks and pass ``id=wandb_run_id(load_checkpoint(file))``.
+    callbacks and pass ``id=wandb_run_id(load_checkpoint(file))``. Arguments are those of ``WandbLogger``.
+
+    Example:
+        .. code-block:: python
+
+            logger = ResumableWandbLogger(project="memorization", offline=True)
+            trainer = Trainer(logger=logger, callbacks=[WandbRunId(), MemorizationMonitor(data)])
     """
 
     _before: dict[str, Any] | None = None  # what was told when this process began
@@ -50,7 +56,16 @@ class ResumableWandbLogger(WandbLogger):
 
 
 class WandbRunId(Callback):
-    """Keeps the id of the W&B run in each checkpoint."""
+    """Keep the id of the W&B run in each checkpoint.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> checkpoint = {}
+        >>> trainer = Trainer(logger=False, accelerator="cpu")
+        >>> WandbRunId().on_save_checkpoint(trainer, None, checkpoint)  # without W&B there is nothing to keep
+        >>> wandb_run_id(checkpoint) is None
+        True
+    """
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Of the first W&B logger, if there is one."""
@@ -59,6 +74,14 @@ class WandbRunId(Callback):
 
 
 def wandb_run_id(checkpoint: Mapping[str, Any]) -> str | None:
-    """The W&B run that a checkpoint is of, None if of none."""
+    """Find the W&B run that a checkpoint is of; None if it is of none.
+
+    Args:
+        checkpoint: as ``load_checkpoint`` reads it.
+
+    Example:
+        >>> wandb_run_id({"wandb_run_id": "1a2b3c4d", "epoch": 40})
+        '1a2b3c4d'
+    """
     found = checkpoint.get("wandb_run_id")
     return None if found is None else str(found)

@@ -34,7 +34,19 @@ SCORE_DIGITS = 4
 
 @dataclass
 class AnnotationProgress:
-    """How many pictures were met, written by this run, found in the file, and unusable; and objects written."""
+    """What an annotation has done so far.
+
+    Attributes:
+        pictures: how many were met.
+        written: of these, written by this run.
+        resumed: found in the file.
+        unusable: neither.
+        objects: how many objects were written.
+
+    Example:
+        >>> AnnotationProgress(pictures=3, written=2, unusable=1, objects=5).resumed
+        0
+    """
 
     pictures: int = 0
     written: int = 0
@@ -55,6 +67,14 @@ class AnnotationFile:
 
     Raises:
         ValueError: the file was written by other settings, or by nothing like this, or another run writes it.
+
+    Example:
+        >>> with AnnotationFile("objects.jsonl", {"detector": "example", "threshold": 0.3}) as annotations:
+        ...     print(sorted(annotations.done))
+        []
+        >>> AnnotationFile("objects.jsonl", {"detector": "example", "threshold": 0.5})
+        Traceback (most recent call last):
+        ValueError: output='objects.jsonl' was written with threshold 0.3 instead of 0.5; name another...
     """
 
     def __init__(self, output: str, settings: Mapping[str, Any]) -> None:
@@ -146,12 +166,24 @@ def annotate_pictures(
     the batches, which with shards depends on ``num_workers``.
 
     Args:
+        batches: the pictures.
+        detector: finds their objects.
+        annotations: where these are written.
         num_workers: processes that read and decode.
         max_unusable: share of the pictures, in [0, 1], that may be unusable before this raises.
 
     Raises:
         ValueError: two pictures have one id, a shard cannot be read, too many pictures are unusable, or the
             file has ids that no picture has.
+
+    Example:
+        >>> from dejavu_lightning.annotation import Detection, FolderBatches
+        >>> def detector(images):  # finds one ant in each picture
+        ...     return [[Detection("ant", (0.0, 0.0, 10.0, 10.0), score=0.9)] for _ in images]
+        >>> with AnnotationFile("ants.jsonl", {"detector": "example"}) as annotations:
+        ...     progress = annotate_pictures(FolderBatches("imagenet/train", batch_size=8), detector, annotations)
+        >>> progress.written, progress.objects
+        (24, 24)
     """
     if not 0 <= max_unusable <= 1:
         raise ValueError(f"max_unusable must lie in [0, 1], got {max_unusable}")

@@ -17,6 +17,16 @@ class CropBatches(Dataset[PictureBatch]):
         datasets: whose crops they are; an id is a record's.
         batch_size: crops a batch.
         done: ids that need not be decoded again where all of their batch are.
+
+    Raises:
+        ValueError: ``batch_size`` is below 1.
+
+    Example:
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> sets = ImageDataModule(Scenes(200), per_class=4, min_crop_side=8).memorization_sets()
+        >>> batches = CropBatches([sets.attack], batch_size=5)
+        >>> batches[0][0].id == sets.attack.ids[0], batches.total == len(sets.attack)
+        (True, True)
     """
 
     def __init__(self, datasets: Sequence[ImageDataset], batch_size: int, done: Collection[str] = ()) -> None:

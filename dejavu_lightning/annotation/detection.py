@@ -17,6 +17,10 @@ class Detection(NamedTuple):
         label: of the detector's labels.
         box: x0, y0, x1, y1 in pixels of the picture; may reach beyond it.
         score: in (0, 1]; what it means differs between detectors.
+
+    Example:
+        >>> Detection("cat", box=(0.0, 0.0, 10.0, 20.0), score=0.9).label
+        'cat'
     """
 
     label: str
@@ -29,6 +33,16 @@ class Detector(Protocol):
 
     Attributes:
         labels: those it can find.
+
+    Example:
+        >>> class Whole:
+        ...     labels = ["thing"]
+        ...     def __call__(self, images):
+        ...         return [[Detection("thing", (0.0, 0.0, image.shape[2], image.shape[1]), 0.9)] for image in images]
+        >>> import torch
+        >>> detector: Detector = Whole()
+        >>> detector([torch.zeros(3, 8, 6, dtype=torch.uint8)])
+        [[Detection(label='thing', box=(0.0, 0.0, 6, 8), score=0.9)]]
     """
 
     labels: Sequence[str]

@@ -34,6 +34,14 @@ def load_detector(
     Raises:
         ValueError: the name is unknown, or an argument is not for this kind of detector.
         ImportError: transformers is needed and not installed.
+
+    Returns:
+        A function from pictures to their objects.
+
+    Example:
+        >>> load_detector("resnet51")
+        Traceback (most recent call last):
+        ValueError: unknown detector 'resnet51'; did you mean resnet...
     """
     if name in DETECTORS or name in TAGGERS:
         if prompt != "{}":

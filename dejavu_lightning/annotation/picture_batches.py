@@ -28,6 +28,10 @@ class AnnotationPicture(NamedTuple):
         origin: where it lies, for messages.
         image: uint8 (3, H, W), upright; None if it was not decoded.
         problem: why it is unusable, with its origin.
+
+    Example:
+        >>> AnnotationPicture(id="cats/1", origin="cats/1.jpg", problem="cats/1.jpg cannot be decoded").image is None
+        True
     """
 
     id: str
@@ -47,7 +51,7 @@ PictureBatch = list[AnnotationPicture] | UnreadableShard
 
 
 class FolderBatches(Dataset[PictureBatch]):
-    """The pictures below a folder in the order of their paths.
+    """Read the pictures below a folder in batches, in the order of their paths.
 
     An id is a picture's path below the folder, without ending.
 
@@ -61,7 +65,12 @@ class FolderBatches(Dataset[PictureBatch]):
 
     Raises:
         FileNotFoundError: there is no such folder, or no picture in it.
-        ValueError: two pictures would have the same id.
+        ValueError: two pictures would have the same id, or ``batch_size`` is below 1.
+
+    Example:
+        >>> batches = FolderBatches("imagenet/train", batch_size=8)
+        >>> len(batches), batches.total, batches[0][0].id, batches[0][0].image.shape
+        (3, 24, 'ants/ants_00', torch.Size([3, 48, 64]))
     """
 
     def __init__(self, root: str, batch_size: int, done: Collection[str] = ()) -> None:
@@ -104,7 +113,7 @@ class FolderBatches(Dataset[PictureBatch]):
 
 
 class ShardBatches(IterableDataset[PictureBatch]):
-    """The samples of WebDataset shards. A batch has samples of one shard; workers take turns with their shards.
+    """Read the pictures of WebDataset shards in batches, each of one shard; workers take turns with their shards.
 
     Args:
         urls: shards as :func:`~dejavu_lightning.data.shards.shard_urls.expand_shards` takes them.
@@ -115,6 +124,10 @@ class ShardBatches(IterableDataset[PictureBatch]):
     Raises:
         FileNotFoundError: a shard in a local file is missing.
         ValueError: a shard is named twice.
+
+    Example:
+        >>> [len(batch) for batch in ShardBatches("shards/{00000..00001}.tar", batch_size=16)]  # of 30 and 20 samples
+        [16, 14, 16, 4]
     """
 
     def __init__(self, urls: str, batch_size: int, key_field: str | None = None, done: Collection[str] = ()) -> None:

@@ -31,6 +31,14 @@ class TorchvisionDetector:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file does not hold weights of this model; the message lists the keys.
+
+    Example:
+        The published weights are downloaded once.
+
+        .. code-block:: python
+
+            detector = TorchvisionDetector("fasterrcnn_resnet50_fpn_v2", threshold=0.5)
+            objects = detector([image])[0]  # of a picture, uint8 (3, H, W): labels, boxes in pixels and scores
     """
 
     def __init__(

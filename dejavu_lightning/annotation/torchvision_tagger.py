@@ -32,6 +32,16 @@ class TorchvisionTagger:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file does not hold weights of this model; the message lists the keys.
+
+    Example:
+        >>> import torch
+        >>> from torchvision.models import get_model
+        >>> network = get_model("shufflenet_v2_x0_5", weights=None, num_classes=2)
+        >>> torch.save(network.state_dict(), "tagger.pth")
+        >>> tagger = TorchvisionTagger("shufflenet_v2_x0_5", ["ant", "bee"], weights="tagger.pth", threshold=0.0)
+        >>> tags = tagger([torch.zeros(3, 48, 64, dtype=torch.uint8)])[0]  # likeliest first
+        >>> sorted(tag.label for tag in tags), tags[0].box
+        (['ant', 'bee'], (0.0, 0.0, 64.0, 48.0))
     """
 
     def __init__(

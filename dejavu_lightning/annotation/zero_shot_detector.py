@@ -31,6 +31,14 @@ class ZeroShotDetector:
     Raises:
         ImportError: transformers is not installed.
         ValueError: there is no such model, it lacks weights, or labels do not suit it.
+
+    Example:
+        The model is downloaded once.
+
+        .. code-block:: python
+
+            detector = ZeroShotDetector("google/owlv2-base-patch16", ["cat", "dog"], prompt="a photo of a {}")
+            objects = detector([image])[0]  # of a picture, uint8 (3, H, W): labels, boxes in pixels and scores
     """
 
     def __init__(

@@ -34,6 +34,11 @@ class DecisionPart:
 
     Raises:
         ValueError: nothing would be left to decide or to judge.
+
+    Example:
+        >>> part = DecisionPart(share=0.5)
+        >>> part.count([f"record-{i}" for i in range(1000)])
+        SampleCounts(found=1000, judged=500, decided=500)
     """
 
     share: float = DECIDE_ON

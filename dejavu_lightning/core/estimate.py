@@ -18,8 +18,16 @@ OVER_SEEDS = "Student's t over seeds"
 class Estimate(NamedTuple):
     """A value with the ends of its 95% interval where it has one.
 
-    ``runs`` how many runs it is the mean of; ``kind`` what the interval is and what it is over, such as "Wilson over
-    records"; ``p_value`` one-sided, of "nothing is memorized", where it was asked.
+    Attributes:
+        value: in the unit of what is estimated.
+        low, high: the ends of the interval.
+        runs: how many runs it is the mean of.
+        kind: what the interval is and what it is over, such as "Wilson over records".
+        p_value: one-sided, of "nothing is memorized", where it was asked.
+
+    Example:
+        >>> Estimate(0.25, low=0.125, high=0.5).scaled(100)[:3]  # in percent
+        (25.0, 12.5, 50.0)
     """
 
     value: float
@@ -36,7 +44,15 @@ class Estimate(NamedTuple):
 
 
 def flatten(estimates: Mapping[str, Estimate]) -> dict[str, float]:
-    """Name every number as logs do: ``<name>``, its interval ``<name>_low`` and ``<name>_high``, ``<name>_p_value``."""
+    """Name every number as logs do: ``<name>``, its interval ``<name>_low`` and ``<name>_high``, ``<name>_p_value``.
+
+    Args:
+        estimates: by name.
+
+    Example:
+        >>> flatten({"score": Estimate(0.25, low=0.125, high=0.5)})
+        {'score': 0.25, 'score_low': 0.125, 'score_high': 0.5}
+    """
     values = {name: estimate.value for name, estimate in estimates.items()}
     for name, estimate in estimates.items():
         if estimate.low is not None and estimate.high is not None:
@@ -47,7 +63,15 @@ def flatten(estimates: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def estimates_in(row: Mapping[str, float]) -> dict[str, Estimate]:
-    """Read what :func:`flatten` wrote, such as a row of ``history.csv``."""
+    """Read what :func:`flatten` wrote, such as a row of ``history.csv``.
+
+    Args:
+        row: numbers by name.
+
+    Example:
+        >>> estimates_in({"score": 0.25, "score_low": 0.125, "score_high": 0.5})["score"][:3]
+        (0.25, 0.125, 0.5)
+    """
     beside = {f"{name}{end}" for name in row for end in ("_low", "_high", "_p_value")} & set(row)
     return {
         name: Estimate(value, row.get(f"{name}_low"), row.get(f"{name}_high"), p_value=row.get(f"{name}_p_value"))

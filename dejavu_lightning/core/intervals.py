@@ -26,17 +26,38 @@ LEAST_RANGE = 2.0  # of a difference of two differences of answers that are righ
 
 
 def share(part: int, whole: int) -> Estimate:
-    """A share of ``whole`` records, at least 1, of which ``part`` count, with Wilson's interval."""
+    """Estimate a share of records, with Wilson's interval.
+
+    Args:
+        part: how many of the records count.
+        whole: how many there are, at least 1.
+
+    Raises:
+        ValueError: ``part`` is not in [0, whole], or there are no records.
+
+    Example:
+        >>> "{:.2f} [{:.2f}, {:.2f}]".format(*share(30, 100)[:3])
+        '0.30 [0.22, 0.40]'
+    """
     if not 0 <= part <= whole or whole < 1:
         raise ValueError(f"part must lie in [0, whole] and whole be at least 1, got {part} of {whole}")
     return wilson(part / whole, whole)
 
 
 def wilson(value: float, records: float, kind: str = "Wilson over records") -> Estimate:
-    """A share in [0, 1] with Wilson's interval (1927); ``records`` may be an effective number, with a fraction.
+    """Estimate a share in [0, 1] with Wilson's interval (1927).
 
     Near 0 and 1 it is too short: a count of 1 to 3, of either kind, has the end of a Poisson count (Brown, Cai and
     DasGupta 2001, Statistical Science 16, 101, section 4.1.1).
+
+    Args:
+        value: the share.
+        records: of how many; may be an effective number, with a fraction.
+        kind: what the interval is and what it is over.
+
+    Example:
+        >>> "{:.2f} [{:.2f}, {:.2f}]".format(*wilson(0.0, 50)[:3])
+        '0.00 [0.00, 0.07]'
     """
     centre = (value + Z**2 / (2 * records)) / (1 + Z**2 / records)
     half = Z * math.sqrt(value * (1 - value) / records + Z**2 / (4 * records**2)) / (1 + Z**2 / records)
@@ -55,10 +76,18 @@ def _rare(count: float) -> float:
 
 
 def bounded_mean(values: Floats) -> Estimate:
-    """Mean of (N,) values in [0, 1], with the interval of a share of as many records as vary like that.
+    """Estimate the mean of values in [0, 1], with the interval of a share of as many records as vary like that.
 
     Values spread less than zeros and ones of the same mean; Wilson's interval is taken of the number of zeros and
     ones whose mean would vary as theirs does, as in the analysis of surveys. Zeros and ones keep their number.
+
+    Args:
+        values: (N,) in [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> "{:.2f} [{:.2f}, {:.2f}]".format(*bounded_mean(np.linspace(0.4, 0.6, 50))[:3])
+        '0.50 [0.48, 0.52]'
     """
     count, mean = len(values), min(1.0, max(0.0, float(values.mean())))
     binary = mean * (1 - mean)
@@ -69,11 +98,20 @@ def bounded_mean(values: Floats) -> Estimate:
 
 
 def paired_gap(differences: Floats) -> Estimate:
-    """Mean of (N,) differences in [-1, 1] of paired records, with Tango's score interval.
+    """Estimate the mean of differences of paired records, with Tango's score interval.
 
     Tango (1998, Statistics in Medicine 17, 891) is of paired shares, whose differences are -1, 0 and 1. Others are
     taken as those of a size s, -s, 0 and s, that have the same mean and vary as much. Near -1 and 1 the ends are those
     of the share of records that differ, see :func:`wilson`.
+
+    Args:
+        differences: (N,) in [-1, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> differences = np.repeat([1.0, 0.0, -1.0], [20, 70, 10])  # 20 records grew, 10 shrank
+        >>> "{:.2f} [{:.2f}, {:.2f}]".format(*paired_gap(differences)[:3])
+        '0.10 [-0.01, 0.21]'
     """
     count, value = len(differences), float(differences.mean())
     sizes = np.abs(differences)
@@ -108,7 +146,16 @@ def _tango(grown: float, shrunk: float, count: int) -> float:
 
 
 def unbounded_mean(values: Floats) -> Estimate:
-    """Mean of (N,) values with Student's t interval; of a single value none."""
+    """Estimate the mean of values with Student's t interval; of a single value there is none.
+
+    Args:
+        values: (N,).
+
+    Example:
+        >>> import numpy as np
+        >>> "{:.2f} [{:.2f}, {:.2f}]".format(*unbounded_mean(np.array([1.0, 2.0, 3.0]))[:3])
+        '2.00 [-0.48, 4.48]'
+    """
     count, mean = len(values), float(values.mean())
     if count < 2:
         return Estimate(mean)
@@ -119,11 +166,18 @@ def unbounded_mean(values: Floats) -> Estimate:
 
 
 def difference(first: Estimate, second: Estimate, correlation: float = 0.0) -> Estimate:
-    """First minus second, its interval from both of theirs (the square-and-add method of Newcombe 1998).
+    """Subtract two estimates, with an interval from both of theirs (the square-and-add method of Newcombe 1998).
 
     ``(d - low)^2 = a^2 - 2 r a b + b^2`` with a from the first value to its lower end, b from the second to its upper
-    end and r their correlation, 0 of independent samples; the upper end likewise. See Zou and Donner (2008, Statistics
-    in Medicine 27, 1693).
+    end and r their correlation; the upper end likewise. See Zou and Donner (2008, Statistics in Medicine 27, 1693).
+
+    Args:
+        first, second: first minus second is estimated.
+        correlation: r, 0 of independent samples.
+
+    Example:
+        >>> "{:.2f} [{:.2f}, {:.2f}]".format(*difference(share(60, 100), share(30, 100))[:3])
+        '0.30 [0.16, 0.42]'
     """
     value = first.value - second.value
     if first.low is None or first.high is None or second.low is None or second.high is None:
@@ -134,7 +188,12 @@ def difference(first: Estimate, second: Estimate, correlation: float = 0.0) -> E
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
-    """Mean of estimates of independent samples, by the same method."""
+    """Average one or more estimates of independent samples, by the method of :func:`difference`.
+
+    Example:
+        >>> "{:.2f} [{:.2f}, {:.2f}]".format(*average([share(60, 100), share(30, 100)])[:3])
+        '0.45 [0.39, 0.52]'
+    """
     count = len(estimates)
     value = math.fsum(estimate.value for estimate in estimates) / count
     below = [estimate.value - estimate.low for estimate in estimates if estimate.low is not None]
@@ -150,9 +209,16 @@ def _together(one: float, other: float, correlation: float) -> float:
 
 
 def p_value(estimate: Estimate) -> float | None:
-    """One-sided p-value of "the truth is 0 or less": that of the normal distribution whose lower end this is.
+    """Compute the one-sided p-value of "the truth is 0 or less" from an interval; None without one.
 
-    It is below .025 just where the lower end of the interval lies above 0; None without an interval.
+    It is that of the normal distribution whose lower end this is: below .025 just where that end lies above 0.
+
+    Args:
+        estimate: with its 95% interval.
+
+    Example:
+        >>> round(p_value(difference(share(60, 100), share(50, 100))), 2)
+        0.08
     """
     if estimate.low is None or estimate.high is None:
         return None
@@ -167,13 +233,15 @@ def record_difference(first: Sequence[RecordTerms], second: Sequence[RecordTerms
     """Compute the first estimate minus the second, its interval over the records that both were measured on.
 
     An estimate is the sum, over its samples, of the mean of what the records add; what a record adds to both cancels,
-    so that the interval can be much narrower than that of two independent samples.
+    so that the interval can be much narrower than that of two independent samples. It is None where the two were
+    measured on other records, or it was not kept what they add.
 
     Args:
-        first, second: of each sample, such as attacked and held-out records, what its records add.
+        first, second: of each sample, such as attacked and held-out records, what its records add, by id.
 
-    Returns:
-        None where the two were measured on other records, or it was not kept what they add.
+    Example:
+        >>> record_difference([{"a": 1.0, "b": 1.0}], [{"a": 0.0, "b": 1.0}]).value
+        0.5
     """
     if not first or [set(sample) for sample in first] != [set(sample) for sample in second]:
         return None
@@ -186,7 +254,15 @@ def record_difference(first: Sequence[RecordTerms], second: Sequence[RecordTerms
 
 
 def difference_p_value(difference: Estimate) -> float | None:
-    """Two-sided p-value of "there is no difference", below .05 just where the interval leaves out 0."""
+    """Compute the two-sided p-value of "there is no difference", below .05 just where the interval leaves out 0.
+
+    Args:
+        difference: with its 95% interval, without which there is no p-value.
+
+    Example:
+        >>> round(difference_p_value(share(60, 100)._replace(value=0.0, low=-0.5, high=0.5)), 2)
+        1.0
+    """
     value, low, high = difference[:3]
     if low is None or high is None:
         return None
@@ -205,7 +281,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjust p-values for being many (Holm 1979, Scandinavian Journal of Statistics 6, 65).
 
     The smallest of m is multiplied by m, the next by m - 1, and so on, and none is smaller than the one before it.
-    Calling those below .05 real is wrong about any of them in at most 5% of tables. Where there is none, there is none.
+    Calling those below .05 real is wrong about any of them in at most 5% of tables.
+
+    Args:
+        p_values: in [0, 1]; None, where there is none, stays.
+
+    Example:
+        >>> holm([0.01, None, 0.03, 0.02])
+        [0.03, None, 0.04, 0.04]
     """
     known = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
     adjusted: list[float | None] = [None] * len(p_values)

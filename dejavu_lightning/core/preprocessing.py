@@ -25,6 +25,13 @@ class Preprocessing:
         interpolation: of resizing: "bilinear" or "bicubic".
         resize_mode: how whole captioned pictures become square, see ``ImageTextDataModule``; the data's own if not
             given. Labelled pictures and background crops are always squeezed, so that all of them is seen.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+
+    Example:
+        >>> print(Preprocessing(224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic"))
+        224 pixels, bicubic, mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5
     """
 
     image_size: int

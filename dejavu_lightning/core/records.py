@@ -20,7 +20,7 @@ from dejavu_lightning.core.whole_file import whole_file
 
 @dataclass(frozen=True)
 class Records:
-    """One row per attacked record, in the order of their ids.
+    """A table of what a test found out about each attacked record, in the order of their ids.
 
     Args:
         table: column ``id``; ``neighbors``, the ids of the nearest public samples; ``predicted`` and ``correct``.
@@ -30,6 +30,15 @@ class Records:
             and ``f_score`` of each variant; ``predicted`` are objects, and ``correct`` is how many of them are true.
         settings: what the numbers depend on besides the model, such as k; two tables with other settings
             cannot be compared.
+
+    Raises:
+        ValueError: an id occurs twice.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> records = Records(pa.table({"id": ["b", "a"], "correct": [True, False]}), {"test": "label_inference"})
+        >>> records.ids, records.column("correct")
+        (['a', 'b'], tensor([False,  True]))
     """
 
     table: pa.Table

@@ -31,8 +31,18 @@ def check_samples(dataset: Any, role: str) -> None:
 class DisplaySample(NamedTuple):
     """One sample as people see it in a gallery.
 
-    ``image`` uint8 (H, W, 3); ``objects`` the names of what is in the picture, its class or its objects; ``boxes``
-    (n, 4) and ``crop`` (4,), what the test saw, pixels as x0, y0, x1, y1; ``named`` the objects that the caption names.
+    Attributes:
+        image: uint8 (H, W, 3).
+        objects: the names of what is in the picture, its class or its objects.
+        boxes: (n, 4) pixels as x0, y0, x1, y1.
+        crop: (4,) what the test saw of it, likewise.
+        caption: of the picture, where it has one.
+        named: the objects that the caption names.
+
+    Example:
+        >>> import numpy as np
+        >>> DisplaySample(np.zeros((32, 32, 3), dtype=np.uint8), objects=("cat",)).objects
+        ('cat',)
     """
 
     image: NDArray[Any]
@@ -45,7 +55,13 @@ class DisplaySample(NamedTuple):
 
 @runtime_checkable
 class Samples(Protocol):
-    """A map-style data set of known length."""
+    """A map-style data set of known length.
+
+    Example:
+        >>> import torch
+        >>> isinstance([(torch.zeros(3, 8, 8), 0), (torch.ones(3, 8, 8), 1)], Samples)  # (image, label) each
+        True
+    """
 
     def __len__(self) -> int: ...
 
@@ -54,7 +70,14 @@ class Samples(Protocol):
 
 @runtime_checkable
 class DisplayableSamples(Samples, Protocol):
-    """Samples that people can look at in a gallery."""
+    """Samples that people can look at in a gallery.
+
+    Example:
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> sets = ImageDataModule(Scenes(200), per_class=4, min_crop_side=8).memorization_sets()
+        >>> isinstance(sets.attack, DisplayableSamples), sets.attack.display(0).image.shape
+        (True, (32, 32, 3))
+    """
 
     @property
     def ids(self) -> Sequence[str]:
@@ -68,7 +91,15 @@ class DisplayableSamples(Samples, Protocol):
 
 @runtime_checkable
 class LabelledSamples(Samples, Protocol):
-    """Samples whose ids and labels are known without reading them."""
+    """Samples whose ids and labels are known without reading them.
+
+    Example:
+        >>> from dejavu_lightning.data import Scenes
+        >>> from dejavu_lightning.data.image_dataset import ImageDataset
+        >>> from dejavu_lightning.memorization import Preprocessing
+        >>> isinstance(ImageDataset(Scenes(20), [0, 1], None, Preprocessing(32)), LabelledSamples)
+        True
+    """
 
     @property
     def ids(self) -> Sequence[str]:

@@ -37,6 +37,14 @@ class MemorizationSets:
     Raises:
         TypeError: a set is none from which samples can be taken by position.
         ValueError: there are more or fewer names than classes.
+
+    Example:
+        >>> import torch
+        >>> records = [{"image": torch.zeros(3, 8, 8), "label": 0, "id": f"record-{i}"} for i in range(4)]
+        >>> public = [(torch.zeros(3, 8, 8), 0), (torch.ones(3, 8, 8), 1)]
+        >>> sets = MemorizationSets(attack=records[:2], other_split=records[2:], public=public, num_classes=2)
+        >>> len(sets.attack), sets.neither_split
+        (2, None)
     """
 
     attack: Samples
@@ -113,6 +121,15 @@ class UtilitySets:
         num_classes: labels lie in [0, num_classes).
         class_names: one per class, for zero-shot classification.
         trained_on: the encoder's split and the partition's fingerprint.
+
+    Raises:
+        TypeError: a set is none from which samples can be taken by position.
+
+    Example:
+        >>> import torch
+        >>> pictures = [(torch.zeros(3, 8, 8), 0), (torch.ones(3, 8, 8), 1)]
+        >>> len(UtilitySets(train=pictures, validation=pictures[:1], num_classes=2).train)
+        2
     """
 
     train: Samples

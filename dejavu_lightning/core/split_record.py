@@ -14,9 +14,17 @@ class SplitRecord:
     """The split a model is trained on and the fingerprint of the partition it belongs to.
 
     Attributes:
+        split: "A" or "B".
+        split_fingerprint: of the partition, see ``SplitManifest.fingerprint``; two models are only comparable on one.
         content_fingerprint: of what the samples hold, so that other samples under the same ids are told apart; empty
             where the data do not say.
         unverified: why it could not be told that training showed that split and no other, empty where it was.
+
+    Example:
+        >>> SplitRecord("A", split_fingerprint="0123456789abcdef").state()
+        {'split': 'A', 'split_fingerprint': '0123456789abcdef'}
+        >>> SplitRecord.find({"dejavu_lightning": {"split": "B", "split_fingerprint": "0123456789abcdef"}}).split
+        'B'
     """
 
     split: str

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dejavu_lightning.data.crops import Corner, background_crops, corner_crops
 from dejavu_lightning.data.sources.image_source import Source
@@ -48,3 +50,23 @@ class AttackedPart(NamedTuple):
                 f"min_crop_side={self.min_crop_side} pixels; lower it, or check that the boxes are in pixels"
             )
         return [index for index, keep in zip(chosen, kept, strict=True) if keep], crops[kept]
+
+
+def first_per_class(indices: Sequence[int], labels: Tensor, per_class: int | None) -> list[int]:
+    """The first so many of each class; a split lists the pictures of a class in the partition's order.
+
+    Args:
+        indices: positions of pictures in the source.
+        labels: (N,) of all its pictures.
+        per_class: how many of each class; all if None.
+    """
+    chosen = list(indices)
+    if per_class is None:
+        return chosen
+    seen: Counter[int] = Counter()
+    first = []
+    for index, label in zip(chosen, labels[chosen].tolist(), strict=True):
+        seen[label] += 1
+        if seen[label] <= per_class:
+            first.append(index)
+    return first

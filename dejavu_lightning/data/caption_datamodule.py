@@ -37,6 +37,18 @@ class CaptionDataModule(ImageTextDataModule):
             but one, or "refuse" to start. Captions that several pictures have are counted and kept.
         near_duplicates: take pictures that look alike for the same too.
         settings: more arguments of :class:`~dejavu_lightning.data.image_text_datamodule.ImageTextDataModule`.
+
+    Raises:
+        ValueError: arguments contradict each other, or there are too few pictures.
+
+    Example:
+        >>> from dejavu_lightning.data import ObjectScenes
+        >>> data = CaptionDataModule(ObjectScenes(60), per_split=20, image_size=48, batch_size=5)
+        >>> sets = data.memorization_sets()
+        >>> len(sets.attack), len(sets.other_split), len(sets.public)
+        (20, 20, 20)
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([5, 3, 48, 48])
     """
 
     def __init__(

@@ -16,10 +16,11 @@ CELLS_AT_ONCE = 1 << 20  # bounds the scratch memory of the search to some 100 M
 
 
 def background_crop(boxes: ArrayLike, width: int, height: int, min_side: float = 100) -> Rectangle | None:
-    """The roomiest axis-aligned rectangle of a picture that no box touches.
+    """Find the roomiest axis-aligned rectangle of a picture that no box touches.
 
     Among all maximal empty rectangles: the one with the greatest shorter side; ties go to the larger
-    area, then to the smaller x0, then to the smaller y0. The search is exact.
+    area, then to the smaller x0, then to the smaller y0. The search is exact. It is what an attacker sees of a record
+    (Meehan et al. 2023, arXiv 2304.13850).
 
     Args:
         boxes: (n, 4) pixels as x0, y0, x1, y1 with exclusive ends; clipped to the picture.
@@ -32,6 +33,12 @@ def background_crop(boxes: ArrayLike, width: int, height: int, min_side: float =
 
     Raises:
         ValueError: a box is degenerate, not finite, or wholly outside the picture.
+
+    Example:
+        >>> background_crop([(0, 0, 200, 300)], width=500, height=300)  # what lies right of the object
+        (200, 0, 500, 300)
+        >>> background_crop([(0, 0, 450, 300)], width=500, height=300) is None  # only 50 pixels are left
+        True
     """
     array = np.asarray(boxes)
     crop = background_crops([array], [(width, height)], min_side)[0]
@@ -46,7 +53,7 @@ def background_crop(boxes: ArrayLike, width: int, height: int, min_side: float =
 def background_crops(
     boxes: Sequence[NDArray[Any]], sizes: ArrayLike, min_side: float = 100, names: Sequence[str] | None = None
 ) -> FloatArray:
-    """:func:`background_crop` of many pictures at once.
+    """Find :func:`background_crop` of many pictures at once.
 
     Args:
         boxes: for each of N pictures its (n, 4) boxes.
@@ -56,6 +63,16 @@ def background_crops(
 
     Returns:
         (N, 4) crops; a row of NaN where a picture has none.
+
+    Raises:
+        ValueError: boxes have another shape, or one is degenerate, not finite, or wholly outside its picture.
+
+    Example:
+        >>> import numpy as np
+        >>> boxes = [np.array([(0, 0, 200, 300)]), np.empty((0, 4))]
+        >>> background_crops(boxes, sizes=[(500, 300), (500, 300)])
+        array([[200.,   0., 500., 300.],
+               [ nan,  nan,  nan,  nan]])
     """
     size = np.asarray(sizes, dtype=np.float64).reshape(len(boxes), 2)
     counts = np.array([len(picture) for picture in boxes], dtype=np.int64)
@@ -76,25 +93,45 @@ def background_crops(
 def corner_crop(
     width: int, height: int, fraction: float = 0.3, corner: Corner = "top_left"
 ) -> tuple[int, int, int, int]:
-    """What an attacker without boxes sees: a corner, where objects seldom are.
+    """Find the corner that an attacker without boxes sees, where objects seldom are.
 
     Args:
         width, height: the picture's size in pixels.
         fraction: of the picture's sides, in (0, 1]; rounded to whole pixels, at least one.
-        corner: one of :data:`Corner`.
+        corner: "top_left", "top_right", "bottom_left" or "bottom_right".
 
     Returns:
         (x0, y0, x1, y1) with exclusive ends.
 
     Raises:
         ValueError: an argument is out of its range; the message names it.
+
+    Example:
+        >>> corner_crop(width=500, height=300, corner="bottom_right")
+        (350, 210, 500, 300)
     """
     x0, y0, x1, y1 = corner_crops([(width, height)], fraction, corner)[0].tolist()
     return int(x0), int(y0), int(x1), int(y1)
 
 
 def corner_crops(sizes: ArrayLike, fraction: float = 0.3, corner: Corner = "top_left") -> FloatArray:
-    """:func:`corner_crop` of many pictures at once: sizes (N, 2) as width, height -> (N, 4), whole numbers."""
+    """Find :func:`corner_crop` of many pictures at once.
+
+    Args:
+        sizes: (N, 2) width and height in pixels.
+        fraction, corner: as in :func:`corner_crop`.
+
+    Returns:
+        (N, 4) as x0, y0, x1, y1, whole numbers.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+
+    Example:
+        >>> corner_crops([(500, 300), (100, 100)])
+        array([[  0.,   0., 150.,  90.],
+               [  0.,   0.,  30.,  30.]])
+    """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
     if corner not in get_args(Corner):

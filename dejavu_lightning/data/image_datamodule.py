@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from copy import deepcopy
 from functools import partial
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing, Shown, known
 from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
-from dejavu_lightning.data.attacked_part import AttackedPart
+from dejavu_lightning.data.attacked_part import AttackedPart, first_per_class
 from dejavu_lightning.data.batches import EpochLoader, EqualBatches
 from dejavu_lightning.data.crops import Corner
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
@@ -73,6 +72,15 @@ class ImageDataModule(SplitDataModule):
         near_duplicates: take pictures that look alike for the same too.
         num_workers: processes that decode pictures for training.
         pin_memory, persistent_workers: as in torch's ``DataLoader``.
+
+    Raises:
+        ValueError: arguments contradict each other, or a class has too few pictures; the message names it.
+
+    Example:
+        >>> from dejavu_lightning.data import Scenes
+        >>> data = ImageDataModule(Scenes(200), per_class=4, min_crop_side=8)
+        >>> {split: len(ids) for split, ids in data.manifest.members.items() if ids}
+        {'A': 40, 'B': 40, 'public': 120}
     """
 
     def __init__(
@@ -281,17 +289,7 @@ class ImageDataModule(SplitDataModule):
         return ImageDataset(self.source, self._indices[split], None, shown)
 
     def _first(self, split: str, per_class: int | None) -> list[int]:
-        """The first so many of each class; a split lists the pictures of a class in the partition's order."""
-        indices = self._indices[split]
-        if per_class is None:
-            return indices
-        seen: Counter[int] = Counter()
-        first = []
-        for index, label in zip(indices, self.source.labels[indices].tolist(), strict=True):
-            seen[label] += 1
-            if seen[label] <= per_class:
-                first.append(index)
-        return first
+        return first_per_class(self._indices[split], self.source.labels, per_class)
 
     def _background(self, split: str, per_class: int | None = None) -> tuple[list[int], NDArray[Any]]:
         """The records of a split that leave something to attack, and where: (n,) and (n, 4) pixels."""

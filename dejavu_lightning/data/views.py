@@ -95,7 +95,7 @@ def boxes_of(
 
 
 class RandomViews(nn.Module):
-    """Random resized crop, flip and photometric changes, batched.
+    """Make random views of a batch: resized crops, flips and photometric changes.
 
     Args:
         image_size: side of a view in pixels.
@@ -107,6 +107,16 @@ class RandomViews(nn.Module):
         jitter: probability of the colour jitter.
         grayscale, blur, solarize: probabilities.
         mean, std: per channel, of pixel values in [0, 1].
+
+    Raises:
+        ValueError: a range is empty or reaches beyond its bounds.
+
+    Example:
+        >>> import torch
+        >>> views = RandomViews(image_size=16, num_views=2)
+        >>> pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+        >>> [view.shape for view in views(pictures, aspect=torch.ones(4))]
+        [torch.Size([4, 3, 16, 16]), torch.Size([4, 3, 16, 16])]
     """
 
     def __init__(

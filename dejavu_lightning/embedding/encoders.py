@@ -19,7 +19,13 @@ from dejavu_lightning.embedding.weight_names import under_own_names
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Maps a batch of B images (B, ...), or of B captions as a list, to embeddings (B, D). Any callable will do."""
+    """Maps a batch of B images (B, ...), or of B captions as a list, to embeddings (B, D). Any callable will do.
+
+    Example:
+        >>> from torch import nn
+        >>> isinstance(nn.Flatten(), Encoder), isinstance(lambda images: images.flatten(1), Encoder)
+        (True, True)
+    """
 
     def __call__(self, inputs: Any) -> Tensor: ...
 
@@ -29,7 +35,7 @@ EncodeSpec = str | Callable[[nn.Module, Any], Tensor] | None
 
 
 class ModuleEncoder:
-    """The encoder within a module.
+    """Make embeddings with a module, one of its methods or parts, or a function of it.
 
     Args:
         module: any ``nn.Module``, such as a LightningModule.
@@ -38,6 +44,17 @@ class ModuleEncoder:
             ``"student.forward_features"``; or a function ``(module, inputs) -> embeddings``.
         weights: other weights for the module, which itself keeps its own; see :meth:`with_weights`.
         kept: keeps what one process embeds, and spares it the next time.
+
+    Raises:
+        ValueError: once it encodes, the module has nothing of that name.
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.ModuleDict({"student": torch.nn.Flatten()})
+        >>> ModuleEncoder(network, encode="student")(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 48])
+        >>> ModuleEncoder(network, lambda module, images: module["student"](images) / 255)(torch.zeros(2, 3)).shape
+        torch.Size([2, 3])
     """
 
     def __init__(

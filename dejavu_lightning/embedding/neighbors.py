@@ -17,7 +17,7 @@ EXACT_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 24}  # float64 differences held a
 
 @torch.no_grad()
 def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest rows of the bank to each query, by squared Euclidean distance.
+    """Find the k nearest rows of the bank to each query, by squared Euclidean distance.
 
     A blocked float32 product finds candidates; their distances are then recomputed pair by pair in
     float64, so neither blocking nor device can reorder neighbours. Where the candidates cannot be
@@ -35,6 +35,11 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
 
     Raises:
         ValueError: shapes do not fit, k is larger than the bank, or a value is NaN or infinite.
+
+    Example:
+        >>> from torch import tensor
+        >>> nearest_neighbors(tensor([[0.0, 0.0]]), tensor([[3.0, 0.0], [0.0, 1.0], [2.0, 0.0]]), k=2)
+        (tensor([[1., 4.]], dtype=torch.float64), tensor([[1, 2]]))
     """
     if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
         raise ValueError(f"queries (N, D) and bank (M, D) must share D, got {(*queries.shape,)} and {(*bank.shape,)}")

@@ -27,11 +27,11 @@ RAW = "give the data set without its transform (transform=None), so that it yiel
 
 
 class DatasetSource:
-    """A map-style data set of (picture, label) as a source; pictures are PIL images, or tensors or arrays of [0, 1] or
-    uint8, of any size.
+    """A map-style data set of (picture, label) as a source of labelled pictures.
 
-    Of torchvision's folders, also below a ``Subset``, the pictures are read by their loader, past any transform. Sizes
-    are found by reading a picture once it is asked for.
+    Pictures are PIL images, or tensors or arrays of [0, 1] or uint8, of any size. Of torchvision's folders, also below
+    a ``Subset``, they are read by their loader, past any transform. Sizes are found by reading a picture once it is
+    asked for.
 
     Args:
         dataset: N samples (picture, label) or mappings with ``image`` and ``label``.
@@ -45,6 +45,12 @@ class DatasetSource:
 
     Raises:
         TypeError, ValueError: naming the data set, the sample and what is wanted.
+
+    Example:
+        >>> from torchvision.datasets import ImageFolder
+        >>> source = DatasetSource(ImageFolder("imagenet/train"), boxes=lambda position: [(4, 4, 19, 29)])
+        >>> len(source), source.ids[0], source.class_names, source.image(0).shape
+        (24, 'ants/ants_00', ['ants', 'bees'], torch.Size([3, 48, 64]))
     """
 
     def __init__(

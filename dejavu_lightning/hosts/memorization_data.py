@@ -37,20 +37,20 @@ class MemorizationData:
 
     Make it by one of ``from_folder``, ``from_coco``, ``from_dataset`` and ``from_captions``, which cut the data into
     the splits A, B, held-out and public, or by ``from_datasets``, which leaves the training set whole. Train on
-    :meth:`train_subset`, and give the object to a monitor::
-
-        data = MemorizationData.from_folder("imagenet/train", boxes="imagenet/boxes", per_class=300)
-        train_set = data.train_subset(my_dataset)
-        trainer = Trainer(callbacks=[MemorizationMonitor(data, encode="backbone", transform=my_eval_transform)])
+    :meth:`train_subset`, and give the object to ``MemorizationMonitor(data, transform=my_eval_transform)``.
 
     Args:
         sets: makes the sets of the tests with the pictures as a transform shows them.
         training_ids: ids of the samples that are trained on.
-        positional: ids count the samples of the data set, which says nothing else of them.
-        count: how many samples the whole data set has.
+        positional, count: whether ids only count the samples of the data set, and how many it has as a whole.
         utility: makes the sets of the probes, where there are any.
         transform: how a picture is shown to the encoder, where a monitor is given no other.
         told: what was found and chosen, in a line.
+
+    Example:
+        >>> data = MemorizationData.from_folder("imagenet/train", boxes="imagenet/boxes", per_class=3)
+        >>> sum(data.trains_on(f"ants/ants_{number:02d}") for number in range(12))  # of the 12 ants
+        3
     """
 
     def __init__(

@@ -19,11 +19,7 @@ from dejavu_lightning.runs.history import passed_untrained, read_history, write_
 
 
 class MemorizationCallback(TrainerCallback):  # type: ignore[misc]
-    """Measures before training and after epochs, and logs through the Trainer, so that its TensorBoard and W&B have it.
-
-    ::
-
-        trainer.add_callback(MemorizationCallback(trainer, data, encode="resnet", transform=my_eval_transform))
+    """Measure before training and after epochs, and log through the Trainer, so that its TensorBoard and W&B have it.
 
     Metrics are logged as ``memorization/<metric>``; ``<output_dir>/memorization/history.csv`` has them by epoch. The
     numbers of a measurement do not depend on the number of processes, which all take part.
@@ -36,6 +32,14 @@ class MemorizationCallback(TrainerCallback):  # type: ignore[misc]
         transform: how the data show a picture, as of ``MemorizationMonitor``.
         test, reference: label inference and the model itself on held-out records if not given.
         every_n_epochs: measure whenever this many more epochs are complete.
+
+    Raises:
+        ValueError: ``every_n_epochs`` is below 1.
+
+    Example:
+        .. code-block:: python
+
+            trainer.add_callback(MemorizationCallback(trainer, data, encode="resnet", transform=my_eval_transform))
     """
 
     def __init__(

@@ -33,7 +33,7 @@ def cross_correlation(z_a: Tensor, z_b: Tensor, eps: float = 1e-5) -> Tensor:
 
 @full_precision
 def barlow_twins_loss(z_a: Tensor, z_b: Tensor, *, redundancy: float = 0.0051, eps: float = 1e-5) -> Tensor:
-    """Barlow Twins loss of two views.
+    """Compute the Barlow Twins loss of two views, equation (1) of Zbontar et al. (2021, arXiv 2103.03230).
 
     In a distributed run every rank passes its own samples; both tensors are gathered with gradient, so
     that C is that of the global batch.
@@ -44,10 +44,16 @@ def barlow_twins_loss(z_a: Tensor, z_b: Tensor, *, redundancy: float = 0.0051, e
         eps: added to the variances.
 
     Returns:
-        0-dim loss, the same on every rank.
+        0-dim loss, 0 or more, the same on every rank.
 
     Raises:
         ValueError: shapes differ, or the global batch has fewer than two samples.
+
+    Example:
+        >>> from torch import tensor
+        >>> z = tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+        >>> f"{barlow_twins_loss(z, z):.3f} {barlow_twins_loss(z, -z):.3f}"  # equal views, and opposite ones
+        '0.000 8.000'
     """
     z_a, z_b = global_views(z_a, z_b)  # N, D
     if len(z_a) < 2:
@@ -59,7 +65,17 @@ def barlow_twins_loss(z_a: Tensor, z_b: Tensor, *, redundancy: float = 0.0051, e
 
 
 class BarlowTwinsLoss(nn.Module):
-    """:func:`barlow_twins_loss` with its coefficients fixed."""
+    """Barlow Twins loss with its coefficients fixed, see :func:`barlow_twins_loss`.
+
+    Args:
+        redundancy: lambda of equation (1).
+        eps: added to the variances.
+
+    Example:
+        >>> from torch import ones
+        >>> BarlowTwinsLoss(redundancy=0.01)(ones(4, 2), ones(4, 2))  # collapsed: nothing is correlated
+        tensor(2.)
+    """
 
     def __init__(self, redundancy: float = 0.0051, eps: float = 1e-5) -> None:
         super().__init__()

@@ -18,7 +18,9 @@ from dejavu_lightning.losses.precision import full_precision
 
 @full_precision
 def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """BYOL loss of one view predicting the other, averaged over the global batch.
+    """Compute the BYOL loss of one view predicting the other, averaged over the global batch.
+
+    Equation (2) of Grill et al. (2020, arXiv 2006.07733): 2 - 2 cos.
 
     Args:
         prediction: (B, D) the student's predictions.
@@ -29,6 +31,11 @@ def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
     Raises:
         ValueError: shapes differ.
+
+    Example:
+        >>> from torch import tensor
+        >>> byol_loss(tensor([[1.0, 0.0]]), tensor([[0.0, 3.0]]))  # at right angles
+        tensor(2.)
     """
     if prediction.ndim != 2 or prediction.shape != target.shape:
         raise ValueError(
@@ -40,7 +47,14 @@ def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 class BYOLLoss(nn.Module):
-    """:func:`byol_loss`, the views in both roles."""
+    """BYOL loss with the views in both roles: the sum of :func:`byol_loss` in both directions.
+
+    Example:
+        >>> from torch import tensor
+        >>> a, b = tensor([[1.0, 0.0]]), tensor([[0.0, 1.0]])
+        >>> BYOLLoss()((a, b), (b, a))  # each view predicts the other's projection
+        tensor(0.)
+    """
 
     def forward(self, predictions: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
         """The student's predictions from views a, b and the teacher's projections of a, b: (B, D) each -> 0-dim."""

@@ -20,9 +20,10 @@ from dejavu_lightning.losses.precision import full_precision
 
 @full_precision
 def clip_loss(image: Tensor, text: Tensor, *, temperature: Tensor, local_loss: bool = False) -> Tensor:
-    """Contrastive loss of the global batch.
+    """Compute CLIP's contrastive loss of images and captions over the global batch.
 
-    In a distributed run every rank passes its own pairs, as many as it has; embeddings are gathered with gradient.
+    Radford et al. (2021, arXiv 2103.00020, figure 3). In a distributed run every rank passes its own pairs, as many as
+    it has; embeddings are gathered with gradient.
 
     Args:
         image, text: (B, D) unit vectors of the pairs.
@@ -31,10 +32,18 @@ def clip_loss(image: Tensor, text: Tensor, *, temperature: Tensor, local_loss: b
             ranks' mean is the same loss, with the same gradient once DistributedDataParallel has averaged it.
 
     Returns:
-        0-dim loss; without ``local_loss`` the same on every rank.
+        0-dim loss, 0 or more; without ``local_loss`` the same on every rank.
 
     Raises:
         ValueError: shapes differ.
+
+    Example:
+        >>> from torch import eye, tensor
+        >>> right, wrong = eye(2), eye(2).flip(0)
+        >>> round(float(clip_loss(right, right, temperature=tensor(0.5))), 3)
+        0.127
+        >>> round(float(clip_loss(right, wrong, temperature=tensor(0.5))), 3)
+        2.127
     """
     if image.ndim != 2 or image.shape != text.shape:
         raise ValueError(f"image and text must have the same shape (B, D), got {(*image.shape,)} and {(*text.shape,)}")

@@ -29,7 +29,9 @@ def dino_loss(
     student_temperature: float = 0.1,
     teacher_temperature: float = 0.07,
 ) -> Tensor:
-    """Cross-entropy of the student to the teacher over all pairs of different views.
+    """Compute the cross-entropy of the student to the teacher over all pairs of different views.
+
+    Equations (1) and (3) of Caron et al. (2021, arXiv 2104.14294).
 
     Args:
         student: (S, B, K) scores of S views.
@@ -38,10 +40,15 @@ def dino_loss(
         student_temperature, teacher_temperature: tau_s and tau_t, divide the scores; positive.
 
     Returns:
-        0-dim loss, averaged over pairs and the global batch, the same on every rank.
+        0-dim loss in nats, 0 or more, averaged over pairs and the global batch, the same on every rank.
 
     Raises:
         ValueError: shapes do not fit, a temperature is not positive, or no pair of different views exists.
+
+    Example:
+        >>> from torch import zeros
+        >>> round(float(dino_loss(zeros(3, 4, 8), zeros(2, 4, 8))), 4)  # all prototypes alike: log 8
+        2.0794
     """
     if student.ndim != 3 or student.shape[1:] != teacher.shape[1:] or len(teacher) > len(student):
         raise ValueError(
@@ -63,12 +70,20 @@ def dino_loss(
 
 
 class DINOLoss(nn.Module):
-    """:func:`dino_loss` with a centre that follows the teacher's scores over the batch and all ranks.
+    """DINO loss with a centre that follows the teacher's scores over the batch and all ranks, see :func:`dino_loss`.
 
     Args:
         prototypes: K.
         student_temperature: tau_s.
         center_momentum: m of equation (4).
+
+    Example:
+        >>> from torch import ones, zeros
+        >>> loss = DINOLoss(prototypes=2)
+        >>> round(float(loss(zeros(2, 4, 2), ones(2, 4, 2), teacher_temperature=0.04)), 4)
+        0.6931
+        >>> loss.center  # a tenth of the way to the teacher's scores
+        tensor([0.1000, 0.1000])
     """
 
     center: Tensor

@@ -21,20 +21,25 @@ from dejavu_lightning.losses.precision import full_precision
 
 @full_precision
 def nt_xent_loss(z_a: Tensor, z_b: Tensor, *, temperature: float = 0.15) -> Tensor:
-    """Normalised temperature-scaled cross-entropy of two views.
+    """Compute the normalised temperature-scaled cross-entropy of two views, SimCLR's loss.
 
-    In a distributed run every rank passes its own samples; both tensors are gathered with gradient, so
-    that the negatives are those of the global batch.
+    Equation (1) of Chen et al. (2020, arXiv 2002.05709). In a distributed run every rank passes its own samples; both
+    tensors are gathered with gradient, so that the negatives are those of the global batch.
 
     Args:
         z_a, z_b: (B, D) embeddings of the two views of the same samples; of any length.
         temperature: tau, divides the cosines; positive.
 
     Returns:
-        0-dim loss, the same on every rank.
+        0-dim loss in nats, 0 or more, the same on every rank.
 
     Raises:
         ValueError: shapes differ, temperature is not positive, or there is no negative sample.
+
+    Example:
+        >>> from torch import ones
+        >>> round(float(nt_xent_loss(ones(4, 2), ones(4, 2))), 4)  # collapsed: log 7, a guess among 7 others
+        1.9459
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
@@ -50,7 +55,16 @@ def nt_xent_loss(z_a: Tensor, z_b: Tensor, *, temperature: float = 0.15) -> Tens
 
 
 class NTXentLoss(nn.Module):
-    """:func:`nt_xent_loss` with its temperature fixed."""
+    """NT-Xent loss with its temperature fixed, see :func:`nt_xent_loss`.
+
+    Args:
+        temperature: tau, divides the cosines; positive.
+
+    Example:
+        >>> from torch import eye
+        >>> round(float(NTXentLoss(temperature=0.5)(eye(2), eye(2))), 4)  # log(1 + 2 exp(-2))
+        0.2395
+    """
 
     def __init__(self, temperature: float = 0.15) -> None:
         super().__init__()

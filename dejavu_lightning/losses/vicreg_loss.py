@@ -43,7 +43,7 @@ def vicreg_loss(
     covariance: float = 1.0,
     eps: float = 1e-4,
 ) -> Tensor:
-    """VICReg loss of two views.
+    """Compute the VICReg loss of two views, equation (6) of Bardes et al. (2022, arXiv 2105.04906).
 
     In a distributed run every rank passes its own samples; both tensors are gathered with gradient, so
     that statistics are those of the global batch.
@@ -54,10 +54,16 @@ def vicreg_loss(
         eps: inside the square root of the standard deviation.
 
     Returns:
-        0-dim loss, the same on every rank.
+        0-dim loss, 0 or more, the same on every rank.
 
     Raises:
         ValueError: shapes differ, or the global batch has fewer than two samples.
+
+    Example:
+        >>> from torch import tensor, zeros
+        >>> z = tensor([[2.0, 2.0], [2.0, -2.0], [-2.0, 2.0], [-2.0, -2.0]])
+        >>> f"{vicreg_loss(z, z):.2f} {vicreg_loss(zeros(4, 2), zeros(4, 2)):.2f}"  # spread, and collapsed
+        '0.00 24.75'
     """
     z_a, z_b = global_views(z_a, z_b)  # N, D
     if len(z_a) < 2:
@@ -69,7 +75,17 @@ def vicreg_loss(
 
 
 class VICRegLoss(nn.Module):
-    """:func:`vicreg_loss` with its coefficients fixed."""
+    """VICReg loss with its coefficients fixed, see :func:`vicreg_loss`.
+
+    Args:
+        invariance, variance, covariance: lambda, mu and nu of equation (6).
+        eps: inside the square root of the standard deviation.
+
+    Example:
+        >>> from torch import zeros
+        >>> round(float(VICRegLoss(variance=10.0)(zeros(4, 2), zeros(4, 2))), 2)
+        9.9
+    """
 
     def __init__(
         self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0, eps: float = 1e-4

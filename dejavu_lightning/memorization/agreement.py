@@ -42,6 +42,15 @@ def agreement(comparisons: Mapping[str, Comparison], display: Display) -> list[A
 
     Raises:
         ValueError: two of them are about different records.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from dejavu_lightning.memorization import Comparison, LabelInference
+        >>> def said(*outcomes):
+        ...     return Comparison({}, pa.table({"id": ["a", "b"], "outcome": outcomes}), gaps={}, settings={})
+        >>> answers = {"one": said("memorized", "correlated"), "other": said("memorized", "memorized")}
+        >>> [(pair.agreement, pair.jaccard) for pair in agreement(answers, LabelInference.display)]
+        [(0.5, 0.5)]
     """
     paired = {name: found.table for name, found in comparisons.items() if found.table is not None}
     ids = {name: table["id"].to_pylist() for name, table in paired.items()}

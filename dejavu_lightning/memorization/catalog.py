@@ -22,8 +22,20 @@ DEFAULT_TEST: type[MemorizationTest] = LabelInference
 def register_test(test: T) -> T:
     """Make a test of one's own known by its name; used as a decorator of its class.
 
+    Args:
+        test: a class like ``protocols.MemorizationTest``.
+
     Raises:
         ValueError: another test has that name.
+
+    Example:
+        >>> from dejavu_lightning.memorization import TESTS, LabelInference
+        >>> @register_test
+        ... class Bystander(LabelInference):
+        ...     name = "bystander"
+        >>> find_test({"test": "bystander"}) is Bystander
+        True
+        >>> del TESTS["bystander"]  # which nobody needs
     """
     known = TESTS.get(test.name)
     if known is not None and (known.__module__, known.__qualname__) != (test.__module__, test.__qualname__):
@@ -35,8 +47,15 @@ def register_test(test: T) -> T:
 def find_test(settings: Mapping[str, Any]) -> type[MemorizationTest]:
     """Find the test that records with these settings are of.
 
+    Args:
+        settings: of :class:`~dejavu_lightning.core.records.Records`; ``test`` is the test's name.
+
     Raises:
         ValueError: it is not known.
+
+    Example:
+        >>> find_test({"test": "label_inference"}).headline
+        'score'
     """
     name = settings.get("test")
     if name not in TESTS:

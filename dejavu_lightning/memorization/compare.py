@@ -15,7 +15,7 @@ from dejavu_lightning.memorization.statistics import Terms
 
 
 def compare(target: Records, reference: Records, *, paired: bool = True, seed: int = 0) -> Comparison:
-    """Join the two tables on id and measure what only the target knows, as their test says.
+    """Compare target records with reference records, joined on their ids, as their test defines it.
 
     Args:
         target: the target model's records.
@@ -26,6 +26,20 @@ def compare(target: Records, reference: Records, *, paired: bool = True, seed: i
 
     Raises:
         ValueError: the ids differ although paired, or settings that both tables have differ.
+
+    Returns:
+        The estimates with their intervals, and a table with one row per record where they are paired.
+
+    Example:
+        >>> from torch import tensor
+        >>> from dejavu_lightning.memorization import LabelInference
+        >>> records = LabelInference().records_of_probabilities
+        >>> ids, labels = ["a", "b"], tensor([0, 1])
+        >>> target = records(ids, labels, [tensor([[0.9, 0.1], [0.2, 0.8]])], "example")  # both right
+        >>> reference = records(ids, labels, [tensor([[0.9, 0.1], [0.6, 0.4]])], "example")  # one right
+        >>> found = compare(target, reference)
+        >>> found.metrics["score"], found.table["outcome"].to_pylist()
+        (0.5, ['correlated', 'memorized'])
     """
     _check_settings(target.settings, reference.settings, "target and reference records cannot be compared, they")
     if paired and target.ids != reference.ids:
@@ -70,7 +84,11 @@ def net_terms(attacked: Comparison, held_out: Comparison) -> dict[str, tuple[Ter
 def symmetric_average(first: Comparison, second: Comparison) -> dict[str, Estimate]:
     """Average two comparisons with exchanged roles, (target A, reference B) and (target B, reference A).
 
-    The attacked records are disjoint: the two are independent samples.
+    The attacked records are disjoint: the two are independent samples (Meehan et al. 2023, arXiv 2304.13850, average
+    likewise).
+
+    Args:
+        first, second: the two comparisons, of one test with the same settings.
 
     Returns:
         ``symmetric_<gap>``, with the one-sided p-value of "nothing is memorized": what the two models differ in by
@@ -78,6 +96,17 @@ def symmetric_average(first: Comparison, second: Comparison) -> dict[str, Estima
 
     Raises:
         ValueError: the two were made with other settings.
+
+    Example:
+        >>> from torch import tensor
+        >>> from dejavu_lightning.memorization import LabelInference
+        >>> def records(identifier, probabilities):
+        ...     return LabelInference().records_of_probabilities([identifier], tensor([1]), [probabilities], "example")
+        >>> right, wrong = tensor([[0.1, 0.9]]), tensor([[0.9, 0.1]])
+        >>> first = compare(records("a", right), records("a", wrong))
+        >>> second = compare(records("b", right), records("b", right))
+        >>> symmetric_average(first, second)["symmetric_score"].value
+        0.5
     """
     _check_settings(first.settings, second.settings, "both directions cannot be averaged, they")
     return {

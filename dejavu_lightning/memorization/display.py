@@ -82,7 +82,9 @@ class GalleryRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Display:
-    """What figures, tables and reports need of a test. A test with more to show overrides the methods.
+    """What figures, tables and reports need of a test.
+
+    A test with more to show overrides the methods. It holds data alone; ``figures`` draws it.
 
     Args:
         rows: of the terminal's table; their labels name the metrics everywhere.
@@ -97,6 +99,11 @@ class Display:
         memorization: column of the comparison, positive where the target knows more of a record than the reference.
         most_memorized_title: of the gallery, with a reference per record.
         best_answered_title: of the gallery without one.
+
+    Example:
+        >>> display = Display(gap_rows("gap", "my gap"), Answers("accuracy", "accuracy"), gaps={"gap": "my gap"})
+        >>> display.label("net_gap"), display.shown_gaps(["gap", "net_gap"])
+        ('net my gap', [('net_gap', 'net my gap', 'gap')])
     """
 
     rows: Sequence[TableRow]

@@ -23,7 +23,7 @@ from dejavu_lightning.memorization.statistics import Terms
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one measurement found.
+    """The numbers and the records of one measurement of memorization.
 
     Args:
         estimates: those of the comparison, with the test's controls and net estimates where there are held-out
@@ -36,6 +36,15 @@ class Measurement:
         extra_references: the measurement with each extra reference by its name.
         agreement: what the references say of the same records, pair by pair.
         left_out: how many records of each set decided and were left out, where some were.
+
+    Example:
+        >>> from torch import tensor
+        >>> from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets
+        >>> points = [(tensor([0.1]), 0), (tensor([0.9]), 1)]
+        >>> sets = MemorizationSets(points, public=points, other_split=points[::-1], num_classes=2)
+        >>> found = measure(lambda x: x, LabelInference(k=1), HeldOut(), sets)
+        >>> found.headline, found.estimates["target_accuracy"].value, found.target.ids
+        ('score', 1.0, ['attack/0', 'attack/1'])
     """
 
     estimates: dict[str, Estimate]
@@ -65,7 +74,7 @@ def measure(
     *,
     distributed: bool = True,
 ) -> Measurement:
-    """Attack the target, attack or ask the reference, and compare.
+    """Attack the target, attack or ask the reference, and compare: one measurement of memorization.
 
     The processes of a distributed run share the work: every one must call it, and each gets the same numbers, those of
     the first one's buffers. A module, bare or behind a :class:`~dejavu_lightning.embedding.encoders.ModuleEncoder`, is
@@ -85,6 +94,15 @@ def measure(
     Raises:
         ValueError: they are all records of a set.
         TimeoutError: not all processes came.
+
+    Example:
+        >>> from torch import nn
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> from dejavu_lightning.memorization import HeldOut, LabelInference
+        >>> sets = ImageDataModule(Scenes(200), per_class=4, min_crop_side=8).memorization_sets()
+        >>> metrics = measure(nn.Flatten(), LabelInference(k=5), HeldOut(), sets).metrics  # pixels remember nothing
+        >>> metrics["score_low"] < 0 < metrics["score_high"]
+        True
     """
     if isinstance(encoder, nn.Module):
         encoder = ModuleEncoder(encoder)

@@ -21,7 +21,7 @@ from dejavu_lightning.memorization.statistics import Terms
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the records of a target and of a reference say together.
+    """The estimates of a target against a reference, and what each record adds to them.
 
     Args:
         estimates: each name of the table in docs/reference/metrics.md with its value and 95% interval.
@@ -30,6 +30,12 @@ class Comparison:
             else the target's and the reference's. Controls, net estimates and symmetric averages are made of these.
         settings: of the target's records.
         sample_gaps: gaps of the top records beside their null, where the test has them.
+
+    Example:
+        >>> from dejavu_lightning.core.estimate import Estimate
+        >>> found = Comparison({"score": Estimate(0.25, low=0.125, high=0.5)}, table=None, gaps={}, settings={})
+        >>> found.metrics
+        {'score': 0.25, 'score_low': 0.125, 'score_high': 0.5}
     """
 
     estimates: dict[str, Estimate]
@@ -45,7 +51,16 @@ class Comparison:
 
 
 class Attack(Protocol):
-    """A test bound to one encoder and the sets it is run on."""
+    """A test bound to one encoder and the sets it is run on.
+
+    Example:
+        >>> from torch import tensor
+        >>> from dejavu_lightning.memorization import LabelInference, MemorizationSets
+        >>> records, public = [(tensor([0.1]), 0), (tensor([0.9]), 1)], [(tensor([0.0]), 0), (tensor([1.0]), 1)]
+        >>> attack = LabelInference(k=1).prepare(lambda x: x, MemorizationSets(records, public, num_classes=2))
+        >>> attack(records, "attack").column("correct")
+        tensor([True, True])
+    """
 
     @property
     def test(self) -> MemorizationTest: ...
@@ -72,12 +87,17 @@ class Attack(Protocol):
 
 @runtime_checkable
 class MemorizationTest(Protocol):
-    """A way to attack records, and all that its records mean.
+    """A memorization test: how records are attacked, compared and shown.
 
     Attributes:
         name: stands in the settings of its records and finds the test of saved ones, see ``TESTS``.
         headline: the gap that sums a comparison up; its net value where there is one.
         display: labels, tables, order and pictures of its records.
+
+    Example:
+        >>> from dejavu_lightning.memorization import LabelInference
+        >>> isinstance(LabelInference(), MemorizationTest), LabelInference.name
+        (True, 'label_inference')
     """
 
     name: ClassVar[str]
@@ -119,7 +139,18 @@ class RetrievesByCaption(Protocol):
 
 
 class ReferenceRecords(NamedTuple):
-    """What a reference infers: of the attacked records, and of those of neither split where it can."""
+    """What a reference infers of the attacked records, and of those of neither split where it can.
+
+    Attributes:
+        attack: its records of the attacked set; with the ids of the target's if it is paired.
+        neither_split: those of the held-out set, which make controls and net estimates.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from dejavu_lightning.memorization import Records
+        >>> ReferenceRecords(Records(pa.table({"id": ["a"], "correct": [True]})), None).attack.ids
+        ['a']
+    """
 
     attack: Records
     neither_split: Records | None
@@ -134,12 +165,19 @@ class ReferenceRecords(NamedTuple):
 
 @runtime_checkable
 class Reference(Protocol):
-    """Turns the attacked records into comparable records without having seen them.
+    """What tells how much of the attacked records can be inferred without having seen them.
+
+    It answers with records that are comparable to the target's.
 
     Attributes:
         paired: whether its records have the target's ids.
         kind: what reports call it, such as "second model". Gaps to references of two kinds are no estimates of one
             quantity; they are not shown in one table.
+
+    Example:
+        >>> from dejavu_lightning.memorization import HeldOut
+        >>> isinstance(HeldOut(), Reference), HeldOut().kind, HeldOut().paired
+        (True, 'held-out records', False)
     """
 
     paired: bool

@@ -12,11 +12,19 @@ from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 
 class BarlowTwins(SelfSupervisedMethod):
-    """Trains with :func:`~dejavu_lightning.losses.barlow_twins_loss` on batches with two ``views``.
+    """Train with Barlow Twins' loss on batches with two ``views``.
+
+    Zbontar et al. (2021, arXiv 2103.03230); see :func:`~dejavu_lightning.losses.barlow_twins_loss.barlow_twins_loss`.
 
     Args:
         redundancy: lambda, the weight of the off-diagonal correlations.
         settings: arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+
+    Example:
+        >>> import torch
+        >>> model = BarlowTwins(backbone="small_resnet", projector_widths=(64, 16), image_size=32)
+        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(self, redundancy: float = 0.0051, **settings: Any) -> None:

@@ -26,7 +26,7 @@ from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 
 @dataclass
 class OptimizerConfig:
-    """Optimiser and schedule: linear warm-up, then cosine, by step.
+    """Settings of the optimiser and its schedule: linear warm-up, then cosine, by step.
 
     Args:
         name: "lars" or "adamw", from timm; biases and norms get no weight decay, and with LARS no adaptation.
@@ -36,6 +36,10 @@ class OptimizerConfig:
         warmup_epochs: epochs of linear warm-up from 1/1000 of the learning rate.
         final_lr_fraction: where the cosine ends, as a share of the learning rate.
         options: more arguments of timm's optimiser.
+
+    Example:
+        >>> OptimizerConfig(name="adamw", base_lr=1e-3, warmup_epochs=5).final_lr_fraction
+        0.001
     """
 
     name: Literal["lars", "adamw"] = "lars"
@@ -63,6 +67,19 @@ class SelfSupervisedMethod(LightningModule):
         optimizer: see :class:`OptimizerConfig`.
         channels_last: lay out images and kernels channels last, which is faster for most convolutions.
         compile: compile the backbone for training with ``torch.compile``; measurements stay uncompiled.
+
+    Raises:
+        ValueError: ``embedding`` is neither, or there is no such backbone.
+
+    Example:
+        >>> import torch
+        >>> class Still(SelfSupervisedMethod):
+        ...     def training_step(self, batch, batch_idx):
+        ...         view_a, view_b = self.two_views(batch)
+        ...         return self.log_loss((self(view_a) - self(view_b)).square().mean(), len(view_a))
+        >>> model = Still(backbone="small_resnet", projector_widths=(16,), image_size=32, embedding="backbone")
+        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 128])
     """
 
     def __init__(

@@ -14,12 +14,23 @@ from dejavu_lightning.models.heads import projector
 
 
 class BYOL(MomentumMethod):
-    """Trains with :func:`~dejavu_lightning.losses.byol_loss` on batches with two ``views``.
+    """Train with BYOL's loss on batches with two ``views``: the student predicts the teacher's projections.
+
+    Grill et al. (2020, arXiv 2006.07733); see :func:`~dejavu_lightning.losses.byol_loss.byol_loss`.
 
     Args:
         projector_widths: the projector's layers; the paper's are (4096, 256).
         predictor_widths: the predictor's hidden layers; its output is as wide as the projector's.
         settings: more arguments of :class:`~dejavu_lightning.methods.momentum.MomentumMethod`.
+
+    Raises:
+        ValueError: there is no projector.
+
+    Example:
+        >>> import torch
+        >>> model = BYOL(backbone="small_resnet", projector_widths=(64, 16), predictor_widths=(32,), image_size=32)
+        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(

@@ -28,6 +28,10 @@ class Temperature:
         minimum: a learned temperature is kept at or above it; 0.01 caps the logit scale at 100.
         maximum: and at or below this; 1, as in open_clip, keeps the scale at 1 or more.
         learned: False keeps the initial value.
+
+    Example:
+        >>> Temperature(initial=0.05, learned=False).minimum
+        0.01
     """
 
     initial: float | None = None
@@ -46,6 +50,10 @@ class ClipOptimizerConfig:
         warmup_steps: of linear warm-up from 1/1000 of the peak.
         beta1, beta2, eps: AdamW's; of a ResNet open_clip's ``beta2`` is 0.999 and its ``eps`` 1e-8.
         final_lr_fraction: where the cosine ends, as a share of the peak.
+
+    Example:
+        >>> ClipOptimizerConfig(lr=1e-3, beta2=0.999, eps=1e-8).weight_decay
+        0.1
     """
 
     lr: float = 5e-4
@@ -58,7 +66,11 @@ class ClipOptimizerConfig:
 
 
 class CLIP(LightningModule):
-    """Trains with :func:`~dejavu_lightning.losses.clip_loss` on batches of images and captions.
+    """Train with CLIP's loss on batches of images and captions.
+
+    Radford et al. (2021, arXiv 2103.00020), on open_clip's models; see
+    :func:`~dejavu_lightning.losses.clip_loss.clip_loss`. The mitigations are those of Jayaraman et al. (2024, arXiv
+    2402.02103, section 5).
 
     Args:
         model: see :func:`~dejavu_lightning.models.clip_networks.build_clip`.
@@ -72,10 +84,20 @@ class CLIP(LightningModule):
         text_masking: probability that a token of a caption is masked, drawn afresh every step of training and
             never at measurements. Start, end and padding are never masked.
         optimizer: see :class:`ClipOptimizerConfig`.
-        local_loss: see :func:`~dejavu_lightning.losses.clip_loss`; for large global batches.
+        local_loss: see :func:`~dejavu_lightning.losses.clip_loss.clip_loss`; for large global batches.
         grad_checkpointing: compute activations twice instead of keeping them, to save memory.
         channels_last: lay out images and kernels channels last, which is faster for most convolutions.
         compile: compile both towers for training with ``torch.compile``; measurements stay uncompiled.
+
+    Raises:
+        ValueError: ``text_masking`` is not in [0, 1], the temperature's bounds are out of order, or there is no such
+            model.
+
+    Example:
+        >>> import torch
+        >>> model = CLIP("dejavu-tiny", temperature=Temperature(initial=0.1), text_masking=0.3)
+        >>> model.encode_image(torch.zeros(2, 3, 48, 48)).shape, model.encode_text(["a cat", "a dog"]).shape
+        (torch.Size([2, 128]), torch.Size([2, 128]))
     """
 
     def __init__(

@@ -14,11 +14,11 @@ from dejavu_lightning.models.heads import Prototypes, bottleneck_mlp
 
 
 class DINO(MomentumMethod):
-    """Trains with :func:`~dejavu_lightning.losses.dino_loss` on batches of large ``views``, then small ones.
+    """Train with DINO's loss on batches of large ``views``, then small ones.
 
-    The student sees all views, the teacher the large ones: those as large as the first. The projector
-    ends in the bottleneck, whose directions, not the scores of the prototypes, are the embedding that
-    the memorization tests see.
+    Caron et al. (2021, arXiv 2104.14294); see :func:`~dejavu_lightning.losses.dino_loss.dino_loss`. The student sees
+    all views, the teacher the large ones: those as large as the first. The projector ends in the bottleneck, whose
+    directions, not the scores of the prototypes, are the embedding that the memorization tests see.
 
     Args:
         prototypes: K, the scores that are compared.
@@ -30,6 +30,15 @@ class DINO(MomentumMethod):
         projector_widths: of the projector's layers; the last one is the bottleneck.
         projector_norm: batch norm in the projector, for convolutional backbones.
         settings: more arguments of :class:`~dejavu_lightning.methods.momentum.MomentumMethod`.
+
+    Raises:
+        ValueError: there is no projector.
+
+    Example:
+        >>> import torch
+        >>> model = DINO(prototypes=32, backbone="small_resnet", projector_widths=(64, 16), image_size=32)
+        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(

@@ -24,6 +24,17 @@ class MomentumMethod(SelfSupervisedMethod):
     Args:
         momentum: m at the start, in [0, 1].
         settings: arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+
+    Raises:
+        ValueError: ``momentum`` is not in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> model = MomentumMethod(backbone="small_resnet", projector_widths=(16,), image_size=32).eval()
+        >>> model.teacher = model.build_teacher("backbone", "projector")
+        >>> images = torch.ones(2, 3, 32, 32)
+        >>> torch.equal(model.encode(images), model.encode_teacher(images))  # before the first step
+        True
     """
 
     teacher: nn.ModuleDict

@@ -12,12 +12,20 @@ from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 
 class SimCLR(SelfSupervisedMethod):
-    """Trains with :func:`~dejavu_lightning.losses.nt_xent_loss` on batches with two ``views``.
+    """Train with SimCLR's loss, NT-Xent, on batches with two ``views``.
+
+    Chen et al. (2020, arXiv 2002.05709); see :func:`~dejavu_lightning.losses.nt_xent_loss.nt_xent_loss`.
 
     Args:
         temperature: tau, divides the cosines.
         projector_widths: the projector's layers; the paper's are (2048, 128).
         settings: more arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+
+    Example:
+        >>> import torch
+        >>> model = SimCLR(temperature=0.2, backbone="small_resnet", projector_widths=(64, 16), image_size=32)
+        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(

@@ -13,13 +13,22 @@ from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 
 class Supervised(SelfSupervisedMethod):
-    """Trains with :func:`~dejavu_lightning.losses.supervised_loss` on every view of a batch.
+    """Train with cross-entropy on labels on every view of a batch: the supervised baseline.
+
+    Meehan et al. (2023, arXiv 2304.13850) compare with it; see
+    :func:`~dejavu_lightning.losses.supervised_loss.supervised_loss`.
 
     Args:
         num_classes: labels lie in [0, num_classes).
         projector_widths: layers between the features and the classifier; none, as usual, makes the
             projector's output the features.
         settings: more arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+
+    Example:
+        >>> import torch
+        >>> model = Supervised(num_classes=10, backbone="small_resnet", image_size=32)
+        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape, model.logits(torch.zeros(2, 3, 32, 32)).shape
+        (torch.Size([2, 128]), torch.Size([2, 10]))
     """
 
     def __init__(self, num_classes: int = 1000, projector_widths: Sequence[int] = (), **settings: Any) -> None:

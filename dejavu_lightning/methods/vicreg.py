@@ -12,11 +12,19 @@ from dejavu_lightning.methods.base import SelfSupervisedMethod
 
 
 class VICReg(SelfSupervisedMethod):
-    """Trains with :func:`~dejavu_lightning.losses.vicreg_loss` on batches with two ``views``.
+    """Train with VICReg's loss on batches with two ``views``.
+
+    Bardes et al. (2022, arXiv 2105.04906); see :func:`~dejavu_lightning.losses.vicreg_loss.vicreg_loss`.
 
     Args:
         invariance, variance, covariance: coefficients of the three terms.
         settings: arguments of :class:`~dejavu_lightning.methods.base.SelfSupervisedMethod`.
+
+    Example:
+        >>> import torch
+        >>> model = VICReg(backbone="small_resnet", projector_widths=(64, 16), image_size=32)
+        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape  # what is attacked: the projector's output
+        torch.Size([2, 16])
     """
 
     def __init__(

@@ -16,7 +16,15 @@ from torchvision.models.resnet import BasicBlock, conv1x1
 def small_resnet(widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Sequential:
     """Build a residual network for 32-pixel images: a stride-2 stem, then one basic block a width.
 
-    images (B, 3, H, W) -> (B, widths[-1]).
+    It takes images (B, 3, H, W) and gives features (B, widths[-1]).
+
+    Args:
+        widths: channels of the blocks; each after the first halves the side.
+
+    Example:
+        >>> import torch
+        >>> small_resnet(widths=(4, 8))(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 8])
     """
     blocks: list[nn.Module] = []
     for before, width in zip(widths[:1] + widths, widths, strict=False):
@@ -48,6 +56,14 @@ def build_backbone(name: str, **options: Any) -> nn.Module:
 
     Raises:
         ValueError: there is no such model; the message suggests the nearest names.
+
+    Example:
+        >>> import torch
+        >>> build_backbone("small_resnet")(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 128])
+        >>> build_backbone("torchvision/resnet19")
+        Traceback (most recent call last):
+        ValueError: unknown backbone 'torchvision/resnet19'; did you mean 'resnet18'...
     """
     if name == "small_resnet":
         return small_resnet(**options)

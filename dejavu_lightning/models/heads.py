@@ -9,9 +9,18 @@ from torch import Tensor, nn
 
 
 def projector(width_in: int, widths: Sequence[int]) -> nn.Sequential:
-    """Build linear layers with batch norm and ReLU in between; the last one is bare.
+    """Build a projector: linear layers with batch norm and ReLU in between; the last one is bare.
 
-    (B, width_in) -> (B, widths[-1]); without widths the identity.
+    It takes features (B, width_in) and gives embeddings (B, widths[-1]).
+
+    Args:
+        width_in: of the features.
+        widths: of the layers' outputs; without any the projector is the identity.
+
+    Example:
+        >>> import torch
+        >>> projector(16, widths=(32, 8))(torch.zeros(4, 16)).shape
+        torch.Size([4, 8])
     """
     layers: list[nn.Module] = []
     for width in widths[:-1]:
@@ -33,7 +42,19 @@ class Normalize(nn.Module):
 def bottleneck_mlp(width_in: int, widths: Sequence[int], norm: bool = False) -> nn.Sequential:
     """Build DINO's projector: linear layers with GELU in between, the last one's output scaled to length 1.
 
-    (B, width_in) -> (B, widths[-1]). ``norm`` puts batch norm before each GELU.
+    It takes features (B, width_in) and gives directions (B, widths[-1]). See Caron et al. (2021, arXiv 2104.14294,
+    section 3.1).
+
+    Args:
+        width_in: of the features.
+        widths: of the layers' outputs, at least one.
+        norm: put batch norm before each GELU.
+
+    Example:
+        >>> import torch
+        >>> directions = bottleneck_mlp(16, widths=(32, 8))(torch.ones(4, 16))
+        >>> directions.shape, bool((directions.norm(dim=1) - 1).abs().max() < 1e-5)
+        (torch.Size([4, 8]), True)
     """
     layers: list[nn.Module] = []
     for width in widths[:-1]:
@@ -53,6 +74,12 @@ class Prototypes(nn.Module):
     Args:
         width_in: D.
         count: K.
+
+    Example:
+        >>> import torch
+        >>> cosines = Prototypes(width_in=8, count=32)(torch.eye(8)[:4])
+        >>> cosines.shape, bool(cosines.abs().max() <= 1)
+        (torch.Size([4, 32]), True)
     """
 
     def __init__(self, width_in: int, count: int) -> None:

@@ -27,6 +27,12 @@ class CallableModel(PretrainedModel):
 
     Raises:
         ValueError: there is no such callable, it returns no module, or keys do not match.
+
+    Example:
+        >>> import torch
+        >>> model = CallableModel("dejavu_lightning.models:small_resnet", options={"widths": (4, 8)}).load()
+        >>> model.module(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 8])
     """
 
     def __init__(

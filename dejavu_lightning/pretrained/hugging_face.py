@@ -27,6 +27,14 @@ class HuggingFaceModel(PretrainedModel):
     Raises:
         ImportError: transformers is not installed.
         ValueError: there is no such model, or the file lacks weights that the embedding needs.
+
+    Example:
+        The weights are downloaded once.
+
+        .. code-block:: python
+
+            loaded = HuggingFaceModel("facebook/dinov2-small").load()
+            embeddings = loaded.encode(loaded.module, images)  # (B, 3, 224, 224) -> (B, 384)
     """
 
     def __init__(

@@ -35,6 +35,11 @@ class OpenClipModel(PretrainedModel):
     Raises:
         FileNotFoundError, ValueError: there is no such model, tag or file, or keys do not match; the message suggests
             entry, prefix and leave_out that would.
+
+    Example:
+        >>> model = OpenClipModel("dejavu-tiny").load()  # random weights
+        >>> model.module.encode_text(["a cat", "a dog"]).shape, model.preprocessing.image_size
+        (torch.Size([2, 128]), 48)
     """
 
     def __init__(

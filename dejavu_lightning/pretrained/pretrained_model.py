@@ -14,8 +14,19 @@ from dejavu_lightning.embedding.encoders import EncodeSpec
 class LoadedModel(NamedTuple):
     """A model with its weights, ready to encode.
 
-    ``name`` is what tables and errors call it; ``encode`` as in ``ModuleEncoder``; ``preprocessing`` is None where
-    nothing says which pictures the model was trained on.
+    Attributes:
+        name: what tables and errors call it.
+        module: the network.
+        encode: how it encodes, as in ``ModuleEncoder``.
+        preprocessing: of the pictures that it takes; None where nothing says which it was trained on.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from dejavu_lightning.memorization import ModuleEncoder
+        >>> model = LoadedModel("pixels", nn.Flatten())
+        >>> ModuleEncoder(model.module, model.encode)(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 48])
     """
 
     name: str
@@ -25,9 +36,17 @@ class LoadedModel(NamedTuple):
 
 
 class PretrainedModel(ABC):
-    """A published model. Subclasses say by their arguments where it comes from.
+    """A published model; subclasses say by their arguments where it comes from.
 
     A base class rather than a protocol, so that the command line finds the subclasses by their short names.
+
+    Example:
+        >>> from torch import nn
+        >>> class Pixels(PretrainedModel):
+        ...     def load(self):
+        ...         return LoadedModel("pixels", nn.Flatten())
+        >>> Pixels().load().name
+        'pixels'
     """
 
     @abstractmethod

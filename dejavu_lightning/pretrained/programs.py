@@ -26,6 +26,12 @@ class TorchScriptFile(PretrainedModel):
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is no TorchScript.
+
+    Example:
+        >>> import torch
+        >>> torch.jit.save(torch.jit.script(torch.nn.Flatten()), "pixels.pt")
+        >>> TorchScriptFile("pixels.pt").load().module(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 48])
     """
 
     def __init__(self, file: str, preprocessing: Preprocessing | None = None) -> None:
@@ -66,6 +72,12 @@ class ExportedFile(PretrainedModel):
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, it is no exported program, or one with compiled code.
+
+    Example:
+        >>> import torch
+        >>> torch.export.save(torch.export.export(torch.nn.Flatten(), (torch.zeros(2, 3, 4, 4),)), "pixels.pt2")
+        >>> ExportedFile("pixels.pt2").load().module(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 48])
     """
 
     def __init__(self, file: str, preprocessing: Preprocessing | None = None) -> None:

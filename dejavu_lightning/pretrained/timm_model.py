@@ -25,6 +25,14 @@ class TimmModel(PretrainedModel):
 
     Raises:
         ValueError: there is no such model, tag or download, where the message suggests names, or no such option.
+
+    Example:
+        >>> import torch
+        >>> model = TimmModel("test_vit").load()  # random weights
+        >>> print(model.preprocessing)
+        160 pixels, bicubic, mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5
+        >>> model.module(torch.zeros(2, 3, 160, 160)).shape
+        torch.Size([2, 64])
     """
 
     def __init__(

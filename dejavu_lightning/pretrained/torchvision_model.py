@@ -23,6 +23,12 @@ class TorchvisionModel(PretrainedModel):
 
     Raises:
         ValueError: there is no such model, or it has no such weights or no download; the message suggests names.
+
+    Example:
+        >>> import torch
+        >>> model = TorchvisionModel("shufflenet_v2_x0_5").load()  # random weights
+        >>> model.name, model.module.eval()(torch.zeros(2, 3, 64, 64)).shape
+        ('torchvision shufflenet_v2_x0_5', torch.Size([2, 1024]))
     """
 
     def __init__(self, name: str, weights: str | None = None, preprocessing: Preprocessing | None = None) -> None:

@@ -44,6 +44,12 @@ class WeightsFile(PretrainedModel):
     Raises:
         FileNotFoundError, ValueError: no such file or architecture, or keys that do not match; the message lists them
             and suggests entry, prefix and leave_out that would.
+
+    Example:
+        >>> import torch
+        >>> model = WeightsFile("weights.pth", "small_resnet", options={"widths": (4, 8)}).load()
+        >>> model.name, model.module(torch.zeros(2, 3, 32, 32)).shape
+        ('small_resnet of weights.pth', torch.Size([2, 8]))
     """
 
     def __init__(

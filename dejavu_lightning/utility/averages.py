@@ -14,7 +14,19 @@ from dejavu_lightning.core.intervals import Floats, bounded_mean
 
 
 class Average(NamedTuple):
-    """A mean over samples with its 95% interval; ``rows`` and ``values`` (N,) of the samples behind it."""
+    """A mean over samples with its 95% interval.
+
+    Attributes:
+        estimate: the mean, in [0, 1].
+        rows: (N,) positions of the samples behind it.
+        values: (N,) what each of them adds, in [0, 1].
+
+    Example:
+        >>> from torch import tensor
+        >>> found = averages(tensor([1, 0]), {"knn_top1": tensor([True, False])})["knn_top1"]
+        >>> found.estimate.value, found.rows, found.values.tolist()
+        (0.5, [0, 1], [0.0, 1.0])
+    """
 
     estimate: Estimate
     rows: list[int]

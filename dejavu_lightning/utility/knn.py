@@ -10,13 +10,23 @@ from dejavu_lightning.utility.probe import Classifier
 
 
 class NearestNeighborProbe:
-    """The k nearest training features by cosine vote, each with weight exp(cosine / temperature).
+    """Classify by the k nearest training features by cosine, each with weight exp(cosine / temperature).
 
     Wu et al. (2018, arXiv 1805.01978, section 3.4), with the k and temperature of DINO's evaluation.
 
     Args:
         k: neighbours that vote; at most the number of training features.
-        temperature: divides the cosines.
+        temperature: divides the cosines; positive.
+
+    Raises:
+        ValueError: k is below 1, or temperature is not positive.
+
+    Example:
+        >>> from torch import tensor
+        >>> features, labels = tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), tensor([0, 0, 1])
+        >>> classify = NearestNeighborProbe(k=1).fit(features, labels, num_classes=2)
+        >>> classify(tensor([[2.0, 0.1], [0.1, 2.0]])).argmax(dim=1)
+        tensor([0, 1])
     """
 
     name = "knn"

@@ -10,10 +10,10 @@ from dejavu_lightning.utility.probe import Classifier
 
 
 class LinearProbe:
-    """SGD with momentum and a cosine schedule on standardised features; starts from zero weights.
+    """Classify by multinomial logistic regression on frozen features, fitted by SGD from zero weights.
 
     Features are standardised by the mean and deviation of the training features, so that one learning rate
-    suits every network.
+    suits every network. Momentum is 0.9, the schedule a cosine.
 
     Args:
         epochs: passes over the training features.
@@ -21,6 +21,16 @@ class LinearProbe:
         weight_decay: of weights and biases.
         batch_size: features per step, at most all.
         seed: of the order.
+
+    Raises:
+        ValueError: epochs or batch_size is below 1, or base_lr is not positive.
+
+    Example:
+        >>> from torch import tensor
+        >>> features, labels = tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), tensor([0, 0, 1])
+        >>> classify = LinearProbe(epochs=20).fit(features, labels, num_classes=2)
+        >>> classify(tensor([[1.0, 0.1], [0.1, 1.0]])).argmax(dim=1)
+        tensor([0, 1])
     """
 
     name = "linear"

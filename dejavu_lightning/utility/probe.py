@@ -16,7 +16,13 @@ Classifier = Callable[[Tensor], Tensor]
 
 @runtime_checkable
 class PairMeasure(Protocol):
-    """A measure of a model of pictures and texts as a whole."""
+    """A measure of a model of pictures and texts as a whole, such as ``ZeroShot``.
+
+    Example:
+        >>> from dejavu_lightning.utility import ZeroShot
+        >>> isinstance(ZeroShot(), PairMeasure), ZeroShot().metrics
+        (True, ['zero_shot_top1', 'zero_shot_top5'])
+    """
 
     name: str
 
@@ -34,7 +40,16 @@ class PairMeasure(Protocol):
 
 @runtime_checkable
 class Probe(Protocol):
-    """A classifier of frozen features; ``name`` begins the logged keys."""
+    """A classifier of frozen features, such as ``LinearProbe``.
+
+    Attributes:
+        name: begins the logged keys.
+
+    Example:
+        >>> from dejavu_lightning.utility import LinearProbe
+        >>> isinstance(LinearProbe(), Probe), LinearProbe().name
+        (True, 'linear')
+    """
 
     name: str
 

@@ -16,11 +16,20 @@ from dejavu_lightning.utility.averages import Average, averages
 
 
 class CaptionRetrieval:
-    """Whether pictures find their captions, and captions their pictures, among all validation pairs.
+    """Measure how often pictures find their captions, and captions their pictures, among all validation pairs.
+
+    It logs ``image_to_text@k`` and ``text_to_image@k``, recalls in [0, 1].
 
     Args:
         ks: a pair counts as found if it is among so many nearest.
         image, text: as in :class:`~dejavu_lightning.memorization.ObjectRetrieval`.
+
+    Raises:
+        ValueError: a k is below 1, or there is none.
+
+    Example:
+        >>> CaptionRetrieval(ks=(1, 5)).metrics
+        ['image_to_text@1', 'image_to_text@5', 'text_to_image@1', 'text_to_image@5']
     """
 
     name = "caption_retrieval"
@@ -59,11 +68,20 @@ class CaptionRetrieval:
 
 
 class NamedObjects:
-    """Whether the pictures that a caption finds show what it names: the use of a search by text.
+    """Measure how often the pictures that a caption finds show what it names: the use of a search by text.
+
+    It logs ``named_objects@k``, a share of the found pictures, in [0, 1].
 
     Args:
         k: pictures of the probes' training set that each validation caption finds.
         image, text: as in :class:`~dejavu_lightning.memorization.ObjectRetrieval`.
+
+    Raises:
+        ValueError: k is below 1.
+
+    Example:
+        >>> NamedObjects(k=10).metrics
+        ['named_objects@10']
     """
 
     name = "named_objects"

@@ -28,7 +28,16 @@ TOPS = (1, 5)
 
 
 class UtilityMeasurement(NamedTuple):
-    """``metrics`` by logged key with their intervals, and the ``terms`` of each: what every sample adds to it."""
+    """The numbers of one measurement of utility, and what each sample adds to them.
+
+    Attributes:
+        metrics: values by logged key, with the ends of their intervals.
+        terms: by key, what every sample adds to it.
+
+    Example:
+        >>> UtilityMeasurement(metrics={"knn_top1": 0.5}, terms={}).metrics["knn_top1"]
+        0.5
+    """
 
     metrics: dict[str, float]
     terms: dict[str, tuple[Terms, ...]]
@@ -44,7 +53,23 @@ def measure_utility(
     leave_out: DecisionPart | None = None,
     distributed: bool = True,
 ) -> dict[str, float]:
-    """Measure the metrics of :func:`utility_measurement` alone."""
+    """Measure the accuracy of each probe: the metrics of :func:`utility_measurement` alone.
+
+    Args:
+        encoder, probes, sets, batch_size, num_workers, leave_out, distributed: as in :func:`utility_measurement`.
+
+    Raises:
+        ValueError, TimeoutError: likewise.
+
+    Example:
+        >>> import torch
+        >>> from dejavu_lightning.utility import NearestNeighborProbe, UtilitySets
+        >>> train = [{"image": torch.eye(2)[c], "label": c, "id": f"train-{c}"} for c in (0, 1)]
+        >>> validation = [{"image": torch.eye(2)[c] + 0.1, "label": c, "id": f"test-{c}"} for c in (0, 1)]
+        >>> sets = UtilitySets(train, validation, num_classes=2)
+        >>> measure_utility(lambda images: images, [NearestNeighborProbe(k=1)], sets)["knn_top1"]
+        1.0
+    """
     return utility_measurement(
         encoder,
         probes,
@@ -90,6 +115,16 @@ def utility_measurement(
     Raises:
         ValueError: a label lies outside the class range, a picture is in both sets, or no picture is left to judge.
         TimeoutError: not all processes came.
+
+    Example:
+        >>> import torch
+        >>> from dejavu_lightning.utility import NearestNeighborProbe, UtilitySets
+        >>> train = [{"image": torch.eye(2)[c], "label": c, "id": f"train-{c}"} for c in (0, 1)]
+        >>> validation = [{"image": torch.eye(2)[0], "label": c, "id": f"test-{c}"} for c in (0, 1)]
+        >>> sets = UtilitySets(train, validation, num_classes=2)
+        >>> found = utility_measurement(lambda images: images, [NearestNeighborProbe(k=1)], sets)
+        >>> found.metrics["knn_top1"], found.terms["knn_top1"][0].values.tolist()
+        (0.5, [1.0, 0.0])
     """
     with shared_work(distributed):
         return _measure(encoder, probes, sets, batch_size, num_workers, leave_out)
@@ -148,6 +183,18 @@ def check_features(encoder: LayerEncoder, probes: Sequence[Probe | PairMeasure],
     """Encode one picture of each set, so that what a measurement would raise later is raised now.
 
     Every process must call it. A module behind a ``ModuleEncoder`` is left as it was.
+
+    Args:
+        encoder, probes, sets: as in :func:`utility_measurement`.
+
+    Raises:
+        ValueError: the encoder gives no features (B, D).
+
+    Example:
+        >>> import torch
+        >>> from dejavu_lightning.utility import LinearProbe, UtilitySets
+        >>> pictures = [(torch.zeros(3, 8, 8), 0)]
+        >>> check_features(lambda images: images.flatten(1), [LinearProbe()], UtilitySets(pictures, pictures, 1))
     """
     if any(isinstance(probe, Probe) for probe in probes):
         with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
@@ -157,7 +204,16 @@ def check_features(encoder: LayerEncoder, probes: Sequence[Probe | PairMeasure],
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
-    """List the keys of :func:`measure_utility`, without ``/<layer>``."""
+    """List the keys of :func:`measure_utility`, without ``/<layer>``.
+
+    Args:
+        probes: what is fitted and measured.
+
+    Example:
+        >>> from dejavu_lightning.utility import LinearProbe
+        >>> probe_metrics([LinearProbe()])
+        ['linear_top1', 'linear_top5']
+    """
     return [
         name
         for probe in probes
@@ -166,7 +222,15 @@ def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
 
 
 def sample_ids(samples: Samples) -> list[str]:
-    """(N,) ids; their positions where they have none."""
+    """List the ids of samples; their positions where they have none.
+
+    Args:
+        samples: N of them.
+
+    Example:
+        >>> sample_ids(["a picture", "another"])
+        ['0', '1']
+    """
     return [str(identifier) for identifier in getattr(samples, "ids", range(len(samples)))]
 
 

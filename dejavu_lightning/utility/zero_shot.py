@@ -20,15 +20,23 @@ TEMPLATES = {"openai": open_clip.OPENAI_IMAGENET_TEMPLATES, "simple": open_clip.
 
 
 class ZeroShot:
-    """Classify pictures by the nearest name, by open_clip's classifier builder.
+    """Classify pictures by the nearest class name, by open_clip's classifier builder.
 
-    A class's vector is the mean of the unit vectors of its name in every template. A picture with several
-    ``objects`` is right if the class is one of them, others if it is their ``label``.
+    A class's vector is the mean of the unit vectors of its name in every template (Radford et al. 2021, arXiv
+    2103.00020, section 3.1). A picture with several ``objects`` is right if the class is one of them, others if it is
+    their ``label``. It logs ``zero_shot_top1`` and ``zero_shot_top5``, in [0, 1].
 
     Args:
         templates: "openai" (80), "simple" (7), or a list of texts with {} in the place of the name.
         class_names: in the order of the classes; the data's own if not given.
         image, text: as in :class:`~dejavu_lightning.memorization.ObjectRetrieval`.
+
+    Raises:
+        ValueError: there are no such templates, or one has no {}.
+
+    Example:
+        >>> len(ZeroShot("simple").templates), ZeroShot(["a photo of a {}."], class_names=["cat", "dog"]).metrics
+        (7, ['zero_shot_top1', 'zero_shot_top5'])
     """
 
     name = "zero_shot"

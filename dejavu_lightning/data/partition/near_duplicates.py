@@ -38,6 +38,15 @@ class NearDuplicates:
             pictures that are merely alike, so look at the examples that are named.
         file: a parquet file that keeps the hashes, so that the next start need not decode the pictures. One of other
             ids is refused; a picture that was replaced under its id goes unnoticed.
+
+    Raises:
+        ValueError: ``distance`` is not in [0, 15].
+
+    Example:
+        >>> import numpy as np
+        >>> from dejavu_lightning.data import Scenes
+        >>> NearDuplicates(distance=4).join(Scenes(4), np.arange(4))  # no two of the scenes look alike
+        array([0, 1, 2, 3])
     """
 
     distance: int = 4

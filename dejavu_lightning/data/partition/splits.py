@@ -32,6 +32,13 @@ class SplitManifest:
 
     Raises:
         ValueError: an id occurs twice, in one split or in two.
+
+    Example:
+        >>> splits = SplitManifest({"A": ["cat-1"], "B": ["cat-2"], "public": ["cat-3"]})
+        >>> splits.positions(["cat-3", "cat-2", "cat-1"])["A"]
+        [2]
+        >>> splits.fingerprint == SplitManifest({"A": ["cat-2"], "B": ["cat-1"], "public": ["cat-3"]}).fingerprint
+        False
     """
 
     members: Mapping[str, Sequence[str]]
@@ -138,6 +145,7 @@ def partition_per_class(
         ids: N unique ids.
         labels: (N,) positions in ``class_names``.
         boxed: (N,) whether a picture's objects are annotated, so that it can be attacked.
+        class_names: one per class.
         per_class: pictures of each class that a model trains on.
         held_out_per_class: annotated pictures of each class for the control and the net values.
         validation_per_class: pictures of each class for measures of utility.
@@ -150,6 +158,14 @@ def partition_per_class(
 
     Raises:
         ValueError: a class has too few pictures; the message names it.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> ids, labels = [f"p{i}" for i in range(10)], torch.zeros(10, dtype=torch.int64)
+        >>> splits = partition_per_class(ids, labels, np.ones(10, dtype=bool), ["cat"], per_class=3)
+        >>> {split: len(members) for split, members in splits.members.items() if members}
+        {'A': 3, 'B': 3, 'public': 4}
     """
     if per_class < 1 or min(held_out_per_class, validation_per_class) < 0:
         raise ValueError(

@@ -65,6 +65,17 @@ class ShardDataModule(ImageTextDataModule):
         max_public, max_held_out, max_validation: most samples of these.
         settings: more arguments of :class:`~dejavu_lightning.data.image_text_datamodule.ImageTextDataModule`.
             ``persistent_workers`` has no effect: an epoch's workers end with it.
+
+    Raises:
+        ValueError: an argument is out of its range, or ``measured_shards`` are not among ``shards``.
+        FileNotFoundError: a pattern matches no shard.
+
+    Example:
+        >>> data = ShardDataModule("shards/{00000..00001}.tar", image_size=32, batch_size=4)  # 50 samples
+        >>> len(data.urls), data.record.split
+        (2, 'A')
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([3, 3, 32, 32])
     """
 
     def __init__(

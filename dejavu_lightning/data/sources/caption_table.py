@@ -65,6 +65,11 @@ class CaptionTable:
         FileNotFoundError: there is no such table or root.
         ValueError: it has no such column or cannot be read, a quote swallows rows, an id is missing or repeated, or too
             many rows are unusable.
+
+    Example:
+        >>> table = CaptionTable("pairs.csv", objects_column="objects")  # columns image, caption, objects: two rows
+        >>> table.ids[0], table.captions[0], [table.object_names[o] for o in table.objects[0]]
+        ('imagenet/train/ants/ants_00', 'an ant at work', ['ant', 'leaf'])
     """
 
     labels: Tensor | None = None

@@ -47,7 +47,7 @@ LEFT_OUT = ("of_rare_categories", "without_instances")
 
 
 class CocoInstances(ImageFiles):
-    """The COCO data set's instances.
+    """Pictures of the COCO data set with boxes, labelled by the category that covers most of each.
 
     A picture's id is its file name without folder and ending. Its label is the category that covers most,
     by the total area of its boxes; of equal ones that of the smaller category id. Boxes of crowds count as
@@ -74,6 +74,11 @@ class CocoInstances(ImageFiles):
         FileNotFoundError: the folder or the JSON file is missing.
         ValueError: the JSON is not that of COCO instances, refers to a picture or category it does not
             have, or two pictures would share an id.
+
+    Example:
+        >>> coco = CocoInstances("coco/train2017", "coco/annotations/instances_train2017.json")  # two pictures
+        >>> coco.class_names, coco.boxes[0].tolist()
+        (['cat', 'dog'], [[2, 3, 22, 33]])
     """
 
     def __init__(self, root: str, annotations: str, min_pictures: int = 0) -> None:

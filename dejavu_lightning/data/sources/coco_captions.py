@@ -66,6 +66,14 @@ class CocoCaptions:
         FileNotFoundError: the folder or a JSON file is missing.
         ValueError: a JSON file is not what it should be, the two are about different pictures, two pictures
             would share an id, or too many are unusable.
+
+    Example:
+        >>> annotations = "coco/annotations"
+        >>> coco = CocoCaptions(
+        ...     "coco/train2017", f"{annotations}/captions_train2017.json", f"{annotations}/instances_train2017.json"
+        ... )
+        >>> coco.captions[0], [coco.object_names[o] for o in coco.objects[0]]
+        ('A cat on a sofa.', ['cat'])
     """
 
     labels: Tensor | None = None

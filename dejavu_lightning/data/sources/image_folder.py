@@ -23,9 +23,10 @@ REBUILD = "delete the file to have it made anew, or name another"
 
 
 class ImageFolder(ImageFiles):
-    """``<root>/<class>/<name>.JPEG``, and ``<annotations>/<class>/<name>.xml`` where there are boxes.
+    """Pictures in ImageNet's layout, a folder for each class, with Pascal VOC boxes where there are any.
 
-    A picture's id is ``<class>/<name>``. Pictures without annotation are trained on or looked up, never
+    Pictures are ``<root>/<class>/<name>.JPEG``, boxes ``<annotations>/<class>/<name>.xml``, and a picture's id is
+    ``<class>/<name>``. Pictures without annotation are trained on or looked up, never
     attacked with background crops, and neither are those of which a box cannot be used. Files that are no pictures of
     these endings, hidden files and folders, and files beside the class folders are counted and left out.
 
@@ -47,6 +48,13 @@ class ImageFolder(ImageFiles):
     Raises:
         FileNotFoundError: a folder is missing or holds no pictures.
         ValueError: two pictures would have one id, files cannot be read, or the index is another's.
+
+    Example:
+        >>> folder = ImageFolder("imagenet/train", annotations="imagenet/boxes")  # two classes of 12 pictures
+        >>> len(folder), folder.class_names, folder.ids[0]
+        (24, ['ants', 'bees'], 'ants/ants_00')
+        >>> folder.boxes[0].tolist()  # x0, y0, x1, y1 in pixels
+        [[3, 3, 19, 29]]
     """
 
     def __init__(

@@ -53,6 +53,14 @@ class ObjectScenes:
         named: how many of them the caption names, in [1, objects].
         amplitude: contrast of the background, in (0, 1].
         seed: the same seed paints the same scenes.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+
+    Example:
+        >>> scenes = ObjectScenes(num_images=20)
+        >>> scenes.captions[0], [scenes.object_names[o] for o in scenes.objects[0]]
+        ('propeller maple', ['hoop', 'hedge', 'propeller'])
     """
 
     def __init__(

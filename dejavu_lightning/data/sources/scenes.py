@@ -116,6 +116,14 @@ class Scenes:
         rho: dataset-level correlation, in [0, 1].
         amplitude: contrast of the background, in (0, 1].
         seed: the same seed paints the same scenes.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+
+    Example:
+        >>> scenes = Scenes(num_images=20)
+        >>> scenes.image(0).shape, scenes.class_names[int(scenes.labels[0])], scenes.boxes[0].shape
+        (torch.Size([3, 32, 32]), 'disk', (1, 4))
     """
 
     def __init__(

@@ -36,6 +36,11 @@ class VocFolder(ImageFiles):
     Raises:
         FileNotFoundError: there is no such year or image set; the message lists those there are.
         ValueError: files cannot be read, or no picture has a label.
+
+    Example:
+        >>> voc = VocFolder("data", year="2012", image_set="trainval")  # data/VOCdevkit/VOC2012 lists two pictures
+        >>> voc.ids, voc.class_names
+        (['2008_000001', '2008_000002'], ['bird', 'cat'])
     """
 
     def __init__(

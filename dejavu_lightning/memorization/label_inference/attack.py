@@ -32,12 +32,26 @@ ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of votes
 class LabelInference:
     """Infer the label of each background crop from its k nearest public images.
 
+    The test of Meehan et al. (2023, arXiv 2304.13850, section 4). Its headline is ``score``, the target's accuracy less
+    the reference's, in [-1, 1].
+
     Args:
         k: neighbours that vote, unweighted; at most the size of the public set. A tenth of it, but no more than the
             paper's 100, if not given.
         batch_size: pictures the encoder sees at once; the numbers do not depend on how many processes
             share the work, but may change in the last digit with this size.
         num_workers: processes that decode pictures.
+
+    Raises:
+        ValueError: k or batch_size is below 1.
+
+    Example:
+        >>> from torch import tensor
+        >>> from dejavu_lightning.memorization import MemorizationSets
+        >>> crops, public = [(tensor([0.1]), 0), (tensor([0.4]), 1)], [(tensor([0.0]), 0), (tensor([1.0]), 1)]
+        >>> attack = LabelInference(k=1).prepare(lambda x: x, MemorizationSets(crops, public, num_classes=2))
+        >>> attack(crops, "attack").column("predicted")  # of the nearest public image
+        tensor([0, 0])
     """
 
     name: ClassVar[str] = "label_inference"

@@ -32,6 +32,9 @@ SHOWN_NEIGHBORS = 5
 class ObjectRetrieval:
     """Retrieve the objects of a training image by its caption.
 
+    The test of Jayaraman et al. (2024, arXiv 2402.02103, section 3). Its headline is ``ppg``, in [-1, 1]. Records whose
+    image has no (unnamed) object cannot be scored; they are left out and counted.
+
     Args:
         direction: "t2i" looks the caption up among public images, "t2t" among public captions.
         k: neighbours of the numbers with plain names: ``ppg``, ``target_recall``, ...
@@ -44,7 +47,13 @@ class ObjectRetrieval:
         batch_size: samples the encoder sees at once.
         num_workers: processes that decode pictures.
 
-    Records whose image has no (unnamed) object cannot be scored; they are left out and counted.
+    Raises:
+        ValueError: ``direction`` is neither, or a number is below 1.
+
+    Example:
+        >>> test = ObjectRetrieval(k=2, ks=(1,), top_n=(1,))
+        >>> test.variants()  # suffix of the numbers -> neighbours, objects predicted
+        {'': (2, None), '@1': (1, None), '@1/top1': (1, 1), '@2/top1': (2, 1)}
     """
 
     name: ClassVar[str] = "object_retrieval"

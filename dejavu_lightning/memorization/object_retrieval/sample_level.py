@@ -38,7 +38,7 @@ def sample_gaps(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> pa.Table:
-    """Mean gaps of the first L records in three orders, with their permutation null.
+    """Compute the mean gaps of the first L records in three orders, with their permutation null.
 
     Args:
         target, reference: records of object retrieval with the same ids.
@@ -52,6 +52,17 @@ def sample_gaps(
         first; ties by id. ``records`` L; ``measure``; ``gap`` target minus reference, in [-1, 1]; ``null_mean``,
         ``null_low``, ``null_high`` mean and 95% range of the null; ``p_value`` one-sided, in (0, 1]; ``p_adjusted``
         Holm's, for all rows together.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from dejavu_lightning.memorization import Records
+        >>> def records(found):
+        ...     own = {"id": ["a", "b", "c"], "min_distance": [0.1, 0.2, 0.3], "correct": found}
+        ...     return Records(pa.table({**own, "precision": found, "recall": found, "f_score": found}))
+        >>> gaps = sample_gaps(records([1.0, 1.0, 0.0]), records([0.0, 1.0, 0.0]), sizes=[2], permutations=50)
+        >>> first = gaps.to_pylist()[0]
+        >>> first["order"], first["records"], first["measure"], first["gap"]
+        ('min_distance', 2, 'precision', 0.5)
     """
     sizes = [size for size in sizes if size <= len(target)]
     gaps = np.stack([(target.column(m) - reference.column(m)).numpy() for m in Overlap._fields])  # 3, N

@@ -45,6 +45,11 @@ class PairAlignment:
 
     Raises:
         ValueError: ``views``, ``contrast`` or ``batch_size`` is below 1.
+
+    Example:
+        >>> test = PairAlignment(views=4, contrast=100, image="encode_image", text="encode_text")
+        >>> test.name, test.headline
+        ('pair_alignment', 'clipmem')
     """
 
     name: ClassVar[str] = "pair_alignment"

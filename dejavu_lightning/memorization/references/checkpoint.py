@@ -18,7 +18,7 @@ from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, load_checkpo
 
 
 class Checkpoint:
-    """Attacks a second model from a file, trained on the other split: the two-model test while the target trains.
+    """Attack a second model from a file, trained on the other split: the two-model test while the target trains.
 
     Args:
         path: a checkpoint file, or a directory, from which the checkpoint with as many completed epochs
@@ -30,6 +30,24 @@ class Checkpoint:
         preprocessing: of the pictures that it is shown; what the checkpoint says if not given. One that says nothing
             is taken to be shown what the target is, unless it has an ``encoder`` of its own.
         allow_unequal_epochs: compare although the file at ``path`` is of another epoch than the target.
+
+    Raises:
+        FileNotFoundError: once it is asked, and there is no such file or directory.
+        ValueError: once it is asked, and the checkpoint is of another epoch, of the attacked split or not known to be
+            of another, or its weights do not fit.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> from dejavu_lightning.memorization import LabelInference, measure
+        >>> data = ImageDataModule(Scenes(200), train_on="A", per_class=4, min_crop_side=8)
+        >>> target, other = (nn.Sequential(nn.Flatten(), nn.Linear(3072, 4)) for _ in "AB")
+        >>> record = data.manifest.record("B").state()  # as a datamodule leaves it in a checkpoint
+        >>> torch.save({"state_dict": other.state_dict(), "data": record}, "reference.ckpt")
+        >>> found = measure(target, LabelInference(k=5), Checkpoint("reference.ckpt"), data.memorization_sets())
+        >>> len(found.comparison.table) == len(found.target)  # an outcome for each record
+        True
     """
 
     paired = True

@@ -27,11 +27,11 @@ ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of probabilities
 
 
 class CropClassifier(FixedReference):
-    """Infers the label of each crop with a classifier that was trained on crops of the other split.
+    """Infer the label of each crop with a classifier that was trained on crops of the other split.
 
-    Its ``confidence`` is the negative entropy of the softmax over all classes. Records have no neighbours.
-    ``configs/references/crop_classifier.yaml`` trains one. It is shown the crops in its own preprocessing, whatever the
-    target takes.
+    The one-model test of Kokhlikyan et al. (2024, arXiv 2504.05651). Its ``confidence`` is the negative entropy of the
+    softmax over all classes, in nats. Records have no neighbours. ``configs/references/crop_classifier.yaml`` trains
+    one. It is shown the crops in its own preprocessing, whatever the target takes.
 
     Args:
         path: its checkpoint, in Lightning's format; loaded with ``weights_only=True``.
@@ -42,6 +42,24 @@ class CropClassifier(FixedReference):
         num_workers: processes that decode pictures.
         allow_unverified_split: as in :class:`~dejavu_lightning.memorization.references.checkpoint.Checkpoint`.
         preprocessing: of the pictures that it was trained on; what its checkpoint says if not given.
+
+    Raises:
+        FileNotFoundError: once it is asked, and there is no such checkpoint.
+        ValueError: once it is asked, and the checkpoint does not fit, or its split is not known to be another.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> from dejavu_lightning.memorization import LabelInference, measure
+        >>> data = ImageDataModule(Scenes(200), train_on="A", per_class=4, min_crop_side=8)
+        >>> classifier = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+        >>> told = {**data.manifest.record("B").state(), **data.preprocessing.state()}  # by its datamodule
+        >>> torch.save({"state_dict": classifier.state_dict(), "data": told}, "classifier.ckpt")
+        >>> reference = CropClassifier("classifier.ckpt", classifier, logits=None)
+        >>> found = measure(nn.Flatten(), LabelInference(k=5), reference, data.memorization_sets())
+        >>> found.reference.ids == found.target.ids
+        True
     """
 
     kind = "crop classifier"

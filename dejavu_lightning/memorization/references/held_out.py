@@ -10,7 +10,7 @@ from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, Re
 
 
 class HeldOut:
-    """Attacks the target itself on records that it was not trained on: no second model is needed.
+    """Attack the target itself on records that it was not trained on: no second model is needed.
 
     A and B are random halves of one population, so the target's accuracy on records of the other half
     estimates the dataset-level correlation. There is no outcome per record.
@@ -20,6 +20,16 @@ class HeldOut:
 
     Raises:
         ValueError: ``split`` is neither of them.
+
+    Example:
+        >>> from torch import tensor
+        >>> from dejavu_lightning.memorization import LabelInference, MemorizationSets
+        >>> seen, unseen = [(tensor([0.1]), 0)], [(tensor([0.4]), 1)]
+        >>> public = [(tensor([0.0]), 0), (tensor([1.0]), 1)]
+        >>> sets = MemorizationSets(seen, public, num_classes=2, other_split=unseen)
+        >>> attack = LabelInference(k=1).prepare(lambda x: x, sets)
+        >>> HeldOut().records(attack, epoch=None).attack.column("correct")
+        tensor([False])
     """
 
     paired = False

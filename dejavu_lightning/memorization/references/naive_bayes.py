@@ -77,10 +77,11 @@ def label_probabilities(model: TagModel, tags: Tensor) -> Tensor:
 
 
 class NaiveBayes(FixedReference):
-    """Infers labels from tags of the crops, learned on the records of the other training split.
+    """Infer labels from tags of the crops, learned on the records of the other training split.
 
-    It takes the place of a second model: tags in, records like those of ``LabelInference`` out. Its ``confidence`` is
-    the negative entropy of the probabilities over all classes. Records have no neighbours.
+    It takes the place of a second model (Kokhlikyan et al. 2024, arXiv 2504.05651): tags in, records like those of
+    ``LabelInference`` out. Its ``confidence`` is the negative entropy of the probabilities over all classes, in nats.
+    Records have no neighbours.
 
     Args:
         tags: JSON Lines ``{"id", "objects": [{"label", "score"}]}`` of what a tagger sees in each *crop*, of the
@@ -88,6 +89,19 @@ class NaiveBayes(FixedReference):
         k: tags of a record that count, the highest scores first.
         form: see :func:`learn_tags`.
         smoothing: Laplace's, above 0.
+
+    Raises:
+        ValueError: k is below 1, smoothing is not above 0, or there is no such form.
+
+    Example:
+        >>> from torch import nn
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> from dejavu_lightning.memorization import LabelInference, measure
+        >>> sets = ImageDataModule(Scenes(200), per_class=4, min_crop_side=8).memorization_sets()
+        >>> reference = NaiveBayes("tags.jsonl")  # {"id": "scene-000000", "objects": [{"label": "sky"}]}, ...
+        >>> found = measure(nn.Flatten(), LabelInference(k=5), reference, sets)
+        >>> len(set(found.reference.table["predicted"].to_pylist()))  # one tag tells no two records apart
+        1
     """
 
     kind = "naive Bayes on tags"

@@ -9,7 +9,9 @@ from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, Re
 
 
 class SecondModel:
-    """Attacks a model at hand that was not trained on the attacked records (Meehan et al. 2023, arXiv 2304.13850).
+    """Attack a model at hand that was not trained on the attacked records.
+
+    The two-model test of Meehan et al. (2023, arXiv 2304.13850, section 4).
 
     Args:
         encoder: the second model.
@@ -17,6 +19,18 @@ class SecondModel:
         sets: the target's sets in the preprocessing of this model; the target's own if not given.
         name: what errors call it.
         allow_unverified_split: see :func:`~dejavu_lightning.core.split_record.verify_disjoint`.
+
+    Raises:
+        ValueError: once it is asked, and its training set is not known to be disjoint from the attacked records.
+
+    Example:
+        >>> from torch import nn
+        >>> from dejavu_lightning.data import ImageDataModule, Scenes
+        >>> from dejavu_lightning.memorization import LabelInference, ModuleEncoder, measure
+        >>> data = ImageDataModule(Scenes(200), train_on="A", per_class=4, min_crop_side=8)
+        >>> reference = SecondModel(ModuleEncoder(nn.Flatten()), trained_on=data.manifest.record("B"))
+        >>> measure(nn.Flatten(), LabelInference(k=5), reference, data.memorization_sets()).metrics["score"]
+        0.0
     """
 
     paired = True

@@ -20,15 +20,25 @@ from dejavu_lightning.memorization.references.fixed_reference import FixedRefere
 
 
 class TextEmbedder(FixedReference):
-    """Retrieves the objects of a caption's image through the nearest public captions.
+    """Retrieve the objects of a caption's image through the nearest public captions.
 
-    Its records are those of ``ObjectRetrieval`` with ``direction="t2t"``, whatever the target's direction is.
+    The one-model test of Kokhlikyan et al. (2024, arXiv 2504.05651). Its records are those of ``ObjectRetrieval`` with
+    ``direction="t2t"``, whatever the target's direction is.
 
     Args:
         model: a name or a folder, as ``sentence_transformers.SentenceTransformer`` takes it. Needs the extra
             ``text``: pip install "dejavu-lightning[text]".
         prefix: put before every caption, for models that were trained with one, such as "query: " of E5.
         batch_size: captions embedded at once.
+
+    Raises:
+        ValueError: ``batch_size`` is below 1; or, once it is asked, the model cannot be loaded.
+
+    Example:
+        The model is downloaded when it is first asked.
+
+        >>> TextEmbedder("thenlper/gte-base", batch_size=32).kind
+        'text embedder'
     """
 
     kind = "text embedder"

@@ -44,6 +44,15 @@ class ViewAlignment:
 
     Raises:
         ValueError: ``views`` or ``batch_size`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from dejavu_lightning.memorization import MemorizationSets
+        >>> pictures = [(torch.eye(2)[c], c) for c in (0, 1)]
+        >>> test = ViewAlignment(views=3, augment=lambda picture: picture + torch.tensor([0.75, 0.0]))
+        >>> attack = test.prepare(lambda x: x, MemorizationSets(pictures, pictures, num_classes=2))
+        >>> attack(pictures, "attack").column("distance")  # of a picture to its views, in [0, 2]
+        tensor([0.0000, 0.6325], dtype=torch.float64)
     """
 
     name: ClassVar[str] = "view_alignment"

@@ -14,7 +14,14 @@ from dejavu_lightning.metrics.functional.checks import check_any, check_fraction
 
 
 class Partition(NamedTuple):
-    """Shares of all records, 0-dim float64 in [0, 1]; they sum to 1 (Meehan et al. 2023, section 4)."""
+    """Shares of all records, 0-dim float64 in [0, 1]; they sum to 1 (Meehan et al. 2023, section 4).
+
+    Example:
+        >>> from torch import tensor
+        >>> shares = partition(tensor([True, True, False]), tensor([True, False, False]))
+        >>> round(float(shares.memorized), 3)
+        0.333
+    """
 
     memorized: Tensor
     """Only the target is right."""
@@ -39,6 +46,12 @@ def label_votes(neighbor_labels: Tensor, num_classes: int, k: int | None = None)
 
     Raises:
         ValueError: k is not in [1, K], or a label is not in [0, num_classes).
+
+    Example:
+        >>> from torch import tensor
+        >>> label_votes(tensor([[0, 2, 2], [1, 0, 2]]), num_classes=3)
+        tensor([[1, 0, 2],
+                [1, 1, 1]])
     """
     if neighbor_labels.ndim != 2:
         raise ValueError(f"neighbor_labels must have shape (N, K), got {tuple(neighbor_labels.shape)}")
@@ -54,14 +67,25 @@ def label_votes(neighbor_labels: Tensor, num_classes: int, k: int | None = None)
 def vote_confidence(votes: Tensor) -> Tensor:
     """Negative entropy of the votes, in nats: 0 if all agree, -log C if they spread evenly.
 
-    votes (N, C) nonnegative -> (N,) float64.
+    Args:
+        votes: (N, C), 0 or more, with at least one vote in each row.
+
+    Returns:
+        (N,) float64 in [-log C, 0].
+
+    Example:
+        >>> from torch import tensor
+        >>> vote_confidence(tensor([[4, 0], [2, 2]]))  # the second is -log 2
+        tensor([ 0.0000, -0.6931], dtype=torch.float64)
     """
     share = votes.double() / votes.sum(dim=1, keepdim=True)
     return torch.xlogy(share, share).sum(dim=1)
 
 
 def rank_labels(votes: Tensor, neighbor_labels: Tensor, top_k: int) -> Tensor:
-    """Classes by number of votes; of equal ones first that with the closest voter, then the lower class.
+    """Order the classes of each record by their votes.
+
+    Of equal votes the class of the closest voter comes first, then the lower class.
 
     Args:
         votes: (N, C) from :func:`label_votes`.
@@ -73,6 +97,13 @@ def rank_labels(votes: Tensor, neighbor_labels: Tensor, top_k: int) -> Tensor:
 
     Raises:
         ValueError: top_k is below 1, or a label is not in [0, C).
+
+    Example:
+        >>> from torch import tensor
+        >>> neighbors = tensor([[0, 2, 2], [1, 0, 1]])
+        >>> rank_labels(label_votes(neighbors, num_classes=3), neighbors, top_k=3)
+        tensor([[ 2,  0, -1],
+                [ 1,  0, -1]])
     """
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
@@ -91,7 +122,22 @@ def rank_labels(votes: Tensor, neighbor_labels: Tensor, top_k: int) -> Tensor:
 def partition(target_correct: Tensor, reference_correct: Tensor) -> Partition:
     """Share of records that are memorized, correlated, misrepresented and unassociated.
 
-    target_correct, reference_correct (N,) booleans of the same records in the same order.
+    The four outcomes of Meehan et al. (2023, arXiv 2304.13850, section 4).
+
+    Args:
+        target_correct, reference_correct: (N,) booleans of the same records in the same order.
+
+    Returns:
+        Four shares, 0-dim float64 in [0, 1], that sum to 1.
+
+    Raises:
+        ValueError: shapes differ, or there are no records.
+
+    Example:
+        >>> from torch import tensor
+        >>> shares = partition(tensor([True, True, False, False]), tensor([True, False, False, False]))
+        >>> [float(share) for share in shares]
+        [0.25, 0.25, 0.0, 0.5]
     """
     check_paired(target_correct=target_correct, reference_correct=reference_correct)
     check_any(len(target_correct))
@@ -109,6 +155,8 @@ def dejavu_score(
 ) -> Tensor:
     """Target accuracy minus reference accuracy, each on the records that its model is most confident of.
 
+    Meehan et al. (2023, arXiv 2304.13850, section 4).
+
     Args:
         target_correct, reference_correct: (N,) booleans.
         target_confidence, reference_confidence: (N,) any scale, higher is more confident.
@@ -120,6 +168,13 @@ def dejavu_score(
 
     Raises:
         ValueError: shapes differ, there are no records, or fraction is not in (0, 1].
+
+    Example:
+        >>> from torch import tensor
+        >>> right, guessed = tensor([True, False, True, False]), tensor([False, False, True, True])
+        >>> sure = tensor([-0.1, -0.9, -0.2, -0.8])
+        >>> dejavu_score(right, guessed, sure, sure, fraction=0.5)  # both of the surest two, against one
+        tensor(0.5000, dtype=torch.float64)
     """
     check_paired(
         target_correct=target_correct,
@@ -133,13 +188,26 @@ def dejavu_score(
 
 
 def kept_weights(confidence: Tensor, fraction: float) -> Tensor:
-    """How much each record counts where the max(1, floor(fraction * N)) most confident are kept.
+    """Weigh each record by how much of it is kept where the most confident are.
 
-    Records equally confident at the cut share what is left of it, so that a mean over the kept ones is that of all
-    random orders of ties. Confidences that agree to nine decimals are equal: entropies of the same votes may differ
-    in their last bits.
+    max(1, floor(fraction * N)) are kept. Records equally confident at the cut share what is left of it, so that a
+    mean over the kept ones is that of all random orders of ties. Confidences that agree to nine decimals are equal:
+    entropies of the same votes may differ in their last bits.
 
-    confidence (N,) -> (N,) float64 in [0, 1]; they add up to the number of records kept.
+    Args:
+        confidence: (N,), N at least 1, any scale, higher is more confident.
+        fraction: in (0, 1].
+
+    Returns:
+        (N,) float64 in [0, 1]; they add up to the number of records kept.
+
+    Raises:
+        ValueError: fraction is not in (0, 1].
+
+    Example:
+        >>> from torch import tensor
+        >>> kept_weights(tensor([0.9, 0.5, 0.5, 0.1]), fraction=0.5)
+        tensor([1.0000, 0.5000, 0.5000, 0.0000], dtype=torch.float64)
     """
     check_fraction(fraction)
     kept = kept_records(fraction, len(confidence))
@@ -150,5 +218,16 @@ def kept_weights(confidence: Tensor, fraction: float) -> Tensor:
 
 
 def kept_records(fraction: float, records: int) -> int:
-    """max(1, floor(fraction * records)), exact also where 0.29 * 100 falls just below 29 in floating point."""
+    """Count the records that a fraction keeps: max(1, floor(fraction * records)).
+
+    It is exact also where 0.29 * 100 falls just below 29 in floating point.
+
+    Args:
+        fraction: in (0, 1].
+        records: how many there are.
+
+    Example:
+        >>> kept_records(0.29, 100)
+        29
+    """
     return max(1, int(fraction * records + 1e-9))
