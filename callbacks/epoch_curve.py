@@ -52,7 +52,7 @@ class EpochCurve(Callback):
         """Keep out of the folder of another training; to be called on all ranks before anything is written."""
         if self._restored or self.history or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        while trainer.strategy.broadcast(passed_untrained(self.output(trainer))):
+        while trainer.strategy.broadcast(trainer.is_global_zero and passed_untrained(self.output(trainer))):
             self.version += 1
         if self.version:
             rank_zero_info(f"{self.name}: the curve of another training stays, this one's is in {self.output(trainer)}")

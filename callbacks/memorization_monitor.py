@@ -19,6 +19,7 @@ from dejavu_lightning.callbacks.training_samples import compare_with_split
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
@@ -114,11 +115,12 @@ class MemorizationMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""
-        self._found = self._find_sets(trainer, self.data, MemorizationSets, self.transform)
-        self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
-        self._tell_checkpoints()
-        self.test.check(ModuleEncoder(pl_module, self.encode))
-        check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
+        with failing_together():
+            self._found = self._find_sets(trainer, self.data, MemorizationSets, self.transform)
+            self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
+            self._tell_checkpoints()
+            self.test.check(ModuleEncoder(pl_module, self.encode))
+            check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""
         rank_zero_info(f"{self.name}: {sizes}{left_out}")
@@ -162,7 +164,8 @@ class MemorizationMonitor(Monitor):
         """Whether there are references for an epoch that nobody had planned, such as that of an early stop."""
         assert self._active is not None
         try:
-            check_references(self.reference, self.extra_references, self.test, self._active, [epoch])
+            with failing_together():
+                check_references(self.reference, self.extra_references, self.test, self._active, [epoch])
         except (ValueError, OSError) as error:
             rank_zero_warn(f"{self.name}: training ended after {epoch} epochs, which are not measured: {error}")
             return False

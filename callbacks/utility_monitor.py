@@ -9,6 +9,7 @@ from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
@@ -80,9 +81,10 @@ class UtilityMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the pictures, and fail now if a later measurement would."""
-        found = self._find_sets(trainer, self.data, UtilitySets, self.transform)
-        self._active = found.subsample(self.max_train, self.max_validation, self.seed)
-        ModuleEncoder(pl_module, self.encode).resolve()
+        with failing_together():
+            found = self._find_sets(trainer, self.data, UtilitySets, self.transform)
+            self._active = found.subsample(self.max_train, self.max_validation, self.seed)
+            ModuleEncoder(pl_module, self.encode).resolve()
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

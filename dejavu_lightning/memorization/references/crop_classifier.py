@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
@@ -72,7 +73,8 @@ class CropClassifier(FixedReference):
         Raises:
             ValueError: the checkpoint does not fit, or the logits are not of ``num_classes``.
         """
-        sets = self._load(attack.sets)
+        with failing_together():
+            sets = self._load(attack.sets)
         device = attack.encoder.device if isinstance(attack.encoder, ModuleEncoder) else "cpu"
         encoder = ModuleEncoder(self.classifier.to(device), self.logits)
         held_out = sets.neither_split
