@@ -150,7 +150,7 @@ class MemorizationEarlyStopping(EpochCurve):
             raise FileNotFoundError(f"MemorizationEarlyStopping: there is no checkpoint of epoch {best} to restore")
         else:
             with failing_together():
-                pl_module.load_state_dict(load_checkpoint(file)["state_dict"], strict=True)
+                pl_module.load_state_dict(load_checkpoint(file, intact=True)["state_dict"], strict=True)
         if file is not None and trainer.is_global_zero:
             with whole_file(restored) as partial:
                 shutil.copyfile(file, partial)

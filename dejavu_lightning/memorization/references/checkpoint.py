@@ -75,7 +75,7 @@ class Checkpoint:
 
     def _load(self, attack: Attack, epoch: int | None, file: Path) -> tuple[SecondModel, str | None]:
         """The second model, and for how long it was trained."""
-        checkpoint = load_checkpoint(file)
+        checkpoint = load_checkpoint(file, intact=True)
         told = training_progress(checkpoint)
         self._check_epoch(told, epoch, file)
         base = self.encoder or attack.encoder

@@ -88,7 +88,7 @@ class CropClassifier(FixedReference):
         """Load the weights; the sets in the classifier's own preprocessing."""
         if not self.path.is_file():
             raise FileNotFoundError(f"CropClassifier: path={str(self.path)!r} is no file")
-        checkpoint = load_checkpoint(self.path)
+        checkpoint = load_checkpoint(self.path, intact=True)
         if not self.allow_unverified_split:
             verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(self.path))
         ModuleEncoder(self.classifier, self.logits).load(checkpoint["state_dict"], str(self.path))
