@@ -12,6 +12,7 @@ from dejavu_lightning.callbacks.publish import (
     publish_gallery,
     publish_metrics,
     publish_records,
+    publish_settings,
     publish_summary,
     shows_images,
 )
@@ -32,7 +33,6 @@ from dejavu_lightning.figures.artifacts import (
     save_records,
 )
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
-from dejavu_lightning.memorization.compare import headline
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
@@ -145,6 +145,8 @@ class MemorizationMonitor(Monitor):
         if trainer.is_global_zero:
             with self.publishing():
                 publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+                shown = [key for key in (found.headline, self.test.headline) if key in found.metrics]
+                publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
             with self.writing(trainer):
                 save_records(found, epoch_folder(folder, epoch))
                 self.save_history(trainer)
@@ -153,9 +155,9 @@ class MemorizationMonitor(Monitor):
                 display = self.test.display
                 figures = draw_curves(self.history, folder, display)
                 figures |= draw_most_memorized(found, self._active, folder, display)
-                publish_figures(trainer.loggers, self.name, figures, trainer.global_step)
+                publish_figures(trainer.loggers, self.name, figures, epoch, trainer.global_step)
                 rows = gallery_rows(found, self._active, display)
-                publish_gallery(trainer.loggers, self.name, rows, trainer.global_step)
+                publish_gallery(trainer.loggers, self.name, rows, epoch, trainer.global_step)
         self._latest, self.terms = found, found.gaps
         self.tell_followers(trainer)
         return found.metrics
@@ -182,8 +184,6 @@ class MemorizationMonitor(Monitor):
                 draw_most_memorized(latest, self._active, folder, self.test.display)
                 save_ranking(latest, self._active, folder, self.test.display)
         with self.publishing():
-            shown = [headline(self.test, self.latest), self.test.headline]
-            publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.latest], self.history)
             publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
     def _tell_checkpoints(self) -> None:
@@ -216,8 +216,8 @@ class MemorizationMonitor(Monitor):
                 f"{self.name}: checkpoints say split {record.split!r}, unverified: {finding.doubt}; give the data set "
                 "that is trained on an attribute ids like that of the attacked records"
             )
-        for logger in trainer.loggers:
-            logger.log_hyperparams(record.state())
+        with self.publishing():
+            publish_settings(trainer.loggers, self.name, record.state())
 
     def _schedule(self, trainer: Trainer) -> list[int]:
         """Epochs still to be measured, as far as they are known."""

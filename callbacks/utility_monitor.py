@@ -110,14 +110,11 @@ class UtilityMonitor(Monitor):
         if trainer.is_global_zero:
             with self.publishing():
                 publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+                shown = list(estimates_in(metrics))
+                publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
             with self.writing(trainer):
                 added = {name: terms for name, (terms,) in self.terms.items()}
                 write_utility_samples(self.output(trainer), epoch, added)
                 self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics
-
-    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with self.publishing():
-            values = [name for name in estimates_in(self.latest) if name != "epoch"]
-            publish_summary(trainer.loggers, self.name, values, self.history)
