@@ -57,7 +57,7 @@ class WandbAdapter(LoggerAdapter):
             for side in (row.target, row.reference):
                 cells += [shown(sample) for sample in (*side, *[None] * (neighbors - len(side)))]
             data.append(cells)
-        table = wandb.Table(columns=columns, data=data)
+        table = wandb.Table(columns=[*columns], data=data)
         self.logger.log_metrics(self.named({"most_memorized": table, "epoch": epoch}), step=step)
 
     def summary(self, values: Mapping[str, float], step: int) -> None:

@@ -15,7 +15,7 @@ workspaces = pytest.importorskip("wandb_workspaces.workspaces")
 def test_the_snippet_makes_a_workspace_of_keys_that_are_logged(monkeypatch):
     page = (ROOT / "docs" / "guides" / "loggers.md").read_text()
     saved = []
-    monkeypatch.setattr(workspaces.Workspace, "save", saved.append)
+    monkeypatch.setattr(workspaces.Workspace, "save", lambda workspace: saved.append(workspace))
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
     (workspace,) = saved
     (section,) = workspace.sections
