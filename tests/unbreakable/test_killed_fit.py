@@ -12,7 +12,7 @@ from tests.unbreakable.runs import contents, continued, differing, write_config,
 
 # What must be hit while it is written, and as it takes its name; the seed chooses among the rest.
 MUST = ("index.parquet", "epoch=0001.ckpt", "last.ckpt", "target.parquet", "samples.parquet", "history.csv", "curve.")
-KILLS = 20
+KILLS, LATER = 16, 4  # 20 together, the latter just after batches
 
 
 @pytest.fixture(scope="module")
@@ -52,35 +52,41 @@ def moment_of(line, root):
     return Moment(call, f"(^|/){re.escape(name)}$")
 
 
-def chosen(lines, count, root, seed):
-    """Moments in their order: of each file that must be hit one of each kind, others, and some just after a batch."""
+def chosen(lines, count, seed):
+    """Positions of moments, in order: of each file that must be hit one of each kind, and others."""
     draw = random.Random(seed)
-    found = {}
+    found = set()
     for call, name in ((call, name) for call in ("half", "replace") for name in MUST):
-        found[draw.choice([at for at, line in enumerate(lines) if line.startswith(call) and name in line])] = 0.0
-    batches = [at for at, line in enumerate(lines) if line.startswith("batch")][:-1]  # the run goes on for a while
+        found.add(draw.choice([at for at, line in enumerate(lines) if line.startswith(call) and name in line]))
     while len(found) < count:
-        if len(found) % 2:
-            found.setdefault(draw.choice(batches), draw.uniform(0.001, 0.05))
-        else:
-            found.setdefault(draw.randrange(len(lines)), 0.0)
-    return [moment_of(lines[at], root)._replace(later=found[at]) for at in sorted(found)]
+        found.add(draw.randrange(len(lines)))
+    return sorted(found)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("half", [0, 1])
-def test_killed_twenty_times_it_ends_like_one_that_was_left_alone(half, whole, server, tmp_path):
+def test_killed_at_chosen_moments_it_ends_like_one_that_was_left_alone(half, whole, server, tmp_path):
     folder, _, lines = whole
     config = write_config(tmp_path / "tiny.yaml", folder / "data", tmp_path / "index.parquet")
     fit = Fit(server, config, tmp_path / "run")
-    moments = chosen(lines, KILLS, folder, seed=1)
-    assert len(moments) == 20
-    for moment in moments[half::2]:
-        fit.hit(moment)
+    for at in chosen(lines, KILLS, seed=1)[half::2]:
+        fit.hit(moment_of(lines[at], folder))
     fit.ends()
     assert differing(contents(folder / "run"), contents(tmp_path / "run")) == []
     assert not list((tmp_path / "run").rglob(".*.partial"))
     assert (tmp_path / "index.parquet").read_bytes() == (folder / "index.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_just_after_batches_it_ends_like_one_that_was_left_alone(whole, server, tmp_path):
+    """In the midst of a step, or of the measurement that follows the last one of an epoch."""
+    folder, config, lines = whole
+    fit, draw = Fit(server, config, tmp_path / "run"), random.Random(2)
+    batches = [line for line in lines if line.startswith("batch")]
+    for at in sorted(draw.sample(range(len(batches)), LATER)):
+        fit.hit(moment_of(batches[at], folder)._replace(later=draw.uniform(0.001, 0.01)))
+    fit.ends()
+    assert differing(contents(folder / "run"), contents(tmp_path / "run")) == []
 
 
 @pytest.mark.slow
