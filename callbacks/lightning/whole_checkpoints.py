@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -28,7 +28,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         try:
             with whole_file(path) as partial, partial.open("wb") as file:
                 stream = _Stream(file)
-                torch.save(checkpoint, stream)
+                torch.save(checkpoint, cast(BinaryIO, stream))
                 stream.raise_failure()
         except OSError as error:
             raise OSError(
