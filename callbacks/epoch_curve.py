@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dejavu_lightning.callbacks.lightning.started_processes import give_back, wait_for_return
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
@@ -31,6 +32,7 @@ class EpochCurve(Callback):
         self.history: list[dict[str, float]] = []
         self.version = 0
         self._restored = False
+        self._name_here = wait_for_return(self)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin anew, unless this trainer trains on; a checkpoint is restored after this."""
@@ -43,6 +45,11 @@ class EpochCurve(Callback):
                 )
             if trainer.current_epoch == 0:
                 self.reset()
+            give_back(trainer, self._name_here, lambda: (self.history, self.version))
+
+    def receive(self, found: tuple[list[dict[str, float]], int]) -> None:
+        """Take the curve of the process that trained, where ``ddp_spawn`` or ``ddp_fork`` started it."""
+        self.history, self.version = found
 
     def reset(self) -> None:
         """Forget what was measured."""
@@ -52,7 +59,7 @@ class EpochCurve(Callback):
         """Keep out of the folder of another training; to be called on all ranks before anything is written."""
         if self._restored or self.history or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        while trainer.strategy.broadcast(passed_untrained(self.output(trainer))):
+        while trainer.strategy.broadcast(trainer.is_global_zero and passed_untrained(self.output(trainer))):
             self.version += 1
         if self.version:
             rank_zero_info(f"{self.name}: the curve of another training stays, this one's is in {self.output(trainer)}")

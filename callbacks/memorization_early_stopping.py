@@ -17,6 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from dejavu_lightning.core.decision_part import DECIDE_ON, DecisionPart
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.intervals import Floats
 from dejavu_lightning.core.whole_file import whole_file
@@ -151,14 +152,15 @@ class MemorizationEarlyStopping(EpochCurve):
         if not self.restore_best or not self.history:
             return
         best, restored = int(self.history[-1]["best_epoch"]), self.output(trainer) / BEST
-        file = kept_checkpoint(trainer, best)
+        file = trainer.strategy.broadcast(kept_checkpoint(trainer, best) if trainer.is_global_zero else None)
         if best == trainer.current_epoch:
             if file is None:
                 trainer.save_checkpoint(restored, weights_only=False)
         elif file is None:
             raise FileNotFoundError(f"MemorizationEarlyStopping: there is no checkpoint of epoch {best} to restore")
         else:
-            pl_module.load_state_dict(load_checkpoint(file)["state_dict"], strict=True)
+            with failing_together():
+                pl_module.load_state_dict(load_checkpoint(file, intact=True)["state_dict"], strict=True)
         if file is not None and trainer.is_global_zero:
             with whole_file(restored) as partial:
                 shutil.copyfile(file, partial)

@@ -12,6 +12,7 @@ from dejavu_lightning.callbacks.publish import (
     publish_gallery,
     publish_metrics,
     publish_records,
+    publish_settings,
     publish_summary,
     shows_images,
 )
@@ -19,6 +20,7 @@ from dejavu_lightning.callbacks.training_samples import compare_with_split
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
@@ -31,7 +33,6 @@ from dejavu_lightning.figures.artifacts import (
     save_records,
 )
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
-from dejavu_lightning.memorization.compare import headline
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
@@ -128,11 +129,12 @@ class MemorizationMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the sets, and fail now if a later measurement would."""
-        self._found = self._find_sets(trainer, self.data, MemorizationSets, self.transform)
-        self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
-        self._tell_checkpoints()
-        self.test.check(ModuleEncoder(pl_module, self.encode))
-        check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
+        with failing_together():
+            self._found = self._find_sets(trainer, self.data, MemorizationSets, self.transform)
+            self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
+            self._tell_checkpoints()
+            self.test.check(ModuleEncoder(pl_module, self.encode))
+            check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""
         rank_zero_info(f"{self.name}: {sizes}{left_out}")
@@ -157,6 +159,8 @@ class MemorizationMonitor(Monitor):
         if trainer.is_global_zero:
             with self.publishing():
                 publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+                shown = [key for key in (found.headline, self.test.headline) if key in found.metrics]
+                publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
             with self.writing(trainer):
                 save_records(found, epoch_folder(folder, epoch))
                 self.save_history(trainer)
@@ -165,9 +169,9 @@ class MemorizationMonitor(Monitor):
                 display = self.test.display
                 figures = draw_curves(self.history, folder, display)
                 figures |= draw_most_memorized(found, self._active, folder, display)
-                publish_figures(trainer.loggers, self.name, figures, trainer.global_step)
+                publish_figures(trainer.loggers, self.name, figures, epoch, trainer.global_step)
                 rows = gallery_rows(found, self._active, display)
-                publish_gallery(trainer.loggers, self.name, rows, trainer.global_step)
+                publish_gallery(trainer.loggers, self.name, rows, epoch, trainer.global_step)
         self._latest, self.terms = found, found.gaps
         self.tell_followers(trainer)
         return found.metrics
@@ -176,7 +180,8 @@ class MemorizationMonitor(Monitor):
         """Whether there are references for an epoch that nobody had planned, such as that of an early stop."""
         assert self._active is not None
         try:
-            check_references(self.reference, self.extra_references, self.test, self._active, [epoch])
+            with failing_together():
+                check_references(self.reference, self.extra_references, self.test, self._active, [epoch])
         except (ValueError, OSError) as error:
             rank_zero_warn(f"{self.name}: training ended after {epoch} epochs, which are not measured: {error}")
             return False
@@ -193,8 +198,6 @@ class MemorizationMonitor(Monitor):
                 draw_most_memorized(latest, self._active, folder, self.test.display)
                 save_ranking(latest, self._active, folder, self.test.display)
         with self.publishing():
-            shown = [headline(self.test, self.latest), self.test.headline]
-            publish_summary(trainer.loggers, self.name, [key for key in shown if key in self.latest], self.history)
             publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
     def _tell_checkpoints(self) -> None:
@@ -227,8 +230,8 @@ class MemorizationMonitor(Monitor):
                 f"{self.name}: checkpoints say split {record.split!r}, unverified: {finding.doubt}; give the data set "
                 "that is trained on an attribute ids like that of the attacked records"
             )
-        for logger in trainer.loggers:
-            logger.log_hyperparams(record.state())
+        with self.publishing():
+            publish_settings(trainer.loggers, self.name, record.state())
 
     def _schedule(self, trainer: Trainer) -> list[int]:
         """Epochs still to be measured, as far as they are known."""

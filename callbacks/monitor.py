@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from dejavu_lightning.callbacks.epoch_curve import EpochCurve, curves
+from dejavu_lightning.callbacks.lightning.other_averages import other_averages
 from dejavu_lightning.callbacks.lightning.weight_averaging import checkpoint_weights, weight_averaging
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -54,9 +55,8 @@ class Monitor(EpochCurve, ABC):
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         """Measure on all ranks, add to the history and tell the followers; returns the metrics."""
 
-    @abstractmethod
     def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Summarise on the first rank, after the last measurement."""
+        """Leave on the first rank what is left to be done after the last measurement."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Say where nothing is measured."""
@@ -79,6 +79,10 @@ class Monitor(EpochCurve, ABC):
                 f"{self.name}: measures the weights that {type(averaging).__name__} averages, which checkpoints hold; "
                 "until it first updates them, they are the untrained ones"
             )
+        else:
+            told = other_averages(trainer, pl_module, getattr(self, "encode", None))
+            if told:
+                rank_zero_warn(f"{self.name}: measures the module's own weights, which checkpoints hold; {told}")
         for watcher in self.watchers(trainer):
             patience = getattr(watcher, "patience", None)
             by_epoch = getattr(watcher, "_check_on_train_epoch_end", False)
@@ -118,7 +122,7 @@ class Monitor(EpochCurve, ABC):
                 pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final model, if the schedule did not, and summarise."""
+        """Measure the final model, if the schedule did not, and finish."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         epoch = trainer.current_epoch

@@ -9,6 +9,7 @@ from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
@@ -86,9 +87,10 @@ class UtilityMonitor(Monitor):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the pictures, and fail now if a later measurement would."""
-        found = self._find_sets(trainer, self.data, UtilitySets, self.transform)
-        self._active = found.subsample(self.max_train, self.max_validation, self.seed)
-        ModuleEncoder(pl_module, self.encode).resolve()
+        with failing_together():
+            found = self._find_sets(trainer, self.data, UtilitySets, self.transform)
+            self._active = found.subsample(self.max_train, self.max_validation, self.seed)
+            ModuleEncoder(pl_module, self.encode).resolve()
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -114,14 +116,11 @@ class UtilityMonitor(Monitor):
         if trainer.is_global_zero:
             with self.publishing():
                 publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+                shown = list(estimates_in(metrics))
+                publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
             with self.writing(trainer):
                 added = {name: terms for name, (terms,) in self.terms.items()}
                 write_utility_samples(self.output(trainer), epoch, added)
                 self.save_history(trainer)
         self.tell_followers(trainer)
         return metrics
-
-    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with self.publishing():
-            values = [name for name in estimates_in(self.latest) if name != "epoch"]
-            publish_summary(trainer.loggers, self.name, values, self.history)

@@ -1,14 +1,15 @@
-"""Checkpoints that are written whole or not at all."""
+"""Checkpoints that are written whole or not at all, and read only if they still are what was written."""
 
 from __future__ import annotations
 
-import io
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
 
+from dejavu_lightning.core.torch_file import check_intact
 from dejavu_lightning.core.whole_file import whole_file
 
 
@@ -24,16 +25,54 @@ class WholeCheckpointIO(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        written = io.BytesIO()  # torch.save's own writer turns a full disk into an error of another kind
-        torch.save(checkpoint, written)
         try:
             with whole_file(path) as partial, partial.open("wb") as file:
-                file.write(written.getbuffer())
+                stream = _Stream(file)
+                torch.save(checkpoint, cast(BinaryIO, stream))
+                stream.raise_failure()
         except OSError as error:
             raise OSError(
                 f"the checkpoint {path} cannot be written: {error.strerror or error}. The earlier ones are whole: make "
                 "room or the folder writable, and continue from last.ckpt with --ckpt_path"
             ) from error
+
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint to resume from; a local file is compared with its checksums first.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        if "://" not in str(path) and Path(path).is_file():
+            check_intact(path)
+        return super().load_checkpoint(path, *arguments, **options)
+
+
+class _Stream:
+    """What ``torch.save`` writes to: a full disk, which its own writer tells as an error of another kind, ends it.
+
+    Nothing is kept in memory: a copy of the whole checkpoint might not fit beside it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, unless something could not be written before."""
+        if self.failure is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.failure = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Left to the closing of the file."""
+
+    def raise_failure(self) -> None:
+        """Raise what went wrong, if something did."""
+        if self.failure is not None:
+            raise self.failure
 
 
 def write_whole_checkpoints(trainer: Trainer) -> None:

@@ -20,8 +20,15 @@ from lightning.pytorch.cli import LightningArgumentParser
 DEBUG = "DEJAVU_LIGHTNING_DEBUG"  # set by --debug, and inherited by the commands that a command runs
 LONGEST = 8  # lines of a message that is not ours
 # How to install what an import lacks: extras of this package, and names that differ from the module's.
-EXTRAS = {"wandb": "wandb", "submitit": "cluster", "transformers": "annotate", "sentence_transformers": "text"}
-DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml", "comet_ml": "comet-ml"}
+EXTRAS = {
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "comet_ml": "comet",
+    "submitit": "cluster",
+    "transformers": "annotate",
+    "sentence_transformers": "text",
+}
+DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml"}
 CATALOGS = (
     *(f"dejavu_lightning.{name}" for name in ("data", "methods", "callbacks", "memorization", "utility", "pretrained")),
     "lightning.pytorch.callbacks",

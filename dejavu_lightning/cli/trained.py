@@ -146,7 +146,7 @@ def load_model(
         raise FileNotFoundError(f"no config for {file}: {lacking} does not exist")
     built = build_sections(source, ("model", "data", "memorization"), k)
     settings = replace(built.memorization, test=test or built.memorization.test)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, intact=True)
     encoder = ModuleEncoder(built.model.to(chosen_device(device)), settings.encode)
     encoder.load(checkpoint["state_dict"], file)
     given = (built.settings["model"], built.settings["data"])

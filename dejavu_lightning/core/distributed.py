@@ -17,6 +17,12 @@ from torch import Tensor
 NOTICED, PATIENT = 10.0, 1800.0  # seconds after which a process that does not come is named, and given up
 _ALONE = ContextVar("_ALONE", default=False)
 _MEETINGS = count()
+KINDS: tuple[type[Exception], ...] = (
+    FileNotFoundError,
+    OSError,
+    TypeError,
+    ValueError,
+)  # that are raised elsewhere too
 
 
 def world() -> tuple[int, int]:
@@ -60,8 +66,9 @@ def _meet(patient: float) -> None:
         if waited >= min(NOTICED, patient):
             missing = ", ".join(str(each) for each, key in enumerate(keys) if not store.check([key]))
             told = (
-                f"process {rank} waits for {missing} to begin the same measurement. Every process must call it, since "
-                "they share the work; where only one does, as after `if rank == 0:`, give it distributed=False"
+                f"process {rank} waits for {missing} to begin the same measurement, which is late, as while it draws "
+                "figures of an earlier one or tells loggers of it, or does not call it. Every process must call it, "
+                "since they share the work; where only one does, as after `if rank == 0:`, give it distributed=False"
             )
             if waited >= patient:
                 raise TimeoutError(f"after {patient:g} seconds {told}")
@@ -96,6 +103,35 @@ def gathered(value: Any) -> list[Any]:
     values: list[Any] = [None] * processes
     dist.all_gather_object(values, value)
     return values
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Raise on every process what the block raises on one, which alone would leave the others waiting.
+
+    Every process must enter it, and wait for no other within: it is for what each does by itself, such as reading
+    files.
+
+    Raises:
+        FileNotFoundError, OSError, TypeError, ValueError, RuntimeError: the first process's failure, alike on all.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        if world()[1] == 1:
+            raise
+        failure = error
+    failures = [(rank, *told) for rank, told in enumerate(gathered(failure and _told(failure))) if told]
+    if failures:
+        rank, kind, words = failures[0]
+        alone = "" if len(failures) == world()[1] else f"process {rank}, unlike others: "
+        raise kind(f"{alone}{words}") from failure
+
+
+def _told(error: Exception) -> tuple[type[Exception], str]:
+    kind = next((kind for kind in KINDS if isinstance(error, kind)), RuntimeError)
+    return kind, str(error) if type(error) in (kind, RuntimeError) else f"{type(error).__name__}: {error}"
 
 
 def gather_batch(local: Tensor) -> Tensor:

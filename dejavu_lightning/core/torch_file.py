@@ -67,6 +67,30 @@ def read_torch_file(file: str | Path) -> Any:
         raise ValueError(f"{file}: {_reason(path, error)}") from error
 
 
+def check_intact(file: str | Path) -> None:
+    """Compare what a file of ``torch.save`` holds with its checksums, which ``torch.load`` passes over.
+
+    The file is read from end to end. Files without checksums, as of before torch 1.6 or written with
+    ``torch.serialization.set_crc32_options(False)``, pass.
+
+    Raises:
+        ValueError: a part differs.
+    """
+    if not _is_archive(Path(file)):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                with archive.open(entry) as member:
+                    while entry.CRC and member.read(1 << 20):
+                        pass
+    except Exception as error:  # whatever the parser trips over in a damaged file
+        raise ValueError(
+            f"{file} is damaged, it is not what was written: {error}. Get it again, or take another checkpoint; a disk "
+            "that did this once may do it again"
+        ) from error
+
+
 @contextmanager
 def nothing_unpickled(origin: str) -> Iterator[None]:
     """Meanwhile ``torch.load`` reads tensors and plain values only, whichever library calls it.

@@ -92,12 +92,19 @@ def _progress(checkpoint: Mapping[str, Any]) -> tuple[int | None, int]:
     return (begun, 0) if whole else (begun - 1, shown)
 
 
-def load_checkpoint(file: Path) -> dict[str, Any]:
-    """A Lightning checkpoint on the CPU, without unpickling anything but tensors and plain types."""
+def load_checkpoint(file: Path, intact: bool = False) -> dict[str, Any]:
+    """A Lightning checkpoint on the CPU, without unpickling anything but tensors and plain types.
+
+    Args:
+        file: of the checkpoint.
+        intact: whether to compare it with its checksums, for who uses its weights; it is read from end to end then.
+    """
     # Imported here: who only needs a file's name does not wait for torch.
-    from dejavu_lightning.core.torch_file import read_torch_file
+    from dejavu_lightning.core.torch_file import check_intact, read_torch_file
 
     checkpoint = read_torch_file(file)
+    if intact:
+        check_intact(file)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         held = f"it holds {', '.join(map(str, list(checkpoint)[:5]))}" if isinstance(checkpoint, dict) else "no mapping"
         raise ValueError(

@@ -31,6 +31,7 @@ from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.whole_file import whole_file, write_json, write_text
 from dejavu_lightning.runs.checkpoints import epoch_name
 from dejavu_lightning.runs.files import read_json, write_rows
+from dejavu_lightning.runs.history import HISTORY
 
 if TYPE_CHECKING:
     from dejavu_lightning.core.records import Records
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.json"
 TERMS = "terms"
 CLASSES = "classes.json"
+RANKING = "ranking.csv"
 
 
 def epoch_folder(folder: Path, epoch: int) -> Path:
@@ -58,6 +60,11 @@ def figure_file(folder: Path, name: str) -> Path:
 def table_files(folder: Path) -> list[Path]:
     """The tables of all epochs that a monitor measured."""
     return sorted(folder.glob("epoch=*/**/*.parquet"))
+
+
+def plain_files(folder: Path) -> list[Path]:
+    """Besides tables, what a monitor keeps that other programs read: the curve, the ranking, the names of classes."""
+    return [folder / name for name in (HISTORY, RANKING, CLASSES) if (folder / name).is_file()]
 
 
 def write_records(folder: Path, name: str, records: Records) -> None:
@@ -153,7 +160,7 @@ def write_agreement(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_ranking(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write ``ranking.csv``, a row for each record."""
-    return write_rows(folder / "ranking.csv", rows)
+    return write_rows(folder / RANKING, rows)
 
 
 def write_class_names(folder: Path, names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What W&B is told, read back from the offline run files, and what TensorBoard is."""
+"""What W&B is told, read back from the offline run files."""
 
 import json
 import struct
@@ -18,8 +18,7 @@ from dejavu_lightning.callbacks import (
     wandb_run_id,
 )
 from google.protobuf.message import DecodeError
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from lightning.pytorch.loggers import WandbLogger
 from wandb.proto import wandb_internal_pb2
 
 from dejavu_lightning.cli.configs import find_config
@@ -133,6 +132,15 @@ def test_figures_and_the_record_table(written):
     assert len(stored["data"]) == 40
 
 
+def test_media_and_tables_stand_beside_their_epoch(written):
+    """What the slider of a media panel goes by is in the same row."""
+    _, records, _ = written
+    rows = [items(record.history.item) for record in records if record.HasField("history")]
+    for key in ("memorization/curve", "memorization/gallery", "memorization/most_memorized"):
+        told = [row for row in rows if key in row or f"{key}._type" in row]
+        assert [row["memorization/epoch"] for row in told] == [0, 1, 2], key
+
+
 def artifacts(records, kind):
     """Of each artifact of a kind its name and, by the path in it, the file."""
     logged = [record.request.log_artifact.artifact for record in records if record.request.HasField("log_artifact")]
@@ -182,6 +190,9 @@ def test_summary(written):
     for record in records:
         if record.HasField("summary"):
             summary |= items(record.summary.update)
+    told = [items(record.summary.update) for record in records if record.HasField("summary")]
+    told = [one["memorization/final_score"] for one in told if "memorization/final_score" in one]
+    assert told[:3] == [row["score"] for row in monitor.history]  # from the first measurement on
     assert summary["memorization/final_score"] == monitor.history[-1]["score"]
     assert summary["memorization/highest_score"] == max(row["score"] for row in monitor.history)
     accuracy = [items(record.history.item).get("utility/knn_top1") for record in records if record.HasField("history")]
@@ -265,24 +276,6 @@ def test_a_pair_is_a_group_that_the_user_may_name(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_GROUP", "mine")
     pair(["pair", "--output", str(tmp_path / "other"), "--resume"])
     assert [env["WANDB_RUN_GROUP"] for env in told[-3:-1]] == ["mine"] * 2
-
-
-def test_tensorboard_has_scalars_and_figures(tmp_path):
-    logger = TensorBoardLogger(tmp_path, name="", version="")
-    monitor = MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1)
-    pl.seed_everything(0, verbose=False)
-    trainer = tiny_trainer(tmp_path, callbacks=[monitor, utility_monitor()], logger=logger, max_epochs=1)
-    trainer.fit(tiny_vicreg(), tiny_data())
-    logger.finalize("success")
-    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0, "scalars": 0}).Reload()
-    assert [event.value for event in events.Scalars("memorization/score")] == pytest.approx(
-        [row["score"] for row in monitor.history], abs=1e-6
-    )
-    assert len(events.Scalars("utility/knn_top1_low")) == 1
-    for figure in ("curve", "gallery"):
-        images = events.Images(f"memorization/{figure}")
-        assert [image.step for image in images] == [event.step for event in events.Scalars("memorization/score")]
-        assert images[0].width > 300
 
 
 @pytest.mark.slow

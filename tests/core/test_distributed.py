@@ -1,17 +1,27 @@
 """Work of several processes: who waits for whom, who works alone, and whose values count."""
 
+import tempfile
 import time
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 
 from dejavu_lightning.core import distributed
-from dejavu_lightning.core.distributed import copy_first, gathered, shared_work, world
-from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, measure
+from dejavu_lightning.core.distributed import copy_first, failing_together, gathered, shared_work, world
+from dejavu_lightning.memorization import (
+    Checkpoint,
+    HeldOut,
+    LabelInference,
+    MemorizationSets,
+    ModuleEncoder,
+    measure,
+)
 from dejavu_lightning.utility import NearestNeighborProbe, UtilitySets, measure_utility
-from tests.models import Pairs
+from tests.models import HostModule, Pairs
 from tests.processes import run_processes
 
 
@@ -28,6 +38,52 @@ def measured_alone():
     return found.metrics, utility
 
 
+class OddError(ValueError):
+    """Of a kind that other processes need not know."""
+
+
+def failures(rank):
+    """What each rank is told where rank 1 alone fails, both fail, and none."""
+
+    def told(error):
+        try:
+            with failing_together():
+                if error is not None:
+                    raise error
+        except Exception as caught:
+            return type(caught).__name__, str(caught)
+        return "went on", gathered(rank)
+
+    alone = (PermissionError("locked"), OddError("odd"), KeyError("x"), FileNotFoundError("gone"))
+    return [
+        *(told(error if rank else None) for error in alone),
+        told(FileNotFoundError("gone") if rank else TypeError("wrong")),
+        told(None),
+        unread_reference(rank),
+    ]
+
+
+def unread_reference(rank):
+    """A measurement whose reference one rank alone cannot read, and the one after it."""
+    reference = Checkpoint("nowhere.ckpt", allow_unverified_split=True)
+    sets = MemorizationSets(attack=Pairs(20, 1), public=Pairs(20, 2), num_classes=10)
+    module, test = HostModule(), LabelInference(k=3, batch_size=8)
+    with tempfile.TemporaryDirectory() as folder:
+        if rank == 0:
+            reference.path = Path(folder) / "there.ckpt"
+            torch.save({"state_dict": module.state_dict()}, reference.path)
+        try:
+            measure(ModuleEncoder(module, "backbone"), test, reference, sets, epoch=0)
+        except FileNotFoundError as error:
+            return str(error), measure(ModuleEncoder(module, "backbone"), test, HeldOut(), both(sets)).metrics[
+                "records"
+            ]
+
+
+def both(sets):
+    return replace(sets, other_split=Pairs(20, 3))
+
+
 def different_behaviours():
     """What each rank finds where they do not do the same."""
     rank, _ = world()
@@ -40,6 +96,7 @@ def different_behaviours():
         with shared_work(True):  # rank 1 is late, and comes
             found["late"] = gathered(rank)
         found["warned"] = [str(one.message) for one in caught]
+    found["failures"] = failures(rank)
     if rank == 0:  # the other never comes
         begun = time.monotonic()
         try:
@@ -62,12 +119,30 @@ def test_one_process_alone_late_or_missing_and_values_of_the_first():
     assert first["late"] == second["late"] == [0, 1]
     assert second["warned"] == []
     (warned,) = first["warned"]
-    assert warned.startswith("process 0 waits for 1 to begin the same measurement.")
+    assert warned.startswith("process 0 waits for 1 to begin the same measurement, which is late, as while it draws")
     assert "if rank == 0:" in warned
     assert warned.endswith("give it distributed=False")
     assert first["refused"].startswith("after 1 seconds process 0 waits for 1")
     assert first["seconds"] < 10
     assert first["copied"] == second["copied"] == [[True, False], 7, [[0.1, 0.1]] * 3]
+
+    alone = "process 1, unlike others: "
+    gone = "Checkpoint: path=nowhere.ckpt is neither a file nor a directory"
+    assert first["failures"] == [
+        ("OSError", f"{alone}PermissionError: locked"),
+        ("ValueError", f"{alone}OddError: odd"),
+        ("RuntimeError", f"{alone}KeyError: 'x'"),
+        ("FileNotFoundError", f"{alone}gone"),
+        ("TypeError", "wrong"),
+        ("went on", [0, 1]),
+        (f"{alone}{gone}", 20.0),
+    ]
+    assert second["failures"] == first["failures"]
+
+
+def test_a_process_without_others_fails_as_it_does():
+    with pytest.raises(KeyError), failing_together():
+        raise KeyError("x")
 
 
 def test_one_process_waits_for_nobody():

@@ -3,13 +3,14 @@
 import re
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
 import torch.distributed.checkpoint as distributed
 from torch import nn
 
-from dejavu_lightning.core.torch_file import read_torch_file
+from dejavu_lightning.core.torch_file import check_intact, read_torch_file
 from dejavu_lightning.runs.checkpoints import completed_epochs, load_checkpoint
 
 
@@ -57,3 +58,40 @@ def test_following_the_advice_for_a_sharded_checkpoint(tmp_path, lightning):
     made = tmp_path / "last [1].ckpt.consolidated"
     weights = load_checkpoint(made)["state_dict"] if lightning else read_torch_file(made)["model"]
     assert torch.equal(weights["w"], torch.arange(5.0))
+
+
+def flip_weights(file):
+    """Turn over one bit in the largest tensor of a file, as a failing disk does; returns the tensor's name in it."""
+    with zipfile.ZipFile(file) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        content = archive.read(largest)
+    whole = bytearray(file.read_bytes())
+    at = whole.find(content) + len(content) // 2
+    whole[at] ^= 1
+    file.write_bytes(whole)
+    return largest.filename
+
+
+def test_a_bit_that_turned_over_is_found_where_weights_are_used(tmp_path):
+    file = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {"w": torch.arange(1000.0)}, "epoch": 4}, file)
+    assert torch.equal(load_checkpoint(file, intact=True)["state_dict"]["w"], torch.arange(1000.0))
+    name = flip_weights(file)
+    assert not torch.equal(torch.load(file)["state_dict"]["w"], torch.arange(1000.0))  # torch does not look
+    assert completed_epochs(load_checkpoint(file)) == 5
+    with pytest.raises(ValueError, match=rf"a\.ckpt is damaged, .*Bad CRC-32 for file '{name}'") as caught:
+        load_checkpoint(file, intact=True)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_files_without_checksums_pass(tmp_path):
+    plain, old = tmp_path / "plain.ckpt", tmp_path / "old.ckpt"
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.arange(1000.0)}, plain)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    torch.save({"w": torch.arange(1000.0)}, old, _use_new_zipfile_serialization=False)
+    for file in (plain, old):
+        check_intact(file)
+        assert torch.equal(read_torch_file(file)["w"], torch.arange(1000.0))

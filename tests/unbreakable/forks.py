@@ -12,6 +12,8 @@ import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from tests.commands import ROOT
 from tests.unbreakable.moments import Moment, arm
 
@@ -32,18 +34,17 @@ class Forks:
             text=True,
         )
 
-    def run(self, *arguments, log, moment=None, seconds=None, environment=(), record=None):
+    def run(self, *arguments, log, moment=None, environment=(), record=None):
         """
         Args:
             log: what it prints is appended to.
-            moment: a ``Moment`` at which it is hit; ``seconds`` after which it is killed, with all that it started.
+            moment: a ``Moment`` at which it is hit.
             record: a file that the moments of the run are written to, in order.
         """
         asked = {
             "arguments": [str(word) for word in arguments],
             "log": str(log),
             "moment": moment._asdict() if moment else None,
-            "seconds": seconds,
             "environment": dict(environment),
             "record": str(record) if record else None,
         }
@@ -89,7 +90,8 @@ class ForkedProcess:
     """Stands for ``subprocess.Popen`` of a command of this package: a fork instead of a new interpreter."""
 
     def __init__(self, command, env=None, stdout=None, stderr=None, start_new_session=False, **_):
-        assert command[1:3] == ["-m", "dejavu_lightning"], command
+        # Lightning's ddp starts the other processes by what __main__ is here.
+        assert command[1:3] in (["-m", "dejavu_lightning"], ["-m", "tests.unbreakable.forks"]), command
         self.args, self.returncode = command, None
         sys.stdout.flush()
         self.pid = os.fork()
@@ -103,6 +105,7 @@ class ForkedProcess:
                 signal.signal(number, signal.SIG_DFL)
             os.environ.clear()
             os.environ.update(env)
+            rank_zero_only.rank = int(env.get("LOCAL_RANK", 0))  # as it is set when Lightning is imported
             _run_main(command[3:])
 
     def __enter__(self):
@@ -125,8 +128,12 @@ class ForkedProcess:
     def communicate(self, *_, **__):
         return self.wait(), None
 
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
     def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
 
 def _serve():
@@ -161,7 +168,7 @@ def _answer(asked):
         subprocess.Popen = ForkedProcess
         arm(tree, Moment(**asked["moment"]) if asked["moment"] else None, asked["record"])
         _run_main(asked["arguments"])
-    deadline = time.monotonic() + (asked["seconds"] or 300)
+    deadline = time.monotonic() + 300
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -13,13 +14,15 @@ class Moment(NamedTuple):
     """The ``nth`` time that a process, or one that it started, does ``call`` to a file that ``name`` matches.
 
     ``call`` is "half", the file is on the disk but for its second half; "replace", it is about to take its name; or
-    "batch", of which the name is "EPOCH/BATCH". SIGKILL hits everything that the process started, too.
+    "batch", of which the name is "EPOCH/BATCH". SIGKILL hits everything that the process started, too. It comes
+    ``later`` seconds after the moment, in the midst of whatever is done then.
     """
 
     call: str
     name: str
     signal: int = signal.SIGKILL
     nth: int = 1
+    later: float = 0.0
 
 
 def arm(tree, moment, record):
@@ -37,7 +40,10 @@ def arm(tree, moment, record):
         left[0] -= 1
         if left[0] == 0:
             before()
-            _hit(tree, moment.signal)
+            if moment.later:
+                threading.Timer(moment.later, _hit, (tree, moment.signal)).start()
+            else:
+                _hit(tree, moment.signal)
 
     replace, fsync = os.replace, os.fsync
 

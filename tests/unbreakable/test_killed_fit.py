@@ -12,7 +12,7 @@ from tests.unbreakable.runs import contents, continued, differing, write_config,
 
 # What must be hit while it is written, and as it takes its name; the seed chooses among the rest.
 MUST = ("index.parquet", "epoch=0001.ckpt", "last.ckpt", "target.parquet", "samples.parquet", "history.csv", "curve.")
-KILLS = 16
+KILLS, LATER = 16, 4  # 20 together, the latter just after batches
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,13 @@ def test_killed_at_chosen_moments_it_ends_like_one_that_was_left_alone(half, who
 
 
 @pytest.mark.slow
-def test_killed_at_any_time_it_ends_like_one_that_was_left_alone(whole, server, tmp_path):
-    folder, config, _ = whole
+def test_killed_just_after_batches_it_ends_like_one_that_was_left_alone(whole, server, tmp_path):
+    """In the midst of a step, or of the measurement that follows the last one of an epoch."""
+    folder, config, lines = whole
     fit, draw = Fit(server, config, tmp_path / "run"), random.Random(2)
-    for _ in range(4):
-        fit.start(seconds=draw.uniform(1, 4))
+    batches = [line for line in lines if line.startswith("batch")]
+    for at in sorted(draw.sample(range(len(batches)), LATER)):
+        fit.hit(moment_of(batches[at], folder)._replace(later=draw.uniform(0.001, 0.01)))
     fit.ends()
     assert differing(contents(folder / "run"), contents(tmp_path / "run")) == []
 

@@ -58,8 +58,7 @@ def told(folder, log):
 
 @pytest.mark.slow
 def test_two_processes_killed_ten_times_end_like_those_that_were_left_alone(pictures, server, tmp_path):
-    # ddp_fork is ddp but for the seconds in which a second process would import what the first has.
-    config = small(pictures, max_epochs=2, devices=2, strategy="ddp_fork")
+    config = small(pictures, max_epochs=2, devices=2, strategy="ddp")
     whole = Fit(server, config, tmp_path / "run")
     whole.ends()
     shutil.move(tmp_path / "run", tmp_path / "whole")

@@ -8,11 +8,13 @@ from typing import Any
 
 from dejavu_lightning.core.checkpoint_folder import explain_folder, is_sharded
 from dejavu_lightning.core.decision_part import DecisionPart
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
 from dejavu_lightning.embedding.encoders import ModuleEncoder
 from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, ReferenceRecords
+from dejavu_lightning.memorization.references.kept_answer import KeptAnswer
 from dejavu_lightning.memorization.references.second_model import SecondModel
 from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, load_checkpoint, training_progress
 
@@ -64,9 +66,7 @@ class Checkpoint:
         self.path, self.encoder, self.allow_unverified_split = Path(path), encoder, allow_unverified_split
         self.allow_unequal_epochs = allow_unequal_epochs
         self.preprocessing = preprocessing
-        self._kept: tuple[tuple[Path, int, dict[str, Any]], MemorizationSets, ReferenceRecords, str | None] | None = (
-            None
-        )
+        self._kept: KeptAnswer[tuple[ReferenceRecords, str | None]] = KeptAnswer()
 
     def check(self, test: MemorizationTest, sets: MemorizationSets, epochs: list[int]) -> None:
         """The files must be there and come from a disjoint split, and their pictures must be at hand."""
@@ -79,13 +79,21 @@ class Checkpoint:
 
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The second model's records, with its own bank of public embeddings."""
-        file = self._file(epoch)
-        # What a fixed checkpoint answers does not change from one measurement to the next.
-        asked = (file, file.stat().st_mtime_ns, attack.settings)
-        if self._kept and self._kept[0] == asked and self._kept[1] is attack.sets:
-            self._check_epoch(self._kept[3], epoch, file)
-            return self._kept[2]
-        checkpoint = load_checkpoint(file)
+        with failing_together():
+            file = self._file(epoch)
+            # What a fixed checkpoint answers does not change from one measurement to the next.
+            asked = (file, file.stat().st_mtime_ns, attack.settings)
+        kept = self._kept.find(attack.sets, asked)
+        if kept is not None:
+            self._check_epoch(kept[1], epoch, file)
+            return kept[0]
+        with failing_together():
+            model, told = self._load(attack, epoch, file)
+        return self._kept.keep(attack.sets, asked, (model.records(attack, epoch), told))[0]
+
+    def _load(self, attack: Attack, epoch: int | None, file: Path) -> tuple[SecondModel, str | None]:
+        """The second model, and for how long it was trained."""
+        checkpoint = load_checkpoint(file, intact=True)
         told = training_progress(checkpoint)
         self._check_epoch(told, epoch, file)
         base = self.encoder or attack.encoder
@@ -106,9 +114,8 @@ class Checkpoint:
             name=str(file),
             allow_unverified_split=self.allow_unverified_split,
         )
-        found = model.records(attack, epoch)
-        self._kept = (asked, attack.sets, found, told)
-        return found
+        model.check(attack.test, attack.sets, [])
+        return model, told
 
     def _check_epoch(self, told: str | None, epoch: int | None, file: Path) -> None:
         """Both models must have been trained for the same number of epochs, where both are known."""

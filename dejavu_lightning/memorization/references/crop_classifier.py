@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
@@ -90,7 +91,8 @@ class CropClassifier(FixedReference):
         Raises:
             ValueError: the checkpoint does not fit, or the logits are not of ``num_classes``.
         """
-        sets = self._load(attack.sets)
+        with failing_together():
+            sets = self._load(attack.sets)
         device = attack.encoder.device if isinstance(attack.encoder, ModuleEncoder) else "cpu"
         encoder = ModuleEncoder(self.classifier.to(device), self.logits)
         held_out = sets.neither_split
@@ -104,7 +106,7 @@ class CropClassifier(FixedReference):
         """Load the weights; the sets in the classifier's own preprocessing."""
         if not self.path.is_file():
             raise FileNotFoundError(f"CropClassifier: path={str(self.path)!r} is no file")
-        checkpoint = load_checkpoint(self.path)
+        checkpoint = load_checkpoint(self.path, intact=True)
         if not self.allow_unverified_split:
             verify_disjoint(sets.trained_on, SplitRecord.find(checkpoint), str(self.path))
         ModuleEncoder(self.classifier, self.logits).load(checkpoint["state_dict"], str(self.path))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.memorization.protocols import Attack, MemorizationTest, ReferenceRecords
+from dejavu_lightning.memorization.references.kept_answer import KeptAnswer
 
 
 class FixedReference(ABC):
@@ -22,7 +23,7 @@ class FixedReference(ABC):
     kind: str
     serves: ClassVar[type[Any]]
     served: ClassVar[str]
-    _kept: tuple[MemorizationSets, dict[str, Any], ReferenceRecords] | None = None
+    _kept: KeptAnswer[ReferenceRecords] | None = None
 
     @abstractmethod
     def infer(self, attack: Attack) -> ReferenceRecords:
@@ -46,6 +47,7 @@ class FixedReference(ABC):
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The same in every epoch."""
         self._check_test(attack.test)
-        if self._kept is None or self._kept[0] is not attack.sets or self._kept[1] != attack.settings:
-            self._kept = (attack.sets, attack.settings, self.infer(attack))
-        return self._kept[2]
+        if self._kept is None:
+            self._kept = KeptAnswer()
+        kept = self._kept.find(attack.sets, attack.settings)
+        return kept or self._kept.keep(attack.sets, attack.settings, self.infer(attack))

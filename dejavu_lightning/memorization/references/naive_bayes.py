@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.object_file import read_tags
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import LabelledSamples
@@ -129,7 +130,8 @@ class NaiveBayes(FixedReference):
         """
         test, sets = attack.test, attack.sets
         assert isinstance(test, InfersLabels)
-        tagged = self._tagged(sets)
+        with failing_together():
+            tagged = self._tagged(sets)
         learned = tagged["other_split"]
         position = {tag: index for index, tag in enumerate(sorted({tag for tags in learned.tags for tag in tags}))}
         if not position:

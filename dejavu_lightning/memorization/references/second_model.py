@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord, verify_disjoint
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
@@ -54,7 +55,8 @@ class SecondModel:
 
     def records(self, attack: Attack, epoch: int | None) -> ReferenceRecords:
         """The second model's records, with its own bank of public embeddings."""
-        self.check(attack.test, attack.sets, [])
+        with failing_together():
+            self.check(attack.test, attack.sets, [])
         sets = self.sets or attack.sets
         with preserve_state(self.encoder.module):
             other = attack.on(self.encoder, sets)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dejavu_lightning.core.distributed import failing_together
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.torch_file import nothing_unpickled
@@ -63,7 +64,8 @@ class TextEmbedder(FixedReference):
         """
         assert isinstance(attack.test, RetrievesByCaption)
         device = attack.encoder.device if isinstance(attack.encoder, ModuleEncoder) else None
-        encoder = _CaptionEncoder(self._load(), self.prefix, device)
+        with failing_together():
+            encoder = _CaptionEncoder(self._load(), self.prefix, device)
         own = attack.test.by_captions(self.batch_size).prepare(encoder, attack.sets)
         neither = attack.sets.neither_split
         return ReferenceRecords(

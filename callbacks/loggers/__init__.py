@@ -1,0 +1,1 @@
+"""What each kind of logger is told, a kind a file."""
