@@ -56,7 +56,7 @@ def _tell(parser: ArgumentParser, message: str, ex: Exception | None) -> NoRetur
         ArgumentParser.error(parser, message, ex)
     asked = getattr(ex, "subcommand_parser", None) or parser
     known = [name for name in asked._option_string_actions if name.startswith("--")]
-    sys.stderr.write(f"error: {explain_usage(message, known)}\n  --help lists the options, --debug shows all\n")
+    sys.stderr.write(f"error: {explain_usage(message, known)}\n  --help.all lists the options, --debug shows all\n")
     parser.exit(2)
 
 
