@@ -84,8 +84,8 @@ HELP: dict[str, ShortHelp] = {
         "--target CHECKPOINT --reference CHECKPOINT|CLASS [options]",
         "Measure what a model memorized: a checkpoint of fit or pair, or a model that others trained.",
         {
-            "--target FILE|CLASS": "checkpoint, or a class of dejavu_lightning.pretrained; its arguments as --target.name",
-            "--reference FILE|CLASS": "the same, not trained on what is attacked; or HeldOut, NaiveBayes, CropClassifier",
+            "--target FILE|CLASS": "checkpoint, or a class of dejavu_lightning.pretrained, with --target.name and the like",
+            "--reference FILE|CLASS": "the same, not trained on what is attacked; or HeldOut, or NaiveBayes",
             "--config FILE": "a config of fit with the data; config.yaml above the target if not given",
             "--test CLASS": "another test than the config's, such as ViewAlignment",
             "--k N": "neighbours, instead of the config's",
@@ -113,7 +113,7 @@ HELP: dict[str, ShortHelp] = {
         },
         (
             "utility --checkpoint runs/quickstart/target/checkpoints/last.ckpt",
-            "utility --checkpoint runs/quickstart/target/checkpoints/last.ckpt --encode encode_layers --output utility.json",
+            "utility --checkpoint runs/first/checkpoints/last.ckpt --encode encode_layers --output utility.json",
             "utility --checkpoint runs/clip/target/checkpoints/last.ckpt --measures+ caption_retrieval",
         ),
     ),
