@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from dejavu_lightning.callbacks.epoch_curve import EpochCurve, curves
+from dejavu_lightning.callbacks.lightning.measurement_progress import measurement_progress
 from dejavu_lightning.callbacks.lightning.weight_averaging import checkpoint_weights, weight_averaging
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -173,7 +174,8 @@ class Monitor(EpochCurve, ABC):
 
     def measure_checkpoint(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         """Measure the weights that a checkpoint would hold now; to be called on all ranks."""
-        with checkpoint_weights(trainer, pl_module):
+        after = measurement_progress(trainer, f"{self.name} after {epoch} epochs")
+        with checkpoint_weights(trainer, pl_module), after:
             return self._measure(trainer, pl_module, epoch)
 
     def watchers(self, trainer: Trainer) -> list[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from dejavu_lightning.cli.terminal.short_help import ALL, HELP, print_short_help
+from dejavu_lightning.core.progress.long_work import shown_by
 
 # A command is the function of its name in the module of its name, or of another where that would be found twice.
 MODULES = {"splits": "manifest"}
@@ -47,8 +49,9 @@ def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple
         else:
             _run(["--help" if word == ALL else word for word in given])
         return
-    print(f"usage: {typed()} COMMAND ...    COMMAND --help for its options, --debug for tracebacks\n")
+    print(f"usage: {typed()} COMMAND ...    COMMAND --help for its options\n")
     print("\n".join(f"  {name:14}{COMMANDS[name]}" for name in commands))
+    print("\nof every command: --debug shows tracebacks, --progress bars|lines|none how far it is")
     offered = [line for line in FIRST if line.partition(" ")[0] in commands]
     print(f"\nto begin with:\n  {typed()} {offered[0]}")
     if given and given[0] not in ASKS:
@@ -64,12 +67,25 @@ def _run(given: list[str]) -> None:
     if "--debug" in given:
         given.remove("--debug")
         os.environ[errors.DEBUG] = "1"
-    with errors.plain_errors():
+    progress = import_module("dejavu_lightning.core.progress.progress_display")
+    given = _with_progress(given, progress.VARIABLE, progress.WAYS)
+    with errors.plain_errors(), shown_by(progress.display):
         getattr(import_module(f"dejavu_lightning.cli.{MODULES.get(given[0], given[0])}"), given[0])(given)
 
 
-def _nearest(word: str, commands: Sequence[str]) -> str:
-    import difflib
+def _with_progress(given: list[str], variable: str, ways: Sequence[str]) -> list[str]:
+    """Take ``--progress WAY`` out of the words, and tell it to this process and those it starts."""
+    words = [part for word in given for part in (word.split("=", 1) if word.startswith("--progress=") else [word])]
+    if "--progress" not in words:
+        return given
+    place = words.index("--progress")
+    way = "".join(words[place + 1 : place + 2])
+    if way not in ways:
+        raise SystemExit(f"error: --progress must be one of {', '.join(ways)}; got {way!r}")
+    os.environ[variable] = way
+    return words[:place] + words[place + 2 :]
 
+
+def _nearest(word: str, commands: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, commands, n=1)
     return f"; did you mean {close[0]}?" if close else f"; choose from {', '.join(commands)}"

@@ -30,6 +30,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from dejavu_lightning import methods
 from dejavu_lightning.callbacks import (
     EpochCheckpoint,
+    EpochProgressBar,
     MemorizationMonitor,
     RandomState,
     RequeueBetweenBatches,
@@ -39,6 +40,8 @@ from dejavu_lightning.callbacks import (
 from dejavu_lightning.cli.configs import read_config, with_found_configs
 from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.core.checkpoint_folder import explain_folder
+from dejavu_lightning.core.progress.long_work import nothing, shown_by
+from dejavu_lightning.core.progress.progress_display import VARIABLE, chosen_way, display
 from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
@@ -114,6 +117,12 @@ class DejavuCLI(LightningCLI):
             if resumed and str(logger.get("class_path")).endswith("WandbLogger"):
                 _continue_run(arguments, Path(resumed), run.path)
 
+    def instantiate_classes(self) -> None:
+        """Show that pictures are scanned, unless progress is not wanted."""
+        silent = self.config[self.subcommand].trainer.enable_progress_bar is False
+        with shown_by(nothing if silent else display):
+            super().instantiate_classes()
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Put a CSV log in the run folder, beside whatever loggers are configured."""
         config = self._get(self.config_init, "trainer")
@@ -121,8 +130,12 @@ class DejavuCLI(LightningCLI):
             own: list[Logger] = [CSVLogger(config.default_root_dir, name="", version="")]
             kwargs["logger"] = own + _as_list(config.logger)
         callbacks = _as_list(config.callbacks)
-        if config.enable_progress_bar is False:  # beside one of a config Lightning would refuse to train
+        if config.enable_progress_bar is False or os.environ.get(VARIABLE) == "none":
+            kwargs["enable_progress_bar"] = False
+            # Beside one of a config Lightning would refuse to train.
             callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        elif chosen_way() != "bars" and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            callbacks.append(EpochProgressBar())  # which writes lines into a log
         for callback in callbacks:
             if isinstance(callback, (BatchSizeFinder, LearningRateFinder, GradientAccumulationScheduler)):
                 raise ValueError(

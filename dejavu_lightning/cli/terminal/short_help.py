@@ -84,7 +84,7 @@ HELP: dict[str, ShortHelp] = {
         "--target CHECKPOINT --reference CHECKPOINT|CLASS [options]",
         "Measure what a model memorized: a checkpoint of fit or pair, or a model that others trained.",
         {
-            "--target FILE|CLASS": "checkpoint, or a class of dejavu_lightning.pretrained, with --target.name and the like",
+            "--target FILE|CLASS": "checkpoint, or a class of dejavu_lightning.pretrained and --target.name",
             "--reference FILE|CLASS": "the same, not trained on what is attacked; or HeldOut, or NaiveBayes",
             "--config FILE": "a config of fit with the data; config.yaml above the target if not given",
             "--test CLASS": "another test than the config's, such as ViewAlignment",
