@@ -116,7 +116,9 @@ class Monitor(EpochCurve, ABC):
         # Lightning also ends an epoch here that max_steps or a timer cut short.
         if due and trainer.is_last_batch and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             for key, value in self.attempt(trainer, pl_module, completed).items():
-                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
+                # All ranks have the same value: the largest is exactly that, a mean might round.
+                synced: Any = {"sync_dist": True, "reduce_fx": "max"}
+                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline, **synced)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and summarise."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from dejavu_lightning.cli.terminal.quiet import quiet
 from dejavu_lightning.cli.terminal.short_help import ALL, HELP, print_short_help
 from dejavu_lightning.core.progress.long_work import shown_by
 
@@ -69,8 +70,10 @@ def _run(given: list[str]) -> None:
         os.environ[errors.DEBUG] = "1"
     progress = import_module("dejavu_lightning.core.progress.progress_display")
     given = _with_progress(given, progress.VARIABLE, progress.WAYS)
-    with errors.plain_errors(), shown_by(progress.display):
-        getattr(import_module(f"dejavu_lightning.cli.{MODULES.get(given[0], given[0])}"), given[0])(given)
+    with errors.plain_errors():
+        command = getattr(import_module(f"dejavu_lightning.cli.{MODULES.get(given[0], given[0])}"), given[0])
+        with shown_by(progress.display), quiet():  # behind the import, at which libraries set filters of their own
+            command(given)
 
 
 def _with_progress(given: list[str], variable: str, ways: Sequence[str]) -> list[str]:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import tempfile
-import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,10 +38,13 @@ from dejavu_lightning.callbacks import (
 )
 from dejavu_lightning.cli.configs import read_config, with_found_configs
 from dejavu_lightning.cli.errors import PlainLightningParser
+from dejavu_lightning.cli.terminal.next_steps import after_fit
+from dejavu_lightning.cli.terminal.quiet import OWN_MODELS, pass_over
 from dejavu_lightning.core.checkpoint_folder import explain_folder
 from dejavu_lightning.core.progress.long_work import nothing, shown_by
 from dejavu_lightning.core.progress.progress_display import VARIABLE, chosen_way, display
 from dejavu_lightning.core.whole_file import write_text
+from dejavu_lightning.memorization import Checkpoint
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
 
@@ -150,18 +152,26 @@ class DejavuCLI(LightningCLI):
         kwargs["callbacks"] = [*callbacks, RandomState(), RequeueBetweenBatches(), WandbRunId()]
         return super().instantiate_trainer(**kwargs)
 
+    def before_fit(self) -> None:
+        """Pass over what Lightning says of our models' loss; of a user's own it may be right."""
+        if type(self.model).__module__.startswith("dejavu_lightning."):
+            pass_over(OWN_MODELS)
+
+    def after_fit(self) -> None:
+        """Say where the files are and what to do next."""
+        config = self.config[self.subcommand]
+        if not self.trainer.is_global_zero or config.trainer.fast_dev_run:
+            return
+        reference = self._get(self.config_init, "memorization").reference
+        folder = Path(reference.path) if isinstance(reference, Checkpoint) else None
+        split = getattr(self.datamodule, "train_on", None)
+        after_fit(RunFolder(config.trainer.default_root_dir), split, folder, not _as_list(config.trainer.logger))
+
 
 def fit(arguments: list[str]) -> None:
     """Train one model; ``arguments`` begin with "fit"."""
     arguments = with_found_configs(arguments)
     _check_method_names(arguments)
-    # Notices of Lightning about what this package does on purpose.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
-    warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers")
-    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     try:
         _run(arguments)
     except SIGTERMException as error:  # a SystemExit without a code, which would pass for a training that ended
