@@ -13,7 +13,7 @@ from dejavu_lightning.cli.terminal.short_help import ALL, HELP, print_short_help
 from dejavu_lightning.core.progress.long_work import shown_by
 
 # A command is the function of its name in the module of its name, or of another where that would be found twice.
-MODULES = {"splits": "manifest"}
+MODULES = {"splits": "manifest", "doctor": "doctor.checkup"}
 COMMANDS = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
@@ -21,6 +21,7 @@ COMMANDS = {
     "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
     "report": "turn runs into one HTML file",
+    "doctor": "check data, machine and time of a config before anything is trained",
     "splits": "write a manifest, the table of who is in which split",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }

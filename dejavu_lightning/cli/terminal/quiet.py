@@ -43,6 +43,11 @@ WARNINGS = (
     ),
     Notice(LIGHTNING, r"The number of training batches .* is smaller than the logging interval", "epochs may be short"),
     Notice(
+        r"dejavu_lightning\.core\.distributed",
+        r"torch\.distributed\.nn\.functional\.all_gather is deprecated",
+        "of newer torches; the older ones that we support lack what it names",
+    ),
+    Notice(
         r"lightning\.pytorch\.utilities\._pytree",
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",
         "its own",

@@ -117,6 +117,22 @@ HELP: dict[str, ShortHelp] = {
             "utility --checkpoint runs/clip/target/checkpoints/last.ckpt --measures+ caption_retrieval",
         ),
     ),
+    "doctor": ShortHelp(
+        "CONFIG [CONFIG ...] [options of fit]",
+        "Check a config of fit within about a minute: data, splits, crops, copies, disk, GPU, packages, speed. Exit "
+        "code 1 where something is wrong. Nothing is left in the run's folder.",
+        {
+            "--config FILE": f"{CONFIG}; or without the word --config",
+            "--sheet FILE": "picture of eight records, with boxes, crops and captions; doctor.png if not given",
+            "--seconds N": "to time each of loading and training",
+            "--data.batch_size N": "like every option of fit, in place of the config's",
+        },
+        (
+            "doctor configs/quickstart.yaml",
+            "doctor configs/methods/vicreg.yaml configs/data/folder.yaml --data.source.root DATA",
+            "doctor --config configs/quickstart_clip.yaml --sheet records.png --seconds 3",
+        ),
+    ),
     "report": ShortHelp(
         "RUN [RUN ...] --output FILE [options]",
         "Turn runs into one HTML file that needs no network. RUN: a folder of fit, pair, memorization or study.",

@@ -68,7 +68,7 @@ class Line:
         """Count, and write a line if one is due; ``note`` stands at its end."""
         self.done += count
         now = self.lines.clock()
-        if self.lines.due(now):
+        if self.done != self.total and self.lines.due(now):
             of, left = "", ""
             if self.total:
                 of = f" of {self.total}"
