@@ -138,6 +138,12 @@ def _reworded(text: str, name: str, known: list[str]) -> str:
         if not name:
             return f"there is no option {found[1]}{_nearest(found[1], known)}"
         return f"{name} has no argument {option!r}{_nearest(option.partition('.')[0], _arguments_of(name))}"
+    found = re.match(r"Option '([^']+)' is not accepted", text)  # of a class that is not named
+    if found:
+        known = (
+            _arguments_of(name) if name else sorted({argument for one in _classes() for argument in _arguments_of(one)})
+        )
+        return f"there is no argument {found[1]!r}{_nearest(found[1].partition('.')[0], known)}"
     found = re.match(r"Expected a dot import path string: (\S+)", text)
     if found:
         return f"there is no class {found[1]!r}{_nearest(found[1], _classes())}"
@@ -160,9 +166,10 @@ def _nearest(word: str, offered: list[str]) -> str:
 
 def _arguments_of(name: str) -> list[str]:
     module, _, kind = name.rpartition(".")
+    homes = [module] if module else [one for one in CATALOGS if name in getattr(import_module(one), "__all__", ())]
     try:
-        return list(inspect.signature(getattr(import_module(module), kind)).parameters)
-    except (ImportError, AttributeError, ValueError, TypeError):
+        return list(inspect.signature(getattr(import_module(homes[0]), kind)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError, LookupError):
         return []
 
 

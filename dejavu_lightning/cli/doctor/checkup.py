@@ -18,6 +18,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from dejavu_lightning.callbacks import MemorizationMonitor
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.configs import with_found_configs
+from dejavu_lightning.cli.doctor.check_results import CheckResult, checking, print_results
 from dejavu_lightning.cli.doctor.data_checks import (
     check_attacked,
     check_duplicates,
@@ -25,7 +26,6 @@ from dejavu_lightning.cli.doctor.data_checks import (
     check_sizes,
     check_splits,
 )
-from dejavu_lightning.cli.doctor.findings import Finding, checking, print_findings
 from dejavu_lightning.cli.doctor.machine_checks import check_accelerator, check_folder, check_packages, check_space
 from dejavu_lightning.cli.doctor.trial import Timing, time_measurement, time_training
 from dejavu_lightning.cli.fit import DejavuCLI
@@ -61,7 +61,7 @@ class CheckupCLI(DejavuCLI):
         folder: whatever is written is written there.
     """
 
-    def __init__(self, found: list[Finding], folder: Path, **arguments: Any) -> None:
+    def __init__(self, found: list[CheckResult], folder: Path, **arguments: Any) -> None:
         self.found, self.folder = found, folder
         self.asked: dict[str, Any] = {}
         super().__init__(LightningModule, LightningDataModule, **arguments)
@@ -107,15 +107,15 @@ def doctor(arguments: list[str]) -> None:
     if not configs and not any(word.partition("=")[0] in ("--config", "-c") for word in rest):
         raise SystemExit("error: name a config of fit: doctor CONFIG, such as configs/quickstart.yaml")
     given = with_found_configs(["fit", *(word for name in configs for word in ("--config", name)), *rest])
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     with tempfile.TemporaryDirectory(prefix="doctor_") as folder, _without_lightnings_notices():
         _examine(given, found, Path(folder), Path(options.sheet), options.seconds)
-    print_findings(found)
+    print_results(found)
     if any(one.state == "problem" for one in found):
         raise SystemExit(1)
 
 
-def _examine(given: list[str], found: list[Finding], folder: Path, sheet: Path, seconds: float) -> None:
+def _examine(given: list[str], found: list[CheckResult], folder: Path, sheet: Path, seconds: float) -> None:
     built: CheckupCLI | None = None
     with checking("config", found, "correct the config; --debug has nothing more"):
         built = CheckupCLI(
@@ -163,7 +163,7 @@ def _examine(given: list[str], found: list[Finding], folder: Path, sheet: Path, 
         found.append(check_space(built.asked["trainer"]["default_root_dir"], timing.checkpoint, kept))
 
 
-def _training(timing: Timing, asked: Mapping[str, Any], epochs: int | None) -> list[Finding]:
+def _training(timing: Timing, asked: Mapping[str, Any], epochs: int | None) -> list[CheckResult]:
     """How fast samples come and steps are, and how long the training takes on the devices that are asked for."""
     batch = (asked["data"].get("init_args") or {}).get("batch_size")
     loader = f"{timing.samples:.0f} samples a second from the loader alone"
@@ -171,12 +171,12 @@ def _training(timing: Timing, asked: Mapping[str, Any], epochs: int | None) -> l
     if batch and timing.samples and batch / timing.samples > timing.step / 2:
         share = min(1.0, batch / timing.samples / timing.step)
         remedy = "data.num_workers near the number of cores"
-        found.append(Finding("loader", f"{loader}, {share:.0%} of a step's time", "note", remedy))
+        found.append(CheckResult("loader", f"{loader}, {share:.0%} of a step's time", "note", remedy))
     else:
-        found.append(Finding("loader", loader))
+        found.append(CheckResult("loader", loader))
     told = f"{timing.step:.3g} s a step"
     if epochs is None:
-        return [*found, Finding("training", f"{told}; trainer.max_epochs says not how long", "note")]
+        return [*found, CheckResult("training", f"{told}; trainer.max_epochs says not how long", "note")]
     trainer = asked["trainer"]
     devices = _devices(trainer) * int(trainer.get("num_nodes") or 1)
     steps = epochs * math.ceil(timing.batches / devices)
@@ -184,19 +184,19 @@ def _training(timing: Timing, asked: Mapping[str, Any], epochs: int | None) -> l
     steps = min(steps, limit) if limit and limit > 0 else steps
     on = f" on {devices} devices" if devices > 1 else ""
     told += f", {steps:,} steps in {epochs} epochs{on}: {_hours(steps * timing.step)}"
-    return [*found, Finding("training", told + (", if devices do not slow each other" if on else ""))]
+    return [*found, CheckResult("training", told + (", if devices do not slow each other" if on else ""))]
 
 
 def _measuring(
     model: LightningModule, monitor: MemorizationMonitor, sets: MemorizationSets, epochs: int | None
-) -> Finding:
+) -> CheckResult:
     references = named_references(monitor.reference, monitor.extra_references).values()
     # A second model is attacked as the target is; whatever else answers is about as fast.
     models = 1 + sum(reference.paired for reference in references)
     each = time_measurement(model, monitor.encode, monitor.test, sets, models)
     times = len(_measured(epochs or 0, monitor.every_n_epochs))
     told = f"about {_hours(each)} a measurement, {times} of them: {_hours(each * times)}"
-    return Finding("measuring", told)
+    return CheckResult("measuring", told)
 
 
 def _measured(epochs: int, every: int) -> set[int]:
@@ -204,10 +204,10 @@ def _measured(epochs: int, every: int) -> set[int]:
     return {0, epochs, *range(0, epochs + 1, every)}
 
 
-def _draw(sets: MemorizationSets, sheet: Path) -> Finding:
+def _draw(sets: MemorizationSets, sheet: Path) -> CheckResult:
     attack = sets.attack
     if not isinstance(attack, DisplayableSamples):
-        return Finding("sheet", f"a {type(attack).__name__} cannot show its records", "note", "add display()")
+        return CheckResult("sheet", f"a {type(attack).__name__} cannot show its records", "note", "add display()")
     count = min(SHOWN, len(attack))
     rows = []
     for position in (number * len(attack) // count for number in range(count)):
@@ -215,7 +215,7 @@ def _draw(sets: MemorizationSets, sheet: Path) -> Finding:
         right = frozenset(record.named if record.caption else record.objects)
         rows.append(GalleryRow(str(attack.ids[position]), record, right, (), ()))
     drawn = draw_gallery(rows, sheet, f"{count} of {len(attack)} attacked records")
-    return Finding("sheet", f"wrote {drawn}: do boxes, crops, labels and captions fit?")
+    return CheckResult("sheet", f"wrote {drawn}: do boxes, crops, labels and captions fit?")
 
 
 def _epochs(trainer: Mapping[str, Any]) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dejavu_lightning.cli.doctor.findings import Finding
+from dejavu_lightning.cli.doctor.check_results import CheckResult
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.data.account import worded
 
@@ -17,13 +17,13 @@ LITTLE = 0.5  # share of the records that can be attacked, below which many are 
 EXAMPLES = 3
 
 
-def check_files(data: Any) -> Finding:
+def check_files(data: Any) -> CheckResult:
     """What was found of the source, how much of it is used, and why the rest is not."""
     source = getattr(data, "source", None)
     if source is None and hasattr(data, "index"):
         source = data.index  # of shards
     if source is None:
-        return Finding("data", f"{type(data).__name__} does not say what it is made of")
+        return CheckResult("data", f"{type(data).__name__} does not say what it is made of")
     account = getattr(source, "account", None)
     lines = [] if account is None else list(account.lines())
     counts: Mapping[str, int] = getattr(source, "counts", {})
@@ -33,10 +33,10 @@ def check_files(data: Any) -> Finding:
         told.append(f"{len(names)} classes")
     told += [f"{count} {worded(name)}" for name, count in counts.items() if count and name != "pictures"]
     text = "\n".join([", ".join(told), *lines])
-    return Finding("data", text, "note" if lines else "ok", "look at the examples" if lines else "")
+    return CheckResult("data", text, "note" if lines else "ok", "look at the examples" if lines else "")
 
 
-def check_splits(data: Any, settings: Mapping[str, Any]) -> list[Finding]:
+def check_splits(data: Any, settings: Mapping[str, Any]) -> list[CheckResult]:
     """The sizes of the splits, classes with fewer pictures than asked for, and pictures in two splits.
 
     Args:
@@ -53,10 +53,10 @@ def check_splits(data: Any, settings: Mapping[str, Any]) -> list[Finding]:
         if (both := set(members[one]) & set(members[other]))
     ]
     if twice:
-        return [Finding("splits", f"{sizes}; {'; '.join(twice)}", "problem", "let every id be in one split only")]
+        return [CheckResult("splits", f"{sizes}; {'; '.join(twice)}", "problem", "let every id be in one split only")]
     labels = getattr(source, "labels", None)
     if labels is None:
-        return [Finding("splits", sizes)]
+        return [CheckResult("splits", sizes)]
     positions = manifest.positions(source.ids)
     of_a, shared = (
         np.bincount(np.asarray(labels)[positions[split]], minlength=len(source.class_names))
@@ -66,13 +66,13 @@ def check_splits(data: Any, settings: Mapping[str, Any]) -> list[Finding]:
     asked = int(settings.get("per_class") or 0)
     short = np.flatnonzero(of_a + shared < asked).tolist()
     if not short:
-        return [Finding("splits", told)]
+        return [CheckResult("splits", told)]
     listed = ", ".join(f"{source.class_names[label]} {of_a[label] + shared[label]}" for label in short[:EXAMPLES])
     told += f"; {len(short)} of {len(of_a)} classes train on fewer than per_class={asked}, such as {listed}"
-    return [Finding("splits", told, "note", "lower data.per_class for classes of one size, or add pictures")]
+    return [CheckResult("splits", told, "note", "lower data.per_class for classes of one size, or add pictures")]
 
 
-def check_sizes(data: Any) -> list[Finding]:
+def check_sizes(data: Any) -> list[CheckResult]:
     """How large the pictures are beside what the encoder takes."""
     sizes = getattr(getattr(data, "source", None), "sizes", None)
     wanted = getattr(data, "image_size", None)
@@ -85,11 +85,11 @@ def check_sizes(data: Any) -> list[Finding]:
     small = float((sides < wanted).mean())
     if small > LITTLE:
         told += f"; {small:.0%} are smaller than image_size={wanted}"
-        return [Finding("picture sizes", told, "note", "a smaller data.image_size blows up fewer of them")]
-    return [Finding("picture sizes", f"{told}; the encoder takes {wanted}")]
+        return [CheckResult("picture sizes", told, "note", "a smaller data.image_size blows up fewer of them")]
+    return [CheckResult("picture sizes", f"{told}; the encoder takes {wanted}")]
 
 
-def check_attacked(sets: MemorizationSets, settings: Mapping[str, Any], test: Any) -> list[Finding]:
+def check_attacked(sets: MemorizationSets, settings: Mapping[str, Any], test: Any) -> list[CheckResult]:
     """How many records can be attacked, and whether the public set can answer for them."""
     attacked, lost = len(sets.attack), sets.excluded
     told = f"{attacked} records of the trained split can be attacked"
@@ -100,37 +100,43 @@ def check_attacked(sets: MemorizationSets, settings: Mapping[str, Any], test: An
     held_out = 0 if sets.neither_split is None else len(sets.neither_split)
     told += f"; {held_out} held-out ones for the control, {len(sets.public)} public ones"
     if attacked < LITTLE * (attacked + lost):
-        found.append(Finding("attacked records", told, "note", "lower data.min_crop_side; the sheet shows the crops"))
+        found.append(
+            CheckResult("attacked records", told, "note", "lower data.min_crop_side; the sheet shows the crops")
+        )
     elif attacked < FEW:
-        found.append(Finding("attacked records", told, "note", "intervals will be wide; attack more records"))
+        found.append(CheckResult("attacked records", told, "note", "intervals will be wide; attack more records"))
     elif not held_out:
         found.append(
-            Finding("attacked records", told, "note", "set data.held_out_per_class, or held_out, for a control")
+            CheckResult("attacked records", told, "note", "set data.held_out_per_class, or held_out, for a control")
         )
     else:
-        found.append(Finding("attacked records", told))
+        found.append(CheckResult("attacked records", told))
     k = getattr(test, "k", None)
     largest = max(k) if isinstance(k, list | tuple) and k else k
     if isinstance(largest, int) and largest > len(sets.public):
         wrong = f"k={largest} exceeds the public set of {len(sets.public)}"
-        found.append(Finding("public set", wrong, "problem", "lower memorization.test.k, or leave more samples public"))
+        found.append(
+            CheckResult("public set", wrong, "problem", "lower memorization.test.k, or leave more samples public")
+        )
     wanted, offered = (_labels(samples) for samples in (sets.attack, sets.public))
     lacking = sorted(wanted - offered)
     if wanted and offered and lacking:
         names = sets.class_names or [str(label) for label in range(sets.num_classes)]
         listed = ", ".join(names[label] for label in lacking[:EXAMPLES])
         wrong = f"no public picture of {len(lacking)} attacked classes, such as {listed}"
-        found.append(Finding("public set", wrong, "problem", "add public pictures of them, or lower data.per_class"))
+        found.append(
+            CheckResult("public set", wrong, "problem", "add public pictures of them, or lower data.per_class")
+        )
     return found
 
 
-def check_duplicates(data: Any) -> list[Finding]:
+def check_duplicates(data: Any) -> list[CheckResult]:
     """Pictures that are the same, and what becomes of them."""
     duplicates, manifest = getattr(data, "duplicates", None), getattr(data, "manifest", None)
     if manifest is None or not hasattr(duplicates, "told"):
         return []
     told = duplicates.told(manifest.positions(data.source.ids))
-    return [Finding("duplicates", told or "no two pictures have the same bytes", "note" if told else "ok")]
+    return [CheckResult("duplicates", told or "no two pictures have the same bytes", "note" if told else "ok")]
 
 
 def _labels(samples: Any) -> set[int]:

@@ -17,7 +17,7 @@ State = Literal["ok", "note", "problem"]
 COLORS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """What one check found.
 
     Attributes:
@@ -34,17 +34,17 @@ class Finding(NamedTuple):
 
 
 @contextmanager
-def checking(check: str, found: list[Finding], remedy: str) -> Iterator[None]:
+def checking(check: str, found: list[CheckResult], remedy: str) -> Iterator[None]:
     """Turn what is raised inside the block into a problem, whose message mostly says more than ``remedy``."""
     try:
         yield
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        found.append(Finding(check, explain(error), "problem", remedy))
+        found.append(CheckResult(check, explain(error), "problem", remedy))
 
 
-def print_findings(found: Sequence[Finding]) -> None:
+def print_results(found: Sequence[CheckResult]) -> None:
     """Print a table, and how many problems and notes there are."""
     table = Table("check", "", show_lines=True)
     for heading in ("found", "what to do"):
