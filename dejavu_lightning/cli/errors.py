@@ -22,11 +22,10 @@ LONGEST = 8  # lines of a message that is not ours
 # How to install what an import lacks: extras of this package, and names that differ from the module's.
 EXTRAS = {"wandb": "wandb", "submitit": "cluster", "transformers": "annotate", "sentence_transformers": "text"}
 DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml", "comet_ml": "comet-ml"}
-CATALOGS = (
-    *(f"dejavu_lightning.{name}" for name in ("data", "methods", "callbacks", "memorization", "utility", "pretrained")),
-    "lightning.pytorch.callbacks",
-    "lightning.pytorch.loggers",
+OWN = tuple(
+    f"dejavu_lightning.{name}" for name in ("data", "methods", "callbacks", "memorization", "utility", "pretrained")
 )
+CATALOGS = (*OWN, "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
 # Lines of jsonargparse that repeat the question or list what was tried.
 NOISE = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value|Expected a path but|Parser key|Problem with given class_path|"
@@ -138,12 +137,11 @@ def _reworded(text: str, name: str, known: list[str]) -> str:
         if not name:
             return f"there is no option {found[1]}{_nearest(found[1], known)}"
         return f"{name} has no argument {option!r}{_nearest(option.partition('.')[0], _arguments_of(name))}"
-    found = re.match(r"Option '([^']+)' is not accepted", text)  # of a class that is not named
+    found = re.match(r"Option '([^']+)' is not accepted", text)  # of a class that is not always named
     if found:
-        known = (
-            _arguments_of(name) if name else sorted({argument for one in _classes() for argument in _arguments_of(one)})
-        )
-        return f"there is no argument {found[1]!r}{_nearest(found[1].partition('.')[0], known)}"
+        classes = [name] if name else _classes(OWN)
+        arguments = sorted({argument for one in classes for argument in _arguments_of(one)})
+        return f"there is no argument {found[1]!r}{_nearest(found[1].partition('.')[0], arguments)}"
     found = re.match(r"Expected a dot import path string: (\S+)", text)
     if found:
         return f"there is no class {found[1]!r}{_nearest(found[1], _classes())}"
@@ -173,8 +171,8 @@ def _arguments_of(name: str) -> list[str]:
         return []
 
 
-def _classes() -> list[str]:
-    return [name for catalog in CATALOGS for name in getattr(import_module(catalog), "__all__", ())]
+def _classes(catalogs: tuple[str, ...] = CATALOGS) -> list[str]:
+    return [name for catalog in catalogs for name in getattr(import_module(catalog), "__all__", ())]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -43,9 +43,7 @@ def check_accelerator(trainer: Mapping[str, Any]) -> CheckResult:
             "accelerator", told, "problem", "this GPU lacks bf16: --trainer.precision 16-mixed or 32-true"
         )
     if on_gpu and precision in ("None", "32", "32-true"):
-        return CheckResult(
-            "accelerator", told, "note", "--trainer.precision bf16-mixed is about twice as fast on a GPU"
-        )
+        return CheckResult("accelerator", told, "note", "bf16-mixed is faster on most: docs/guides/gpu.md")
     if gpus and not on_gpu:
         return CheckResult("accelerator", told, "note", "a GPU is not used: --trainer.accelerator gpu")
     return CheckResult("accelerator", told)
