@@ -117,7 +117,7 @@ def doctor(arguments: list[str]) -> None:
 
 def _examine(given: list[str], found: list[CheckResult], folder: Path, sheet: Path, seconds: float) -> None:
     built: CheckupCLI | None = None
-    with checking("config", found, "correct the config; --debug has nothing more"):
+    with checking("config", found, "correct the config; --debug shows the traceback"):
         built = CheckupCLI(
             found,
             folder,
