@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
+from dejavu_lightning.cli.doctor.data_checks import largest_k
 from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import ModuleEncoder
@@ -125,9 +126,7 @@ def time_measurement(
         encode: as in ``MemorizationMonitor``.
         models: how many are attacked, the target among them.
     """
-    k = getattr(test, "k", None)
-    largest = max(k) if isinstance(k, list | tuple) and k else k or 0
-    public = max(PUBLIC, largest, sets.num_classes if hasattr(sets.public, "labels") else 0)
+    public = max(PUBLIC, largest_k(test), sets.num_classes if hasattr(sets.public, "labels") else 0)
     small = sets.subsample(RECORDS, public)
     begun = time.monotonic()
     with long_work("a small measurement", None, "sample"):
