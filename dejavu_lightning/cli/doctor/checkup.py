@@ -227,7 +227,7 @@ def _devices(trainer: Mapping[str, Any]) -> int:
     devices = trainer.get("devices")
     if isinstance(devices, list):
         return len(devices)
-    return int(devices) if str(devices).isdecimal() and int(devices) > 0 else 1
+    return max(int(str(devices)), 1) if str(devices).isdecimal() else 1
 
 
 def _hours(seconds: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from dejavu_lightning.cli.doctor.check_results import CheckResult
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.data.account import worded
+from dejavu_lightning.data.partition.duplicates import Duplicates
 
 FEW = 100  # attacked records, below which intervals are wide
 LITTLE = 0.5  # share of the records that can be attacked, below which many are lost
@@ -54,20 +55,19 @@ def check_splits(data: Any, settings: Mapping[str, Any]) -> list[CheckResult]:
     ]
     if twice:
         return [CheckResult("splits", f"{sizes}; {'; '.join(twice)}", "problem", "let every id be in one split only")]
-    labels = getattr(source, "labels", None)
-    if labels is None:
+    labels, names = getattr(source, "labels", None), getattr(source, "class_names", None)
+    if labels is None or names is None:
         return [CheckResult("splits", sizes)]
     positions = manifest.positions(source.ids)
     of_a, shared = (
-        np.bincount(np.asarray(labels)[positions[split]], minlength=len(source.class_names))
-        for split in ("A", "shared")
+        np.bincount(np.asarray(labels)[positions[split]], minlength=len(names)) for split in ("A", "shared")
     )
     told = f"{sizes}; A has {int(of_a.min())} to {int(of_a.max())} of each class"
     asked = int(settings.get("per_class") or 0)
     short = np.flatnonzero(of_a + shared < asked).tolist()
     if not short:
         return [CheckResult("splits", told)]
-    listed = ", ".join(f"{source.class_names[label]} {of_a[label] + shared[label]}" for label in short[:EXAMPLES])
+    listed = ", ".join(f"{names[label]} {of_a[label] + shared[label]}" for label in short[:EXAMPLES])
     told += f"; {len(short)} of {len(of_a)} classes train on fewer than per_class={asked}, such as {listed}"
     return [CheckResult("splits", told, "note", "lower data.per_class for classes of one size, or add pictures")]
 
@@ -111,9 +111,8 @@ def check_attacked(sets: MemorizationSets, settings: Mapping[str, Any], test: An
         )
     else:
         found.append(CheckResult("attacked records", told))
-    k = getattr(test, "k", None)
-    largest = max(k) if isinstance(k, list | tuple) and k else k
-    if isinstance(largest, int) and largest > len(sets.public):
+    largest = largest_k(test)
+    if largest > len(sets.public):
         wrong = f"k={largest} exceeds the public set of {len(sets.public)}"
         found.append(
             CheckResult("public set", wrong, "problem", "lower memorization.test.k, or leave more samples public")
@@ -133,10 +132,16 @@ def check_attacked(sets: MemorizationSets, settings: Mapping[str, Any], test: An
 def check_duplicates(data: Any) -> list[CheckResult]:
     """Pictures that are the same, and what becomes of them."""
     duplicates, manifest = getattr(data, "duplicates", None), getattr(data, "manifest", None)
-    if manifest is None or not hasattr(duplicates, "told"):
+    if manifest is None or not isinstance(duplicates, Duplicates):
         return []
     told = duplicates.told(manifest.positions(data.source.ids))
     return [CheckResult("duplicates", told or "no two pictures have the same bytes", "note" if told else "ok")]
+
+
+def largest_k(test: Any) -> int:
+    """The most neighbours that a test asks for, by its ``k`` and ``ks``; 0 where it says none."""
+    given = [getattr(test, "k", None), *(getattr(test, "ks", None) or ())]
+    return max((k for k in given if isinstance(k, int)), default=0)
 
 
 def _labels(samples: Any) -> set[int]:

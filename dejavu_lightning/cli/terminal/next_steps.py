@@ -72,7 +72,7 @@ def utility_step(run: RunFolder, checkpoint: Path | None = None) -> list[Step]:
     tested_on = ("validation_per_class", "held_out_per_class", "validation", "held_out")
     if kind not in MEASURES or not any(given.get(name) for name in tested_on):
         return []
-    words = ["utility", "--checkpoint", checkpoint or run.last, *MEASURES[kind]]
+    words: list[str | Path] = ["utility", "--checkpoint", checkpoint or run.last, *MEASURES[kind]]
     return [Step("how good the features are", words)]
 
 
@@ -86,6 +86,7 @@ def after_fit(run: RunFolder, split: str | None, reference: Path | None, new_log
         new_loggers: whether a run of the same config would log to a place of its own.
     """
     steps = [report_step(run.path)]
+    words: list[str | Path]
     second = None if reference is None else RunFolder(reference.parent).last
     if second is not None and second.is_file():
         words = ["memorization", "--target", run.last, "--reference", second, "--output", run.path / "comparison"]

@@ -9,7 +9,7 @@ import torch
 
 from dejavu_lightning.cli.doctor import machine_checks
 from dejavu_lightning.cli.doctor.checkup import _hours, _measured
-from dejavu_lightning.cli.doctor.data_checks import check_attacked, check_sizes, check_splits
+from dejavu_lightning.cli.doctor.data_checks import check_attacked, check_sizes, check_splits, largest_k
 from dejavu_lightning.cli.doctor.machine_checks import check_accelerator, check_packages, check_space
 from dejavu_lightning.cli.doctor.trial import _samples
 from dejavu_lightning.core.sets import MemorizationSets
@@ -106,3 +106,8 @@ def test_times_and_cadence():
     pictures = torch.zeros(5, 3)
     for batch in (pictures, [pictures, 1], {"image": pictures}, {"caption": ["a"] * 5}, ([pictures, pictures], 0)):
         assert _samples(batch) == 5
+
+
+def test_the_most_neighbours():
+    tests = (SimpleNamespace(k=5), SimpleNamespace(k=5, ks=[1, 100]), SimpleNamespace(k=None), SimpleNamespace())
+    assert [largest_k(test) for test in tests] == [5, 100, 0, 0]
