@@ -54,4 +54,5 @@ class _RichTasks:
             self.progress.remove_task(task)
 
     def __call__(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
-        return self._task(description, total)
+        # Its stages would leave the columns of an ordinary terminal no room.
+        return self._task(description.rpartition(": ")[2], total)
