@@ -31,7 +31,7 @@ def test_beside_lightning_s_rich_display(tmp_path, capsys):
     assert "after 1 epochs" not in shown  # for want of room
     assert "embedding the train set" in shown
     assert "Epoch 1/1" in shown
-    assert "embedding" not in capsys.readouterr().err
+    assert PHASE not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bar", [TQDMProgressBar, EpochProgressBar])
