@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from dejavu_lightning.callbacks.epoch_curve import EpochCurve, curves
+from dejavu_lightning.callbacks.lightning.measurement_progress import measurement_progress
 from dejavu_lightning.callbacks.lightning.other_averages import other_averages
 from dejavu_lightning.callbacks.lightning.weight_averaging import checkpoint_weights, weight_averaging
 from lightning.pytorch import LightningModule, Trainer
@@ -119,7 +120,9 @@ class Monitor(EpochCurve, ABC):
         # Lightning also ends an epoch here that max_steps or a timer cut short.
         if due and trainer.is_last_batch and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             for key, value in self.attempt(trainer, pl_module, completed).items():
-                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline)
+                # All ranks have the same value: the largest is exactly that, a mean might round.
+                synced: Any = {"sync_dist": True, "reduce_fx": "max"}
+                pl_module.log(f"{self.name}/{key}", value, logger=False, prog_bar=key == self.headline, **synced)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final model, if the schedule did not, and finish."""
@@ -177,7 +180,8 @@ class Monitor(EpochCurve, ABC):
 
     def measure_checkpoint(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         """Measure the weights that a checkpoint would hold now; to be called on all ranks."""
-        with checkpoint_weights(trainer, pl_module):
+        after = measurement_progress(trainer, f"{self.name} after {epoch} epochs")
+        with checkpoint_weights(trainer, pl_module), after:
             return self._measure(trainer, pl_module, epoch)
 
     def watchers(self, trainer: Trainer) -> list[Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm.auto import tqdm
 
+from dejavu_lightning.core.progress.progress_display import LINES, Line, chosen_way
+
 
 class EpochProgressBar(ProgressBar):
     """Show one progress bar of the whole run, which counts epochs, with the latest metrics.
 
-    For runs of many short epochs; long epochs are better served by Lightning's own bars.
+    For runs of many short epochs; long epochs are better served by Lightning's own bars. In a log, a line now and then.
 
     Args:
         description: what stands before the bar; the training split if the datamodule names one.
@@ -29,6 +30,7 @@ class EpochProgressBar(ProgressBar):
         super().__init__()
         self.description = description
         self._bar: tqdm[Any] | None = None
+        self._line: Line | None = None
         self._enabled = True
 
     def disable(self) -> None:
@@ -43,21 +45,27 @@ class EpochProgressBar(ProgressBar):
         """Open the bar where training starts or resumes."""
         split = getattr(getattr(trainer, "datamodule", None), "train_on", None)
         label = self.description or (f"training on split {split}" if split else "training")
-        self._bar = tqdm(
-            total=trainer.max_epochs,
-            initial=trainer.current_epoch,
-            desc=label,
-            unit="epoch",
-            disable=not self._enabled,
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-        )
+        way = chosen_way() if self._enabled else "none"
+        if way == "lines":
+            self._line = Line(LINES, label, trainer.max_epochs, "epoch", trainer.current_epoch)
+        elif way == "bars":
+            self._bar = tqdm(
+                total=trainer.max_epochs,
+                initial=trainer.current_epoch,
+                desc=label,
+                unit="epoch",
+                dynamic_ncols=True,
+                mininterval=0.5,
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Advance by one epoch."""
         if self._bar is not None:
             self._bar.set_postfix(self._shown(trainer, pl_module), refresh=False)
             self._bar.update()
+        elif self._line is not None:
+            shown = self._shown(trainer, pl_module)
+            self._line.advance(1, ", ".join(f"{name}={value}" for name, value in shown.items()))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the finished bar on the screen."""
@@ -79,3 +87,4 @@ class EpochProgressBar(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        self._line = None

@@ -25,6 +25,8 @@ from dejavu_lightning.annotation.picture_batches import (
     ShardBatches,
     UnreadableShard,
 )
+from dejavu_lightning.core.progress.long_work import long_work
+from dejavu_lightning.core.progress.progress_display import patient_bar
 from dejavu_lightning.core.whole_file import write_json
 
 ENOUGH = 1000  # pictures, before which a share of unusable ones says little
@@ -192,7 +194,7 @@ def annotate_pictures(
     progress = AnnotationProgress()
     origins: dict[str, str] = {}
     loader = DataLoader[PictureBatch](batches, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
-    with tqdm(total=batches.total, desc="annotating", unit="picture", disable=None) as bar:
+    with long_work("annotating", batches.total, "picture", unasked=patient_bar) as advance:
         for batch in loader:
             if isinstance(batch, UnreadableShard):
                 raise ValueError(f"shard {batch.url} cannot be read to its end: {batch.reason}")
@@ -201,7 +203,7 @@ def annotate_pictures(
                 if other is not picture.origin:
                     raise ValueError(f"two pictures have the id {picture.id!r}: {other} and {picture.origin}")
             _write(batch, detector, annotations, progress)
-            bar.update(len(batch))
+            advance(len(batch))
             if progress.unusable > max_unusable * max(progress.pictures, ENOUGH):
                 break
     if not progress.pictures:

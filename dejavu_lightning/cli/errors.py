@@ -28,12 +28,11 @@ EXTRAS = {
     "transformers": "annotate",
     "sentence_transformers": "text",
 }
-DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml"}
-CATALOGS = (
-    *(f"dejavu_lightning.{name}" for name in ("data", "methods", "callbacks", "memorization", "utility", "pretrained")),
-    "lightning.pytorch.callbacks",
-    "lightning.pytorch.loggers",
+DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml", "comet_ml": "comet-ml"}
+OWN = tuple(
+    f"dejavu_lightning.{name}" for name in ("data", "methods", "callbacks", "memorization", "utility", "pretrained")
 )
+CATALOGS = (*OWN, "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
 # Lines of jsonargparse that repeat the question or list what was tried.
 NOISE = re.compile(
     r"Does not validate|Subtypes:|Errors:|Given value|Expected a path but|Parser key|Problem with given class_path|"
@@ -63,7 +62,7 @@ def _tell(parser: ArgumentParser, message: str, ex: Exception | None) -> NoRetur
         ArgumentParser.error(parser, message, ex)
     asked = getattr(ex, "subcommand_parser", None) or parser
     known = [name for name in asked._option_string_actions if name.startswith("--")]
-    sys.stderr.write(f"error: {explain_usage(message, known)}\n  --help lists the options, --debug shows all\n")
+    sys.stderr.write(f"error: {explain_usage(message, known)}\n  --help.all lists the options, --debug shows all\n")
     parser.exit(2)
 
 
@@ -145,6 +144,11 @@ def _reworded(text: str, name: str, known: list[str]) -> str:
         if not name:
             return f"there is no option {found[1]}{_nearest(found[1], known)}"
         return f"{name} has no argument {option!r}{_nearest(option.partition('.')[0], _arguments_of(name))}"
+    found = re.match(r"Option '([^']+)' is not accepted", text)  # of a class that is not always named
+    if found:
+        classes = [name] if name else _classes(OWN)
+        arguments = sorted({argument for one in classes for argument in _arguments_of(one)})
+        return f"there is no argument {found[1]!r}{_nearest(found[1].partition('.')[0], arguments)}"
     found = re.match(r"Expected a dot import path string: (\S+)", text)
     if found:
         return f"there is no class {found[1]!r}{_nearest(found[1], _classes())}"
@@ -167,14 +171,15 @@ def _nearest(word: str, offered: list[str]) -> str:
 
 def _arguments_of(name: str) -> list[str]:
     module, _, kind = name.rpartition(".")
+    homes = [module] if module else [one for one in CATALOGS if name in getattr(import_module(one), "__all__", ())]
     try:
-        return list(inspect.signature(getattr(import_module(module), kind)).parameters)
-    except (ImportError, AttributeError, ValueError, TypeError):
+        return list(inspect.signature(getattr(import_module(homes[0]), kind)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError, LookupError):
         return []
 
 
-def _classes() -> list[str]:
-    return [name for catalog in CATALOGS for name in getattr(import_module(catalog), "__all__", ())]
+def _classes(catalogs: tuple[str, ...] = CATALOGS) -> list[str]:
+    return [name for catalog in catalogs for name in getattr(import_module(catalog), "__all__", ())]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import tempfile
-import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from dejavu_lightning import methods
 from dejavu_lightning.callbacks import (
     EpochCheckpoint,
+    EpochProgressBar,
     MemorizationMonitor,
     RandomState,
     RequeueBetweenBatches,
@@ -38,8 +38,13 @@ from dejavu_lightning.callbacks import (
 )
 from dejavu_lightning.cli.configs import read_config, with_found_configs
 from dejavu_lightning.cli.errors import PlainLightningParser
+from dejavu_lightning.cli.terminal.next_steps import after_fit
+from dejavu_lightning.cli.terminal.quiet import OWN_MODELS, pass_over
 from dejavu_lightning.core.checkpoint_folder import explain_folder
+from dejavu_lightning.core.progress.long_work import nothing, shown_by
+from dejavu_lightning.core.progress.progress_display import VARIABLE, chosen_way, display
 from dejavu_lightning.core.whole_file import write_text
+from dejavu_lightning.memorization import Checkpoint
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
 
@@ -114,6 +119,12 @@ class DejavuCLI(LightningCLI):
             if resumed and str(logger.get("class_path")).endswith("WandbLogger"):
                 _continue_run(arguments, Path(resumed), run.path)
 
+    def instantiate_classes(self) -> None:
+        """Show that pictures are scanned, unless progress is not wanted."""
+        silent = self.config[self.subcommand].trainer.enable_progress_bar is False
+        with shown_by(nothing if silent else display):
+            super().instantiate_classes()
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Put a CSV log in the run folder, beside whatever loggers are configured."""
         config = self._get(self.config_init, "trainer")
@@ -121,8 +132,12 @@ class DejavuCLI(LightningCLI):
             own: list[Logger] = [CSVLogger(config.default_root_dir, name="", version="")]
             kwargs["logger"] = own + _as_list(config.logger)
         callbacks = _as_list(config.callbacks)
-        if config.enable_progress_bar is False:  # beside one of a config Lightning would refuse to train
+        if config.enable_progress_bar is False or os.environ.get(VARIABLE) == "none":
+            kwargs["enable_progress_bar"] = False
+            # Beside one of a config Lightning would refuse to train.
             callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        elif chosen_way() != "bars" and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+            callbacks.append(EpochProgressBar())  # which writes lines into a log
         for callback in callbacks:
             if isinstance(callback, (BatchSizeFinder, LearningRateFinder, GradientAccumulationScheduler)):
                 raise ValueError(
@@ -137,18 +152,26 @@ class DejavuCLI(LightningCLI):
         kwargs["callbacks"] = [*callbacks, RandomState(), RequeueBetweenBatches(), WandbRunId()]
         return super().instantiate_trainer(**kwargs)
 
+    def before_fit(self) -> None:
+        """Pass over what Lightning says of our models' loss; of a user's own it may be right."""
+        if type(self.model).__module__.startswith("dejavu_lightning."):
+            pass_over(OWN_MODELS)
+
+    def after_fit(self) -> None:
+        """Say where the files are and what to do next."""
+        config = self.config[self.subcommand]
+        if not self.trainer.is_global_zero or config.trainer.fast_dev_run:
+            return
+        reference = self._get(self.config_init, "memorization").reference
+        folder = Path(reference.path) if isinstance(reference, Checkpoint) else None
+        split = getattr(self.datamodule, "train_on", None)
+        after_fit(RunFolder(config.trainer.default_root_dir), split, folder, not _as_list(config.trainer.logger))
+
 
 def fit(arguments: list[str]) -> None:
     """Train one model; ``arguments`` begin with "fit"."""
     arguments = with_found_configs(arguments)
     _check_method_names(arguments)
-    # Notices of Lightning about what this package does on purpose.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
-    warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers")
-    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     try:
         _run(arguments)
     except SIGTERMException as error:  # a SystemExit without a code, which would pass for a training that ended

@@ -25,6 +25,7 @@ from dejavu_lightning.cli.memorization_options import (
     read_references,
 )
 from dejavu_lightning.cli.provenance import keep_embeddings
+from dejavu_lightning.cli.terminal.next_steps import Step, print_next_steps, report_step, utility_step
 from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.estimate import flatten
@@ -36,6 +37,7 @@ from dejavu_lightning.memorization import Checkpoint, Reference, SecondModel, sy
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
 from dejavu_lightning.runs.measurement_folder import METRICS, write_metrics
+from dejavu_lightning.runs.run_folder import RunFolder, config_above
 
 LIBRARIES = (
     "torch",
@@ -116,6 +118,15 @@ def memorization(arguments: list[str]) -> None:
             "options": options.as_dict(),
         }
         _write(output, facts, found, sets, target)
+    print_next_steps({"target": target.name}, _next_steps(built, output, arguments))
+
+
+def _next_steps(built: Any, output: Path | None, arguments: list[str]) -> list[Step]:
+    """A page about the measurement, or its files first; and what the features are good for."""
+    kept = Step("keep records and figures", [*arguments, "--output", "memorization"])
+    steps = [kept if output is None else report_step(output)]
+    run = config_above(Path(built.target)) if isinstance(built.target, str) else None
+    return steps if run is None else [*steps, *utility_step(RunFolder(run.parent), Path(built.target))]
 
 
 def _find_reference(

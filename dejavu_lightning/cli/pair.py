@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.configs import environment, find_config, program, read_config, with_found_configs
+from dejavu_lightning.cli.terminal.next_steps import PART, print_next_steps, report_step, utility_step
 from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.runs.checkpoints import checkpoints_by_epoch, epoch_checkpoint
 from dejavu_lightning.runs.run_folder import PairFolder
@@ -57,6 +58,8 @@ def pair(arguments: list[str]) -> None:
         )
     with _alone(out) if options.resume else nullcontext():
         _train_and_compare(out, given, of_target, options.leave_out)
+    places = {"pair": out.path, "comparison": out.comparison}
+    print_next_steps(places, [report_step(out.path), *utility_step(out.target)])
 
 
 def _train_and_compare(out: PairFolder, given: list[str], of_target: list[str], leave_out: float | None) -> None:
@@ -135,7 +138,8 @@ def _run(command: list[str], defaults: Mapping[str, str] | None = None) -> None:
         defaults: environment variables, where there are none of that name.
     """
     print("$ dejavu-lightning " + " ".join(command), flush=True)
-    finished = subprocess.run(program(command), env={**(defaults or {}), **os.environ, **environment()}, check=False)
+    settings = {**(defaults or {}), **os.environ, **environment(), PART: "1"}
+    finished = subprocess.run(program(command), env=settings, check=False)
     if finished.returncode:
         raise SystemExit(finished.returncode)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.configs import environment, find_config, program
+from dejavu_lightning.cli.terminal.next_steps import PART, Step, print_next_steps
 from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.studies import (
     Job,
@@ -61,6 +62,15 @@ def study(arguments: list[str]) -> None:
         except ValueError as error:
             page.unlink(missing_ok=True)  # of earlier runs
             raise ValueError(f"no report: {error}") from error
+    folder = StudyFolder(output)
+    again = ["study", "--config", options.config, "--output", output, "--seeds", *map(str, plan.seeds)]
+    steps = [
+        Step("what failed, once more", again)
+        if errors
+        else Step("one more seed of each variant", [*again, str(max(plan.seeds) + 1)]),
+        Step("the page, anew", ["report", output, "--output", folder.report, "--overwrite", "true"]),
+    ]
+    print_next_steps({"study": output, "table": folder.table}, steps)
     if errors:
         raise SystemExit(1)
 
@@ -129,7 +139,7 @@ def _run_all(
 def _launch(
     commands: Mapping[StudyRun, list[str]], options: argparse.Namespace, plan: Study, output: Path
 ) -> Generator[tuple[StudyRun, Outcome], None, None]:
-    added = environment()
+    added = {**environment(), PART: "1"}
     at_once = options.jobs or 1
     if options.launcher == "local" and at_once > 1 and "OMP_NUM_THREADS" not in os.environ:
         added["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // at_once))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dejavu_lightning.core.distributed import gathered, world
+from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.embedding.host_samples import (
@@ -149,21 +150,23 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
         generator=torch.Generator(),
     )
     try:
-        for rows, samples in zip(own, loader, strict=True):
-            readings = []
-            for sample, row in zip(samples, rows, strict=True):
-                if isinstance(sample, Unreadable):
-                    raise sample.kind(sample.reason)
-                readings.append(read(sample, row, role))
-                first = first or (row, readings[-1].input)
-                same_shape(first, readings[-1].input, row, role)
-            ids += [reading.identifier for reading in readings]
-            facts += [reading.facts for reading in readings]
-            output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
-            problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
-            if problem:
-                break
-            parts.append(output[: len(rows)].detach().float())
+        with long_work(f"embedding the {role.replace('_', ' ')} set", sum(map(len, own)), "sample") as advance:
+            for rows, samples in zip(own, loader, strict=True):
+                readings = []
+                for sample, row in zip(samples, rows, strict=True):
+                    if isinstance(sample, Unreadable):
+                        raise sample.kind(sample.reason)
+                    readings.append(read(sample, row, role))
+                    first = first or (row, readings[-1].input)
+                    same_shape(first, readings[-1].input, row, role)
+                ids += [reading.identifier for reading in readings]
+                facts += [reading.facts for reading in readings]
+                output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
+                problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
+                if problem:
+                    break
+                parts.append(output[: len(rows)].detach().float())
+                advance(len(rows))
     except Exception as error:
         if processes == 1:
             raise

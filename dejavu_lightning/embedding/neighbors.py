@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from dejavu_lightning.core.progress.long_work import long_work
+
 MARGIN = 32  # candidates beyond k that the fast float32 search keeps for the exact ranking
 QUERY_BLOCK = 1024
 BANK_BLOCK = 16384
@@ -52,10 +54,11 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
     distances = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
     indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
     centre = bank.float().mean(dim=0)  # distances do not change, and float32 keeps more of them
-    with _full_float32():
+    with _full_float32(), long_work("nearest neighbours", len(queries), "sample") as advance:
         for start in range(0, len(queries), QUERY_BLOCK):
             rows = slice(start, start + QUERY_BLOCK)
             distances[rows], indices[rows] = _search(queries[rows], bank, centre, k)
+            advance(len(indices[rows]))
     return distances, indices
 
 

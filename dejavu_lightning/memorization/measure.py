@@ -12,6 +12,7 @@ from torch import nn
 from dejavu_lightning.core.decision_part import DecisionPart, SampleCounts
 from dejavu_lightning.core.distributed import shared_work
 from dejavu_lightning.core.estimate import Estimate, flatten
+from dejavu_lightning.core.progress.long_work import stage, tracked
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder, preserve_state
@@ -111,7 +112,10 @@ def measure(
     with shared_work(distributed), kept:
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
-        answers = {name: _signed(asked, asked.records(attack, epoch)) for name, asked in references.items()}
+        answers = {}
+        for name, asked in references.items():
+            with stage(f"reference {name}"):
+                answers[name] = _signed(asked, asked.records(attack, epoch))
         controlled = any(answer.neither_split is not None for answer in answers.values())
         held_out = attack(sets.neither_split, "held-out") if controlled and sets.neither_split is not None else None
     excluded = sets.excluded + len(sets.attack) - len(target)
@@ -124,7 +128,8 @@ def measure(
         target, held_out = target.judging(leave_out), None if held_out is None else held_out.judging(leave_out)
         answers = {name: answer.judging(leave_out) for name, answer in answers.items()}
     first, *others = (
-        _against(answers[name], target, held_out, asked.paired, test) for name, asked in references.items()
+        _against(answers[name], target, held_out, asked.paired, test)
+        for name, asked in tracked(references.items(), "comparing target and reference", "reference")
     )
     _, *names = references
     further = dict(zip(names, others, strict=True))

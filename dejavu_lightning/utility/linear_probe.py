@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from dejavu_lightning.core.progress.long_work import tracked
 from dejavu_lightning.utility.probe import Classifier
 
 
@@ -65,7 +66,7 @@ class LinearProbe:
         schedule = CosineAnnealingLR(optimizer, self.epochs)
         order = torch.Generator().manual_seed(self.seed)
         with torch.enable_grad():
-            for _ in range(self.epochs):
+            for _ in tracked(range(self.epochs), "training the linear probe", "epoch"):
                 shuffled = torch.randperm(len(features), generator=order).to(features.device)
                 for rows in torch.split(shuffled, batch):
                     optimizer.zero_grad()

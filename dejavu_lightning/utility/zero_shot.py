@@ -9,6 +9,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.core.progress.long_work import Advance, long_work
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import Reading, embed
 from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec, ModuleEncoder
@@ -95,20 +96,23 @@ def class_vectors(encode_text: Encoder, class_names: Sequence[str], templates: S
         class_names: C names.
         templates: texts with {} in the place of the name, or functions from the name to a text.
     """
-    vectors: Tensor = open_clip.build_zero_shot_classifier(
-        _Texts(encode_text), _AsTheyAre, list(class_names), templates, num_classes_per_batch=10
-    )
+    with long_work("embedding class names", len(class_names) * len(templates), "text") as advance:
+        vectors: Tensor = open_clip.build_zero_shot_classifier(
+            _Texts(encode_text, advance), _AsTheyAre, list(class_names), templates, num_classes_per_batch=10
+        )
     return vectors.float()
 
 
 class _Texts:
     """An encoder of captions in the form of open_clip's models."""
 
-    def __init__(self, encode_text: Encoder) -> None:
-        self._encode = encode_text
+    def __init__(self, encode_text: Encoder, advance: Advance) -> None:
+        self._encode, self._advance = encode_text, advance
 
     def encode_text(self, texts: Sequence[str], normalize: bool) -> Tensor:
-        return nn.functional.normalize(self._encode(list(texts)), dim=1)
+        vectors = nn.functional.normalize(self._encode(list(texts)), dim=1)
+        self._advance(len(texts))
+        return vectors
 
 
 class _AsTheyAre(list[str]):

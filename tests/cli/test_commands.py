@@ -127,7 +127,7 @@ def test_without_a_checkout(config, tmp_path):
 
 
 def test_unknown_commands_and_help(tmp_path):
-    assert "unknown command 'fti'; choose from fit, pair" in run("train.py", "fti", code=1).stderr
+    assert "unknown command 'fti'; did you mean fit?" in run("train.py", "fti", code=1).stderr
     assert "measure what a checkpoint, or any published model, memorized" in run("evaluate.py", "--help").stdout
 
 

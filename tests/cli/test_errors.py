@@ -117,3 +117,8 @@ def test_usage_errors_without_the_types_that_were_tried():
         "there is no option --trainer.precison; did you mean --trainer.precision?"
     )
     assert explain_usage("something else\nand more", []) == "something else\n  and more"
+
+
+def test_an_argument_of_a_class_that_the_parser_does_not_name():
+    told = explain_usage("Parser key \"data\":\n  - Option 'batch_sze' is not accepted", [])
+    assert told == "--data: there is no argument 'batch_sze'; did you mean batch_size?"

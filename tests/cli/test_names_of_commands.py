@@ -19,6 +19,8 @@ def test_usage_names_what_was_typed(name, typed, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name])
     main([])
     assert capsys.readouterr().out.startswith(f"usage: {typed} COMMAND ...")
+    main(["report", "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: {typed} report ")
     with pytest.raises(SystemExit):
-        main(["report", "--help"])
+        main(["report", "--help.all"])
     assert capsys.readouterr().out.startswith(f"usage: {typed} report ")

@@ -18,8 +18,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize, rgb_to_grayscale
-from tqdm import tqdm
 
+from dejavu_lightning.core.progress.long_work import long_work
+from dejavu_lightning.core.progress.progress_display import patient_bar
 from dejavu_lightning.data.sources.image_index import IntArray, write_table
 from dejavu_lightning.data.sources.scan_images import CHUNK, THREADS
 
@@ -132,9 +133,9 @@ def _hash_all(source: Any) -> NDArray[np.uint64]:
     found: list[int] = []
     with (
         ThreadPoolExecutor(THREADS) as threads,
-        tqdm(total=count, desc="hashing pictures", unit="picture", delay=2, disable=None) as bar,
+        long_work("hashing pictures for near duplicates", count, "picture", unasked=patient_bar) as advance,
     ):
         for part in threads.map(chunk, range(0, count, CHUNK)):
             found += part
-            bar.update(len(part))
+            advance(len(part))
     return np.array(found, dtype=np.uint64)

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dejavu_lightning.core.progress.long_work import tracked
+from dejavu_lightning.core.progress.progress_display import patient_bar
 from dejavu_lightning.data.decode import is_picture
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_codes import UNUSABLE, Codes, joined, mark_copies, placed
@@ -141,7 +143,7 @@ def scan_shards(urls: Sequence[str], splits: HashSplits) -> ShardScan:
     pictures: list[NDArray[np.uint64]] = []
     identified: list[NDArray[np.uint64]] = []
     without_id: ValueError | None = None
-    for url in urls:
+    for url in tracked(urls, "scanning shards", "shard", unasked=patient_bar):
         shard_codes, shard_ranks, shard_pictures, shard_ids = bytearray(), array("Q"), array("Q"), array("Q")
         for sample in read_shard(url, scan.note):
             code, rank, picture = UNUSABLE, 0, 0

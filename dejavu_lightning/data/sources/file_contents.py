@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from dejavu_lightning.core.progress.long_work import long_work
+from dejavu_lightning.core.progress.progress_display import patient_bar
 from dejavu_lightning.data.sources.image_index import FileContents, IntArray
 from dejavu_lightning.data.sources.scan_images import CHUNK, THREADS
 
@@ -23,9 +24,10 @@ def file_contents(paths: Sequence[Path]) -> FileContents:
 
     A file that cannot be read is like no other; whoever decodes it says so.
     """
-    sizes = np.array(_each(paths, _size, "comparing sizes"), dtype=np.int64)
+    sizes = np.array(_each(paths, _size, "looking for duplicates, by size"), dtype=np.int64)
     alike = _repeated(sizes)
-    for read, doing in ((_middle, "comparing files"), (_whole, "comparing files of one size")):
+    for read, how in ((_middle, "by content"), (_whole, "byte by byte")):
+        doing = f"looking for duplicates, {how}"
         alike = alike[sizes[alike] >= 0]
         digests = np.array(_each([paths[i] for i in alike.tolist()], read, doing), dtype=np.uint64)
         again = _repeated(digests)
@@ -51,11 +53,11 @@ def _each(paths: Sequence[Path], read: Callable[[Path], int], doing: str) -> lis
     found: list[int] = []
     with (
         ThreadPoolExecutor(THREADS) as threads,
-        tqdm(total=len(paths), desc=doing, unit="file", delay=2, disable=None) as bar,
+        long_work(doing, len(paths), "file", unasked=patient_bar) as advance,
     ):
         for part in threads.map(chunk, range(0, len(paths), CHUNK)):
             found += part
-            bar.update(len(part))
+            advance(len(part))
     return found
 
 

@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from dejavu_lightning.core.progress.long_work import long_work
+from dejavu_lightning.core.progress.progress_display import patient_bar
 from dejavu_lightning.data.decode import Header, decode, orient_boxes, read_header
 from dejavu_lightning.data.sources.image_index import Boxes, IntArray, clip_boxes
 
@@ -175,7 +176,7 @@ def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken
     reasons: list[str] = []
     with (
         ThreadPoolExecutor(THREADS) as threads,
-        tqdm(total=total, desc="reading headers", unit="picture", delay=2, disable=None) as bar,
+        long_work("scanning pictures", total, "picture", unasked=patient_bar) as advance,
     ):
         for found in threads.map(lambda chunk: _read(chunk, locate, verify), chunks):
             sizes.append(np.array(found.sizes, dtype=np.int64).reshape(-1, 2))
@@ -187,7 +188,7 @@ def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken
                 examples[kind] += some[: EXAMPLES - len(examples[kind])]
             kept[list(found.failures)] = False
             reasons += found.failures.values()
-            bar.update(len(found.sizes) + len(found.failures))
+            advance(len(found.sizes) + len(found.failures))
     if reasons and broken == "error":
         raise ValueError(
             f"{len(reasons)} of {total} pictures cannot be read: {'; '.join(reasons[:EXAMPLES])}"

@@ -1,0 +1,1 @@
+"""Whether a config will run: checks, timings and a look at the pictures."""

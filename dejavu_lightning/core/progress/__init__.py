@@ -1,0 +1,1 @@
+"""Long work that says how far it is, to whoever asked."""

@@ -1,0 +1,90 @@
+"""Notices that nobody can act on are passed over inside commands; what users' own code says stays."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import warnings
+
+import pytest
+import yaml
+
+from dejavu_lightning.cli.terminal.quiet import LOGS, OWN_MODELS, WARNINGS, pass_over, quiet
+from tests.commands import ROOT, TINY
+
+WORKERS = "The 'train_dataloader' does not have many workers which may be a bottleneck"
+TIP = "💡 Tip: For seamless cloud logging, try installing something"
+SYNC = "It is recommended to use `self.log('train/loss', ..., sync_dist=True)` when"
+
+
+def test_each_notice_has_a_reason_and_is_a_pattern():
+    for notice in (*WARNINGS, *LOGS, OWN_MODELS):
+        assert notice.reason
+        assert re.compile(notice.text)
+        assert re.compile(notice.origin)
+
+
+def test_only_these_warnings_and_only_inside():
+    def warn():
+        for module in ("lightning.pytorch.trainer", "mine"):
+            for text in (WORKERS, SYNC, "mine alone"):
+                warnings.warn_explicit(text, UserWarning, "file.py", 1, module=module)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with quiet():
+            warn()
+            pass_over(OWN_MODELS)
+            warn()
+        inside = [str(warning.message) for warning in caught]
+        warn()
+    assert inside == [SYNC, "mine alone", WORKERS, SYNC, "mine alone", "mine alone", WORKERS, SYNC, "mine alone"]
+    assert len(caught) - len(inside) == 6
+
+
+def test_only_these_lines_of_a_logger(caplog):
+    caplog.set_level(logging.INFO)
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.setLevel(logging.INFO)
+    with quiet():
+        logger.info(TIP)
+        logger.info("memorization: 40 records")
+        logging.getLogger("mine").info(TIP)
+        logging.warning("No pretrained weights loaded for model 'x'. Model initialized randomly.")
+    logger.info(TIP)
+    assert [record.message for record in caplog.records] == ["memorization: 40 records", TIP, TIP]
+
+
+OWN = """
+import warnings
+from lightning.pytorch import Callback
+
+class Warner(Callback):
+    def on_train_start(self, trainer, pl_module):
+        warnings.warn("a warning of my own")
+"""
+NOISE = re.compile(r"Tip|tip:|deprecat|LeafSpec|weights_only|sync_dist|does not have many workers|TPU", re.IGNORECASE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["fit", "pair", "two processes"])
+def test_real_runs_are_quiet(command, tmp_path):
+    (tmp_path / "own_code.py").write_text(OWN)
+    trainer = {**TINY["trainer"], "callbacks": [{"class_path": "own_code.Warner"}]}
+    trainer.pop("enable_progress_bar")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**TINY, "trainer": trainer}))
+    words = {"fit": ["fit"], "pair": ["pair"], "two processes": ["fit"]}[command]
+    words += ["--config", str(tmp_path / "tiny.yaml"), "--trainer.default_root_dir", str(tmp_path / "run")]
+    if command == "two processes":
+        words += ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "10"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    program = [sys.executable, "-m", "dejavu_lightning", *words]
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in (done.stdout + done.stderr).splitlines() if "`srun`" not in line]
+    own = [line for line in told if "a warning of my own" in line]
+    assert own
+    assert not [line for line in told if line not in own and ("Warning" in line or NOISE.search(line))]
+    assert "━" not in done.stderr
+    assert "\r" not in done.stderr
