@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.data.attacked_part import AttackedPart
 from dejavu_lightning.data.crops import Corner
 from dejavu_lightning.data.image_dataset import ImageDataset
-from dejavu_lightning.hosts.dataset_source import DatasetSource
+from dejavu_lightning.hosts.dataset_source import BoxesOf, DatasetSource
 
 
 def whole_sets(
@@ -71,12 +72,28 @@ def _chosen(source: DatasetSource, per_class: int, seed: int, unboxed: bool) -> 
     return sorted(np.concatenate(chosen).tolist())
 
 
-def check_apart(sources: Mapping[str, DatasetSource]) -> None:
-    """Refuse data sets, by role, that share a file or a sample, or have other classes.
+def whole_sources(
+    train: Any, unseen: Any, public: Any, boxes: Mapping[str, BoxesOf], class_names: Sequence[str] | None
+) -> dict[str, DatasetSource]:
+    """The three data sets as sources by role, which share nothing.
 
     Raises:
-        ValueError: naming both.
+        ValueError: ``boxes`` are of something else, or two of the sets share a file or a sample, or have other classes.
     """
+    if unknown := sorted(set(boxes) - {"train", "unseen"}):
+        raise ValueError(f"boxes has {unknown}; give those of 'train' and 'unseen'")
+    sources = {
+        role: DatasetSource(
+            data, boxes.get(role), None, class_names, role=role, prefix="" if role == "train" else f"{role}/"
+        )
+        for role, data in (("train", train), ("unseen", unseen), ("public", public))
+    }
+    _check_apart(sources)
+    return sources
+
+
+def _check_apart(sources: Mapping[str, DatasetSource]) -> None:
+    """Refuse data sets, by role, that share a file or a sample, or have other classes."""
     names = {role: list(source.class_names) for role, source in sources.items()}
     for role, given in names.items():
         if given != names["train"]:
