@@ -1,5 +1,6 @@
 """Small pictures on disk with boxes, in ImageNet's layout."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -24,3 +25,18 @@ def write_class_folders(root: Path, classes=("ants", "bees"), each: int = 20, si
             Image.fromarray(noise).save(root / "train" / name / f"{name}_{number:02d}.png")
             (root / "boxes" / name / f"{name}_{number:02d}.xml").write_text(VOC.format(w=width, h=height, **box))
     return str(root / "train"), str(root / "boxes")
+
+
+def write_caption_table(folder: Path, count: int = 30, size=(24, 16)) -> str:
+    """``folder/pairs.csv`` with columns image, caption and objects, and the pictures beside it."""
+    width, height = size
+    folder.mkdir(parents=True)
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "caption", "objects"])
+        for number in range(count):
+            noise = np.random.default_rng(number).integers(0, 255, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / f"{number:03d}.png")
+            animal = ("dog", "cat", "bird")[number % 3]
+            table.writerow([f"{number:03d}.png", f'the "{animal}",\tnumber {number}', f"{animal};tree"])
+    return str(folder / "pairs.csv")

@@ -34,6 +34,7 @@ ALLOWED = {
         "data",
         "embedding",
         "figures",
+        "hosts",
         "memorization",
         "methods",
         "pretrained",

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# A command is the function of its name in the module of its name, or of another where that would be found twice.
-MODULES = {"splits": "manifest"}
+# A command is the function of its name in the module of its name.
 COMMANDS = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
@@ -16,7 +15,7 @@ COMMANDS = {
     "memorization": "measure what a checkpoint, or any published model, memorized",
     "utility": "probe the features of a checkpoint",
     "report": "turn runs into one HTML file",
-    "splits": "write a manifest, the table of who is in which split",
+    "split": "write who is in which split, for training code that reads folders, tables or lists",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }
 
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple
             given.remove("--debug")
             os.environ[errors.DEBUG] = "1"
         with errors.plain_errors():
-            getattr(import_module(f"dejavu_lightning.cli.{MODULES.get(given[0], given[0])}"), given[0])(given)
+            getattr(import_module(f"dejavu_lightning.cli.{given[0]}"), given[0])(given)
         return
     print(
         f"usage: {typed()} COMMAND ...    COMMAND --help for its options, --debug for tracebacks\n\n"

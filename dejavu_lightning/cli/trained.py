@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
+import pydoc
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, get_type_hints
 
 import torch
 import yaml
@@ -20,6 +23,7 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.hosts import MemorizationData
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.runs.checkpoints import checkpoint_names, completed_epochs, load_checkpoint, training_progress
@@ -224,12 +228,32 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
     parser = PlainLightningParser(exit_on_error=True)
     if "model" in sections:
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
-    parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+    add_data(parser, given["data"])
     parser.add_class_arguments(MeasurementSettings, "memorization")
     parsed = parser.parse_object(given)
     built = parser.instantiate_classes(parsed)
     built.settings = json.loads(parser.dump(parsed, format="json", skip_validation=True))
     return built
+
+
+def add_data(parser: PlainLightningParser, section: Any) -> None:
+    """Let a parser take the section ``data``: a datamodule, or what makes a host's ``MemorizationData``.
+
+    Args:
+        section: what a config has there. A parser that took either would not tell what is wrong with one.
+    """
+    path = section.get("class_path") if isinstance(section, Mapping) else section
+    kind = MemorizationData if _makes_host_data(str(path)) else LightningDataModule
+    parser.add_subclass_arguments(kind, "data", fail_untyped=False, required=True)
+
+
+def _makes_host_data(path: str) -> bool:
+    """Whether a dotted path names a function that says that it returns ``MemorizationData``."""
+    try:
+        found = pydoc.locate(path)
+        return inspect.isroutine(found) and get_type_hints(found).get("return") is MemorizationData
+    except (pydoc.ErrorDuringImport, NameError, TypeError):
+        return False
 
 
 def _replace_k(memorization: dict[str, Any], k: int) -> None:

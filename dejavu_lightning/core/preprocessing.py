@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from PIL import Image
-from torch import Tensor
 
-PictureTransform: TypeAlias = Callable[[Image.Image], Any]  # gives a Tensor; jsonargparse takes named return types for classes
+PictureTransform: TypeAlias = Callable[
+    [Image.Image], Any
+]  # gives a Tensor; jsonargparse takes named return types for classes
 Interpolation = Literal["bilinear", "bicubic"]
 ResizeMode = Literal["shortest", "longest", "squash"]
 KEY = "preprocessing"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.caption_datamodule import CaptionDataModule
 from dejavu_lightning.data.crops import Corner
 from dejavu_lightning.data.image_datamodule import ImageDataModule
-from dejavu_lightning.data.partition.splits import SPLITS, SplitManifest
+from dejavu_lightning.data.partition.splits import SPLITS
 from dejavu_lightning.data.shards.shard_datamodule import ShardDataModule
 from dejavu_lightning.data.shards.shard_keys import ShardKeys
 from dejavu_lightning.data.sources.caption_source import CaptionSource
@@ -48,7 +47,7 @@ class MemorizationData:
         count: how many samples the whole data set has.
         utility: makes the sets of the probes, where there are any.
         transform: how a picture is shown to the encoder, where a monitor is given no other.
-        manifest: who is in which split, where ids were put into splits one by one.
+        datamodule: that cuts the data, where one does.
     """
 
     def __init__(
@@ -59,9 +58,9 @@ class MemorizationData:
         count: int = 0,
         utility: Callable[[Shown | None], UtilitySets] | None = None,
         transform: Shown | None = None,
-        manifest: SplitManifest | None = None,
+        datamodule: ImageDataModule | CaptionDataModule | ShardDataModule | None = None,
     ) -> None:
-        self._sets, self._utility, self.transform, self.manifest = sets, utility, transform, manifest
+        self._sets, self._utility, self.transform, self.datamodule = sets, utility, transform, datamodule
         self._training_ids = training_ids if isinstance(training_ids, ShardKeys) else frozenset(training_ids)
         self.positional, self.count = positional, count
 
@@ -117,26 +116,29 @@ class MemorizationData:
 
     @classmethod
     def from_source(
-        cls, source: Source, train_on: Split = "A", transform: Shown | None = None, **settings: Any
+        cls, source: Source | CaptionSource, train_on: Split = "A", transform: Shown | None = None, **settings: Any
     ) -> MemorizationData:
-        """Any source of labelled pictures.
+        """Any source of labelled, or of captioned pictures.
 
         Args:
             train_on: "A", or "B" for a reference model.
             transform: how a picture is shown to the encoder: your evaluation transform, from a PIL picture to a tensor,
                 or a ``Preprocessing``; a monitor's own goes first.
             settings: how it is cut, such as ``per_class`` or ``manifest``, see
-                :func:`~dejavu_lightning.hosts.default_splits.image_data`.
+                :func:`~dejavu_lightning.hosts.default_splits.image_data`, of captioned pictures
+                :func:`~dejavu_lightning.hosts.default_splits.caption_data`.
 
         Raises:
             ValueError: a class has too few pictures; it is named.
         """
+        if isinstance(source, CaptionSource):
+            return cls._of(caption_data(source, train_on, **settings), transform)
         return cls._of(image_data(source, train_on, **settings), transform)
 
     @classmethod
     def from_captions(
         cls,
-        table: str | CaptionSource,
+        table: str,
         per_split: int | None = None,
         held_out: int | None = None,
         train_on: Split = "A",
@@ -148,16 +150,15 @@ class MemorizationData:
         """Captioned pictures with the objects in them, for ``ObjectRetrieval`` and ``PairAlignment``.
 
         Args:
-            table: a CSV or parquet file, see :class:`~dejavu_lightning.data.sources.caption_table.CaptionTable`, or a
-                source such as ``CocoCaptions(...)``.
+            table: a CSV or parquet file, see :class:`~dejavu_lightning.data.sources.caption_table.CaptionTable`.
             per_split: samples of A, and of B; 3 in 10 if not given.
             held_out: samples for the control and the net values; 1 in 10 if not given.
             train_on, transform: as in :meth:`from_source`.
             split_seed, manifest: as in :class:`~dejavu_lightning.data.caption_datamodule.CaptionDataModule`.
             columns: arguments of ``CaptionTable``, such as ``image``, ``caption`` and ``objects_column``.
         """
-        source: CaptionSource = CaptionTable(table, **columns) if isinstance(table, str | Path) else table
-        return cls._of(caption_data(source, train_on, per_split, held_out, split_seed, manifest), transform)
+        data = caption_data(CaptionTable(table, **columns), train_on, per_split, held_out, split_seed, manifest)
+        return cls._of(data, transform)
 
     @classmethod
     def from_shards(
@@ -182,7 +183,7 @@ class MemorizationData:
         data = ShardDataModule(shards, train_on, **settings)
         keys = ShardKeys(data.index, data.splits, train_on)
         rank_zero_info(f"MemorizationData: {len(data.urls)} shards; {len(keys)} samples in {train_on}")
-        return cls(data.memorization_sets, keys, utility=data.utility_sets, transform=transform)
+        return cls(data.memorization_sets, keys, utility=data.utility_sets, transform=transform, datamodule=data)
 
     @classmethod
     def from_datasets(
@@ -239,7 +240,7 @@ class MemorizationData:
         ids = [*members.get(data.train_on, ()), *members.get("shared", ())]
         positional = getattr(source, "positional", False)
         made, probed = data.memorization_sets, data.utility_sets
-        return cls(made, ids, positional, len(source), probed, transform, data.manifest)
+        return cls(made, ids, positional, len(source), probed, transform, data)
 
     def trains_on(self, identifier: str) -> bool:
         """Whether a sample is trained on, by its id, as of a stream that is filtered by key."""
