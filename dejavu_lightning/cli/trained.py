@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 import pydoc
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from dejavu_lightning.utility import UtilitySets
 
 
 class MeasuredData(Protocol):
-    """A datamodule that offers the pictures of both kinds of measurement."""
+    """A datamodule, or a host's data, that offers the pictures of both kinds of measurement."""
 
     def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets: ...
 
@@ -194,6 +195,8 @@ def load_published(
         data_settings = built.settings["data"]
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
+    if isinstance(data, MemorizationData) and data.transform is not None:
+        shown = getattr(model, "preprocessing", None)  # the host's own transform, unless the user says another
     encoder = ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode)
     made_with = {"class": f"{type(model).__module__}.{type(model).__qualname__}", **vars(model)}
     return MeasuredModel(loaded.name, encoder, data, settings, shown, made_with, data_settings)
@@ -233,7 +236,16 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
     parsed = parser.parse_object(given)
     built = parser.instantiate_classes(parsed)
     built.settings = json.loads(parser.dump(parsed, format="json", skip_validation=True))
+    if isinstance(built.data, MemorizationData):
+        built.settings["data"]["transform_from"] = _module_file(built.settings["data"]["init_args"].get("transform"))
     return built
+
+
+def _module_file(transform: Any) -> str | None:
+    """The file that a transform is named in, by whose content kept embeddings tell it from others."""
+    path = transform.get("class_path") if isinstance(transform, Mapping) else transform
+    module, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
+    return getattr(sys.modules.get(module), "__file__", None) if name else None
 
 
 def add_data(parser: PlainLightningParser, section: Any) -> None:

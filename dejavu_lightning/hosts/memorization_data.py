@@ -26,6 +26,7 @@ from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.embedding.sample_ids import Ids, sample_ids
 from dejavu_lightning.hosts.dataset_source import BoxesOf, DatasetSource
 from dejavu_lightning.hosts.default_splits import CORNER, SIDE, Split, caption_data, crop_side, image_data
+from dejavu_lightning.hosts.early_checks import check_classes, check_transform
 from dejavu_lightning.hosts.whole_sets import whole_sets, whole_sources
 
 
@@ -53,7 +54,7 @@ class MemorizationData:
     def __init__(
         self,
         sets: Callable[[Shown | None], MemorizationSets],
-        training_ids: Collection[str],
+        training_ids: Collection[str] | ShardKeys,
         positional: bool = False,
         count: int = 0,
         utility: Callable[[Shown | None], UtilitySets] | None = None,
@@ -215,7 +216,8 @@ class MemorizationData:
             corner, min_crop_side, transform: as in :meth:`from_source`.
 
         Raises:
-            ValueError: two of the sets share a file or an id, or have other classes.
+            ValueError: two of the sets share a file, its content or an id, or have other classes, or ``public`` has
+                fewer pictures than classes.
         """
         sources = whole_sources(train, unseen, public, boxes or {}, class_names)
         attacked = corner or (None if boxes else CORNER)
@@ -225,7 +227,7 @@ class MemorizationData:
             side = crop_side(sources["train"], boxed)
         sets = partial(whole_sets, sources, per_class, attacked, SIDE if side is None else side, seed)
         rank_zero_info(
-            f"MemorizationData: at most {per_class} records a class of {len(train)} trained on and {len(unseen)} unseen"
+            f"MemorizationData: at most {per_class} records a class of {len(train)} shown and {len(unseen)} not"
         )
         return cls(sets, sources["train"].ids, sources["train"].positional, len(train), transform=transform)
 
@@ -234,13 +236,13 @@ class MemorizationData:
         source, members = data.source, data.manifest.members
         told = ", ".join(f"{len(members[split])} {split}" for split in SPLITS if members.get(split))
         if isinstance(data, ImageDataModule):
+            check_classes(data)
             side = f"background crops of at least {data.min_crop_side:g} pixels"
             told += f"; attacked is the {data.corner} corner" if data.corner else f"; attacked are {side}"
         rank_zero_info(f"MemorizationData: {len(source)} samples: {told}")
         ids = [*members.get(data.train_on, ()), *members.get("shared", ())]
-        positional = getattr(source, "positional", False)
-        made, probed = data.memorization_sets, data.utility_sets
-        return cls(made, ids, positional, len(source), probed, transform, data)
+        counted = getattr(source, "positional", False), len(source)
+        return cls(data.memorization_sets, ids, *counted, data.utility_sets, transform, data)
 
     def trains_on(self, identifier: str) -> bool:
         """Whether a sample is trained on, by its id, as of a stream that is filtered by key."""
@@ -280,19 +282,18 @@ class MemorizationData:
         return Subset(dataset, positions)
 
     def memorization_sets(self, transform: Shown | None = None) -> MemorizationSets:
-        """What the tests are run on.
+        """What the tests are run on, shown by ``transform``, or by that of this object if not given.
 
-        Args:
-            transform: how a picture is shown to the encoder; that of this object if not given.
+        Raises:
+            TypeError, ValueError: the transform fails, or gives no tensor, several shapes, or something new each time.
         """
-        return self._sets(transform or self.transform)
+        shown = transform or self.transform
+        sets = self._sets(shown)
+        check_transform(sets, shown)
+        return sets
 
     def utility_sets(self, transform: Shown | None = None) -> UtilitySets:
-        """Public pictures to learn from and held-out ones to test on, of data that were cut into splits.
-
-        Args:
-            transform: as in :meth:`memorization_sets`.
-        """
+        """Public pictures to learn from and held-out ones to test on, of data that were cut into splits."""
         if self._utility is None:
             raise ValueError("from_datasets has no pictures for probes: give UtilityMonitor data=UtilitySets(...)")
         return self._utility(transform or self.transform)

@@ -52,6 +52,7 @@ def test_a_crop_is_cut_out_before_the_transform_sees_it(data, folders):
     """Right of the box lie 64 - 19 = 45 columns; a quarter of the median side of 48 pixels, 12, admits them."""
     seen = []
     sets = data.memorization_sets(lambda picture: (seen.append(picture.size), torch.zeros(3, 4, 4))[1])
+    seen.clear()  # of pictures that were shown to check the transform
     assert sets.attack[0]["image"].shape == (3, 4, 4)
     assert sets.public[0]["image"].shape == (3, 4, 4)
     assert seen == [(64 - BOX[2], 48), (64, 48)]
