@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import Subset
+
+from dejavu_lightning.core.random_stream import random_stream
 
 Ids = Sequence[str] | Callable[[int], str]
 
@@ -63,7 +64,7 @@ def _told(dataset: Any) -> list[str] | None:
     for column in ("id", "image_id", "file_name"):
         if column in (getattr(dataset, "column_names", None) or ()):  # Hugging Face
             return [str(one) for one in dataset[column]]
-    below = getattr(dataset, "dataset", None)
+    below: Any = getattr(dataset, "dataset", None)
     if not hasattr(below, "__len__") or len(below) != len(dataset):
         return None
     found = _told(below)
@@ -94,7 +95,7 @@ def _asked_for(wrapper: Any, below: Any, position: int) -> list[Any]:
     spied = _Asked(below)
     try:
         wrapper.dataset = spied
-        with isolate_rng():
+        with random_stream(0):
             wrapper[position]
     except Exception:  # whatever a user's code raises where it expects a data set of its own kind
         return []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from dejavu_lightning.core.preprocessing import Preprocessing, Shown
+from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.data.image_datamodule import ImageDataModule
@@ -26,7 +26,7 @@ def check_transform(sets: MemorizationSets, shown: Shown | None) -> None:
     if shown is None or isinstance(shown, Preprocessing):
         return
     first: tuple[str, Tensor] | None = None
-    with isolate_rng():
+    with random_stream(0):
         for role, samples in (("attacked", sets.attack), ("public", sets.public)):
             for position in sorted({0, len(samples) // 2, len(samples) - 1}) if len(samples) else ():
                 where = f"{role} picture {position}"

@@ -116,20 +116,11 @@ def test_it_prints_what_the_monitor_measured(run, transform):
     assert found["metrics"] == {key: value for key, value in monitored.items() if key != "epoch"}
 
 
-def test_a_module_of_the_host_s_own_is_measured_by_its_class(run, monkeypatch):
-    """``--target CHECKPOINT`` with the section model, and the split that the monitor left in the checkpoint."""
-    folder, root, boxes, monitored = run
-    config = yaml.safe_load(CONFIG.format(root=root, boxes=boxes, transform="my_transforms.shown"))
-    config["model"] = {"class_path": "tests.hosts.test_evaluator.Host"}
-    (folder / "own.yaml").write_text(yaml.safe_dump(config))
-    given = ["--target", str(folder / "host.ckpt"), "--config", str(folder / "own.yaml"), "--reference", "HeldOut"]
-    main(["memorization", *given, "--output", str(folder / "own")])
-    found = json.loads((folder / "own" / "metrics.json").read_text())
-    assert {"epoch": 1.0, **found["metrics"]} == monitored
-    config["data"]["init_args"]["split_seed"] = 1
-    (folder / "own.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(SystemExit, match=r"was trained on .* the data of its config give"):
-        main(["memorization", *given])
+def test_a_module_of_the_host_s_own_is_measured_by_its_class(run):
+    given = ["CallableModel", "--target.build", "tests.hosts.test_evaluator:Host", "--target.encode", "backbone"]
+    given += ["--target.file", str(run[0] / "host.ckpt"), "--reference", "HeldOut"]
+    found = evaluated(run, "my_transforms.shown", "own", "--target", *given)
+    assert {"epoch": 1.0, **found["metrics"]} == run[3]
 
 
 def test_a_preprocessing_of_the_target_is_the_user_s_word(run):
