@@ -64,11 +64,11 @@ def _told(dataset: Any) -> list[str] | None:
     for column in ("id", "image_id", "file_name"):
         if column in (getattr(dataset, "column_names", None) or ()):  # Hugging Face
             return [str(one) for one in dataset[column]]
-    below: Any = getattr(dataset, "dataset", None)
-    if not hasattr(below, "__len__") or len(below) != len(dataset):
+    wrapped: Any = getattr(dataset, "dataset", None)
+    if not hasattr(wrapped, "__len__") or len(wrapped) != len(dataset):
         return None
-    found = _told(below)
-    return found if found is None or _keeps_order(dataset, below) else None
+    found = _told(wrapped)
+    return found if found is None or _keeps_order(dataset, wrapped) else None
 
 
 def _keeps_order(wrapper: Any, below: Any) -> bool:
