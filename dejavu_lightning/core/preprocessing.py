@@ -8,9 +8,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from PIL import Image
 
-PictureTransform: TypeAlias = Callable[
-    [Image.Image], Any
-]  # gives a Tensor; jsonargparse takes named return types for classes
+# It gives a Tensor; of a callable with a class for its return type jsonargparse would want that class.
+PictureTransform: TypeAlias = Callable[[Image.Image], Any]
 Interpolation = Literal["bilinear", "bicubic"]
 ResizeMode = Literal["shortest", "longest", "squash"]
 KEY = "preprocessing"
