@@ -13,15 +13,20 @@ VOC = (
 BOX = (4, 4, 19, 29)  # x0, y0, x1, y1, of every picture; the largest background is what lies right of it
 
 
-def write_class_folders(root: Path, classes=("ants", "bees"), each: int = 20, size=(64, 48)) -> tuple[str, str]:
-    """``root/train/<class>/<class>_<n>.png`` and boxes beside them; returns both folders."""
+def write_class_folders(
+    root: Path, classes=("ants", "bees"), each: int = 20, size=(64, 48), first: int = 0
+) -> tuple[str, str]:
+    """``root/train/<class>/<class>_<n>.png`` and boxes beside them; returns both folders.
+
+    Another ``first`` draws other pictures.
+    """
     width, height = size
     box = dict(zip(("x0", "y0", "x1", "y1"), BOX, strict=True))
     for label, name in enumerate(classes):
         for folder in ("train", "boxes"):
             (root / folder / name).mkdir(parents=True)
         for number in range(each):
-            noise = np.random.default_rng([label, number]).integers(0, 255, (height, width, 3), dtype=np.uint8)
+            noise = np.random.default_rng([label, first + number]).integers(0, 255, (height, width, 3), dtype=np.uint8)
             Image.fromarray(noise).save(root / "train" / name / f"{name}_{number:02d}.png")
             (root / "boxes" / name / f"{name}_{number:02d}.xml").write_text(VOC.format(w=width, h=height, **box))
     return str(root / "train"), str(root / "boxes")

@@ -145,17 +145,18 @@ def test_tensors_without_boxes_are_attacked_by_a_corner_and_split_by_position():
     images = torch.rand(40, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     dataset = TensorDataset(images, torch.arange(40) % 2)
     data = MemorizationData.from_dataset(dataset)
-    sets = data.memorization_sets(lambda picture: torch.tensor(np.asarray(picture)).permute(2, 0, 1).float())
-    crop = sets.attack[0]
-    position = int(crop["id"])
+    attack = data.memorization_sets().attack
+    position = int(attack.ids[0])
     assert position in data.train_subset(dataset).indices
-    assert torch.equal(crop["image"], (images[position, :, :6, :6] * 255).round()), "3 in 10 of 20 pixels, top left"
+    expected = (images[position, :, :6, :6] * 255).round().to(torch.uint8)
+    assert torch.equal(attack.shown(0), expected), "3 in 10 of 20 pixels, top left"
     with pytest.raises(ValueError, match="the ids of this TensorDataset cannot be told: give train_subset"):
         data.train_subset(TensorDataset(images[:39]))
 
 
 def test_a_whole_training_set_is_attacked_beside_unseen_records(tmp_path):
-    folders = {role: write_class_folders(tmp_path / role)[0] for role in ("train", "unseen", "public")}
+    roles = ("train", "unseen", "public")
+    folders = {role: write_class_folders(tmp_path / role, first=100 * n)[0] for n, role in enumerate(roles)}
     sets_of = {role: ImageFolder(root) for role, root in folders.items()}
     data = MemorizationData.from_datasets(**sets_of, per_class=7, transform=EVALUATION)
     sets = data.memorization_sets()

@@ -8,7 +8,7 @@ import argparse
 import timm
 import torch
 from timm.data import create_dataset, create_loader
-from timm.utils import CheckpointSaver, ModelEmaV3
+from timm.utils import CheckpointSaver, ModelEmaV3, get_outdir
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--data-dir")
@@ -24,7 +24,8 @@ model = timm.create_model(args.model, num_classes=len(dataset.reader.class_to_id
 loader = create_loader(dataset, (3, 32, 32), 6, is_training=True, num_workers=0, device="cpu", use_prefetcher=False)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 ema = ModelEmaV3(model, decay=0.5)
-saver = CheckpointSaver(model, optimizer, args, model_ema=ema, checkpoint_dir=args.output, recovery_dir=args.output)
+output = get_outdir(args.output)
+saver = CheckpointSaver(model, optimizer, args, model_ema=ema, checkpoint_dir=output, recovery_dir=output)
 for epoch in range(args.epochs):
     model.train()
     for images, labels in loader:
