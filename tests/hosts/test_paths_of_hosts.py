@@ -33,7 +33,7 @@ HOSTS = {
         "given": lambda splits, out: ["--data-dir", splits, "--train-split", "A", "--output", out],
         "files": "checkpoint-?.pth.tar",
         "last": "checkpoint-1.pth.tar",
-        "weights": {"architecture": "timm/resnet10t", "entry": "state_dict_ema", "leave_out": ["fc"]},
+        "weights": {"architecture": "resnet10t", "entry": "state_dict_ema", "leave_out": ["fc"]},
     },
     "dino_train": {
         "given": lambda splits, out: ["--data_path", splits / "A", "--output_dir", out],
@@ -118,7 +118,7 @@ def test_open_clip_s_own_main_is_measured_by_its_files(tmp_path, monkeypatch):
         lambda file: OpenClipModel("tiny", file).load().module,
         data,
         str(tmp_path / "curve"),
-        test=ObjectRetrieval(ks=[1]),
+        test=ObjectRetrieval(k=1, ks=[1]),
     )
     assert [row["epoch"] for row in curve] == [1, 2]
     with (splits / "A.tsv").open(newline="") as file:
