@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -206,6 +207,12 @@ class Monitor(EpochCurve, ABC):
                 f"{type(self).__name__} found no data{given}: give data={kind.__name__}(...) or MemorizationData, or "
                 f"train with a datamodule that has a method {method}()"
             )
+        if transform is not None and not _takes_argument(offer):
+            where = type(trainer.datamodule if data is None else data).__name__  # type: ignore[attr-defined]
+            raise ValueError(
+                f"transform is given, and {where}.{method}() takes none: give the method a parameter for it, or apply "
+                "the transform in its data sets"
+            )
         found: Sets = offer() if transform is None else offer(transform)
         return found
 
@@ -213,6 +220,15 @@ class Monitor(EpochCurve, ABC):
         """To be called on all ranks, after a measurement."""
         for follower in self.followers:
             follower(trainer)
+
+
+def _takes_argument(method: Callable[..., Any]) -> bool:
+    """Whether a method can be called with one argument."""
+    try:
+        inspect.signature(method).bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def _average_first(trainer: Trainer, averaging: Any) -> None:

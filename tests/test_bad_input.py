@@ -164,7 +164,7 @@ MANIFESTS = {
     ),
     "one list": (
         lambda t: npy(t / "bbox_A.npy", [0, 1]),
-        r"bbox_A\.npy' is one list, .*dejavu_lightning splits --config",
+        r"bbox_A\.npy' is one list, .*dejavu-lightning split --config",
     ),
     "another format": (lambda t: text(t / "a.json", "{}"), r"ends in '\.json'\. A manifest is"),
     "no table": (lambda t: text(t / "a.parquet", "x"), r"a\.parquet' is no table of its kind"),

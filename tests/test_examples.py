@@ -7,7 +7,14 @@ import pytest
 
 from tests.commands import ROOT
 
-EXAMPLES = ["plain_pytorch", "lightly_vicreg", "solo_learn_style", "open_clip_loop", "hugging_face_trainer"]
+EXAMPLES = [
+    "plain_pytorch",
+    "lightly_vicreg",
+    "solo_learn_style",
+    "stable_pretraining_style",
+    "open_clip_loop",
+    "hugging_face_trainer",
+]
 MEASURES, SPLITS = "# dejavu", "# dejavu, the split"
 
 

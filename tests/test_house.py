@@ -26,7 +26,7 @@ ALLOWED = {
     "report": {"core", "figures", "memorization", "runs"},
     "studies": {"core", "runs"},
     "callbacks": {"core", "embedding", "figures", "memorization", "runs", "utility"},
-    "hosts": {"core", "data", "embedding", "memorization", "runs"},
+    "hosts": {"core", "data", "embedding", "figures", "memorization", "runs"},
     "cli": {
         "annotation",
         "callbacks",
@@ -34,6 +34,7 @@ ALLOWED = {
         "data",
         "embedding",
         "figures",
+        "hosts",
         "memorization",
         "methods",
         "pretrained",

@@ -51,7 +51,7 @@ class RequeueBetweenBatches(Callback):
         self._answer = handler if callable(handler) else None
         if self._answer is not None:
             signal.signal(self._signal, self._note)
-        # One that came while the run was starting, see ``hold_requeue_signals``, is delivered now.
+        # One that came while the run was starting, see ``cli.main``, is delivered now.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUEUE_SIGNALS)
 
     def on_train_batch_end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,8 +13,8 @@ from dejavu_lightning.cli.terminal.quiet import quiet
 from dejavu_lightning.cli.terminal.short_help import ALL, HELP, print_short_help
 from dejavu_lightning.core.progress.long_work import shown_by
 
-# A command is the function of its name in the module of its name, or of another where that would be found twice.
-MODULES = {"splits": "manifest", "doctor": "doctor.checkup"}
+# A command is the function of its name in the module of its name, or in another one that is named here.
+MODULES = {"doctor": "doctor.checkup"}
 COMMANDS = {
     "fit": "train one model on split A or B and watch its memorization",
     "pair": "train the reference on split B, then the target on split A, and compare them",
@@ -22,7 +23,7 @@ COMMANDS = {
     "utility": "probe the features of a checkpoint",
     "report": "turn runs into one HTML file",
     "doctor": "check data, machine and time of a config before anything is trained",
-    "splits": "write a manifest, the table of who is in which split",
+    "split": "write who is in which split, for training code that reads folders, tables or lists",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",
 }
 FIRST = ("pair --config configs/quickstart.yaml", "report runs/quickstart --output report.html")
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None, commands: Sequence[str] = tuple
 
 
 def _run(given: list[str]) -> None:
+    if "SLURM_JOB_ID" in os.environ and given[0] == "fit":
+        # One that came during the imports would end the process: it waits until training can answer it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     # Imported here: listing the commands should not take the seconds that importing torch does.
     try:
         errors = import_module("dejavu_lightning.cli.errors")

@@ -156,6 +156,9 @@ def _reworded(text: str, name: str, known: list[str]) -> str:
     if found:
         options = [option.removeprefix("--") for option in known]
         return f"there is no option {found[1]!r}{_nearest(found[1], _arguments_of(name) if name else options)}"
+    found = re.match(r"Option '([^']+)' is not accepted", text)
+    if found:
+        return f"{name or 'the class'} has no argument {found[1]!r}{_nearest(found[1], _arguments_of(name))}"
     found = re.match(r"Expected an? typing\.Literal\[(.*)\]", text)
     if found:
         return f"choose from {found[1]}"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
+import pydoc
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, get_type_hints
 
 import torch
 import yaml
@@ -20,6 +24,7 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.hosts import MemorizationData
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.runs.checkpoints import checkpoint_names, completed_epochs, load_checkpoint, training_progress
@@ -28,7 +33,7 @@ from dejavu_lightning.utility import UtilitySets
 
 
 class MeasuredData(Protocol):
-    """A datamodule that offers the pictures of both kinds of measurement."""
+    """A datamodule, or a host's data, that offers the pictures of both kinds of measurement."""
 
     def memorization_sets(self, preprocessing: Preprocessing | None = None) -> MemorizationSets: ...
 
@@ -190,6 +195,8 @@ def load_published(
         data_settings = built.settings["data"]
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
+    if isinstance(data, MemorizationData) and data.transform is not None:
+        shown = getattr(model, "preprocessing", None)  # the host's own transform, unless the user says another
     encoder = ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode)
     made_with = {"class": f"{type(model).__module__}.{type(model).__qualname__}", **vars(model)}
     return MeasuredModel(loaded.name, encoder, data, settings, shown, made_with, data_settings)
@@ -224,12 +231,41 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
     parser = PlainLightningParser(exit_on_error=True)
     if "model" in sections:
         parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
-    parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
+    add_data(parser, given["data"])
     parser.add_class_arguments(MeasurementSettings, "memorization")
     parsed = parser.parse_object(given)
     built = parser.instantiate_classes(parsed)
     built.settings = json.loads(parser.dump(parsed, format="json", skip_validation=True))
+    if isinstance(built.data, MemorizationData):
+        built.settings["data"]["transform_from"] = _module_file(built.settings["data"]["init_args"].get("transform"))
     return built
+
+
+def _module_file(transform: Any) -> str | None:
+    """The file that a transform is named in, by whose content kept embeddings tell it from others."""
+    path = transform.get("class_path") if isinstance(transform, Mapping) else transform
+    module, _, name = path.rpartition(".") if isinstance(path, str) else ("", "", "")
+    return getattr(sys.modules.get(module), "__file__", None) if name else None
+
+
+def add_data(parser: PlainLightningParser, section: Any) -> None:
+    """Let a parser take the section ``data``: a datamodule, or what makes a host's ``MemorizationData``.
+
+    Args:
+        section: what a config has there. A parser that took either would not tell what is wrong with one.
+    """
+    path = section.get("class_path") if isinstance(section, Mapping) else section
+    kind = MemorizationData if _makes_host_data(str(path)) else LightningDataModule
+    parser.add_subclass_arguments(kind, "data", fail_untyped=False, required=True)
+
+
+def _makes_host_data(path: str) -> bool:
+    """Whether a dotted path names a function that says that it returns ``MemorizationData``."""
+    try:
+        found = pydoc.locate(path)
+        return inspect.isroutine(found) and get_type_hints(found).get("return") is MemorizationData
+    except (pydoc.ErrorDuringImport, NameError, TypeError):
+        return False
 
 
 def _replace_k(memorization: dict[str, Any], k: int) -> None:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from PIL import Image
-from torch import Tensor
 
-PictureTransform: TypeAlias = Callable[[Image.Image], Tensor]
+# It gives a Tensor; of a callable with a class for its return type jsonargparse would want that class.
+PictureTransform: TypeAlias = Callable[[Image.Image], Any]
 Interpolation = Literal["bilinear", "bicubic"]
 ResizeMode = Literal["shortest", "longest", "squash"]
 KEY = "preprocessing"

@@ -136,7 +136,8 @@ def _cut(image: Tensor, crops: NDArray[np.int64] | None, position: int) -> Tenso
 def made_ready(picture: Tensor, shown: Shown) -> Tensor:
     """What an encoder takes of a picture uint8 (3, H, W)."""
     if not isinstance(shown, Preprocessing):
-        return shown(to_pil_image(picture))
+        transformed: Tensor = shown(to_pil_image(picture))
+        return transformed
     image = square(picture.float() / 255, shown.image_size, shown.interpolation)
     normalized: Tensor = normalize(image, list(shown.mean), list(shown.std))
     return normalized

@@ -201,7 +201,8 @@ class _OpenClip(nn.Module):
 
 
 def _of_pil(image: Tensor, transform: PictureTransform) -> Tensor:
-    return transform(to_pil_image(image))
+    transformed: Tensor = transform(to_pil_image(image))
+    return transformed
 
 
 def _repeated(image: Tensor, count: int, transform: Transform) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,9 @@ from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.caption_datamodule import CaptionDataModule
 from dejavu_lightning.data.crops import Corner
 from dejavu_lightning.data.image_datamodule import ImageDataModule
+from dejavu_lightning.data.partition.splits import SPLITS
+from dejavu_lightning.data.shards.shard_datamodule import ShardDataModule
+from dejavu_lightning.data.shards.shard_keys import ShardKeys
 from dejavu_lightning.data.sources.caption_source import CaptionSource
 from dejavu_lightning.data.sources.caption_table import CaptionTable
 from dejavu_lightning.data.sources.coco import CocoInstances
@@ -23,21 +25,17 @@ from dejavu_lightning.data.sources.image_folder import ImageFolder
 from dejavu_lightning.data.sources.image_source import Source
 from dejavu_lightning.embedding.sample_ids import Ids, sample_ids
 from dejavu_lightning.hosts.dataset_source import BoxesOf, DatasetSource
-from dejavu_lightning.hosts.whole_sets import check_apart, whole_sets
-
-A_SHARE, HELD_OUT_SHARE = 0.3, 0.1  # of the pictures of the smallest class; as much as A remains public
-SIDE = 100  # pixels, of background crops, where pictures are large enough; Meehan et al., section 3.2
-SHOWN = 224  # pixels, where no transform is given
-CORNER: Corner = "top_left"
-Data = ImageDataModule | CaptionDataModule
+from dejavu_lightning.hosts.default_splits import CORNER, SIDE, Split, caption_data, crop_side, image_data
+from dejavu_lightning.hosts.early_checks import check_classes, check_transform
+from dejavu_lightning.hosts.whole_sets import whole_sets, whole_sources
 
 
 class MemorizationData:
     """Which samples a host trains on, and what the tests attack, hold out and look up.
 
-    Make it by one of ``from_folder``, ``from_coco``, ``from_dataset`` and ``from_captions``, which cut the data into
-    the splits A, B, held-out and public, or by ``from_datasets``, which leaves the training set whole. Train on
-    :meth:`train_subset`, and give the object to ``MemorizationMonitor(data, transform=my_eval_transform)``.
+    Make it by one of ``from_folder``, ``from_coco``, ``from_dataset``, ``from_captions`` and ``from_shards``, which cut
+    the data into the splits A, B, held-out and public, or by ``from_datasets``, which leaves the training set whole.
+    Train on :meth:`train_subset`, and give the object to ``MemorizationMonitor(data, transform=my_eval_transform)``.
 
     Args:
         sets: makes the sets of the tests with the pictures as a transform shows them.
@@ -45,7 +43,7 @@ class MemorizationData:
         positional, count: whether ids only count the samples of the data set, and how many it has as a whole.
         utility: makes the sets of the probes, where there are any.
         transform: how a picture is shown to the encoder, where a monitor is given no other.
-        told: what was found and chosen, in a line.
+        datamodule: that cuts the data, where one does.
 
     Example:
         >>> data = MemorizationData.from_folder("imagenet/train", boxes="imagenet/boxes", per_class=3)
@@ -56,38 +54,48 @@ class MemorizationData:
     def __init__(
         self,
         sets: Callable[[Shown | None], MemorizationSets],
-        training_ids: Sequence[str],
+        training_ids: Collection[str] | ShardKeys,
         positional: bool = False,
         count: int = 0,
         utility: Callable[[Shown | None], UtilitySets] | None = None,
         transform: Shown | None = None,
-        told: str = "",
+        datamodule: ImageDataModule | CaptionDataModule | ShardDataModule | None = None,
     ) -> None:
-        self._sets, self._utility, self.transform = sets, utility, transform
-        self._training_ids, self.positional, self.count, self.told = frozenset(training_ids), positional, count, told
+        self._sets, self._utility, self.transform, self.datamodule = sets, utility, transform, datamodule
+        self._training_ids = training_ids if isinstance(training_ids, ShardKeys) else frozenset(training_ids)
+        self.positional, self.count = positional, count
 
     @classmethod
-    def from_folder(cls, root: str, boxes: str | None = None, **settings: Any) -> MemorizationData:
+    def from_folder(
+        cls,
+        root: str,
+        boxes: str | None = None,
+        train_on: Split = "A",
+        transform: Shown | None = None,
+        **settings: Any,
+    ) -> MemorizationData:
         """Pictures in ImageNet's layout, ``<root>/<class>/<name>.jpg``.
 
         Args:
             root: folder of class folders.
             boxes: folder of Pascal VOC files, ``<boxes>/<class>/<name>.xml``; without it a corner of each picture is
                 attacked.
-            settings: of :meth:`from_source`.
+            train_on, transform, settings: as in :meth:`from_source`.
         """
-        return cls.from_source(ImageFolder(root, boxes), **settings)
+        return cls._of(image_data(ImageFolder(root, boxes), train_on, **settings), transform)
 
     @classmethod
-    def from_coco(cls, root: str, annotations: str, **settings: Any) -> MemorizationData:
+    def from_coco(
+        cls, root: str, annotations: str, train_on: Split = "A", transform: Shown | None = None, **settings: Any
+    ) -> MemorizationData:
         """Pictures with COCO instances; the label of each is the category that covers most of it.
 
         Args:
             root: folder of the pictures.
             annotations: the JSON file of instances.
-            settings: of :meth:`from_source`.
+            train_on, transform, settings: as in :meth:`from_source`.
         """
-        return cls.from_source(CocoInstances(root, annotations), **settings)
+        return cls._of(image_data(CocoInstances(root, annotations), train_on, **settings), transform)
 
     @classmethod
     def from_dataset(
@@ -109,80 +117,74 @@ class MemorizationData:
 
     @classmethod
     def from_source(
-        cls,
-        source: Source,
-        per_class: int | None = None,
-        held_out_per_class: int | None = None,
-        corner: Corner | None = None,
-        min_crop_side: float | None = None,
-        train_on: str = "A",
-        transform: Shown | None = None,
-        **settings: Any,
+        cls, source: Source | CaptionSource, train_on: Split = "A", transform: Shown | None = None, **settings: Any
     ) -> MemorizationData:
-        """Any source of labelled pictures.
+        """Any source of labelled, or of captioned pictures.
 
         Args:
-            per_class: pictures of each class in A, and as many in B; 3 in 10 of the smallest class if not given.
-            held_out_per_class: for the control and the net values; 1 in 10 of the smallest class if not given.
-            corner: attack this corner of each picture; of pictures without any boxes the top left one.
-            min_crop_side: background crops must be wider and higher, in pixels; 100, or a quarter of the pictures'
-                median side where that is less, if not given.
             train_on: "A", or "B" for a reference model.
             transform: how a picture is shown to the encoder: your evaluation transform, from a PIL picture to a tensor,
                 or a ``Preprocessing``; a monitor's own goes first.
-            settings: more arguments of :class:`~dejavu_lightning.data.image_datamodule.ImageDataModule`, such as
-                ``split_seed``, ``manifest`` or ``duplicates``.
+            settings: how it is cut, such as ``per_class`` or ``manifest``, see
+                :func:`~dejavu_lightning.hosts.default_splits.image_data`, of captioned pictures
+                :func:`~dejavu_lightning.hosts.default_splits.caption_data`.
 
         Raises:
             ValueError: a class has too few pictures; it is named.
         """
-        boxed = np.array([len(boxes) > 0 for boxes in source.boxes])
-        if corner is None and not boxed.any():
-            corner = CORNER
-        attackable = source.labels.numpy()[boxed] if corner is None else source.labels.numpy()
-        smallest = int(np.bincount(attackable, minlength=len(source.class_names)).min())
-        n = max(1, int(A_SHARE * smallest)) if per_class is None else per_class
-        held_out = int(HELD_OUT_SHARE * smallest) if held_out_per_class is None else held_out_per_class
-        side = _crop_side(source, np.flatnonzero(boxed)) if min_crop_side is None and corner is None else min_crop_side
-        settings.setdefault("image_size", SHOWN)
-        data = ImageDataModule(
-            source,
-            train_on=train_on,  # type: ignore[arg-type]
-            per_class=n,
-            held_out_per_class=held_out,
-            corner=corner,
-            min_crop_side=SIDE if side is None else side,
-            **settings,
-        )
-        attacked = f"the {corner} corner" if corner else f"background crops of at least {side:g} pixels"
-        told = f"{n} pictures a class in A and B, {held_out} held out, {attacked}"
-        return cls._of(data, source, train_on, transform, told)
+        if isinstance(source, CaptionSource):
+            return cls._of(caption_data(source, train_on, **settings), transform)
+        return cls._of(image_data(source, train_on, **settings), transform)
 
     @classmethod
     def from_captions(
         cls,
-        table: str | CaptionSource,
+        table: str,
         per_split: int | None = None,
         held_out: int | None = None,
-        train_on: str = "A",
+        train_on: Split = "A",
         transform: Shown | None = None,
+        split_seed: int = 0,
+        manifest: str | None = None,
         **columns: Any,
     ) -> MemorizationData:
         """Captioned pictures with the objects in them, for ``ObjectRetrieval`` and ``PairAlignment``.
 
         Args:
-            table: a CSV or parquet file, see :class:`~dejavu_lightning.data.sources.caption_table.CaptionTable`, or a
-                source such as ``CocoCaptions(...)``.
+            table: a CSV or parquet file, see :class:`~dejavu_lightning.data.sources.caption_table.CaptionTable`.
             per_split: samples of A, and of B; 3 in 10 if not given.
             held_out: samples for the control and the net values; 1 in 10 if not given.
             train_on, transform: as in :meth:`from_source`.
+            split_seed, manifest: as in :class:`~dejavu_lightning.data.caption_datamodule.CaptionDataModule`.
             columns: arguments of ``CaptionTable``, such as ``image``, ``caption`` and ``objects_column``.
         """
-        source: CaptionSource = CaptionTable(table, **columns) if isinstance(table, str | Path) else table
-        n = int(A_SHARE * len(source)) if per_split is None else per_split
-        kept = int(HELD_OUT_SHARE * len(source)) if held_out is None else held_out
-        data = CaptionDataModule(source, train_on, per_split=n, held_out=kept)  # type: ignore[arg-type]
-        return cls._of(data, source, train_on, transform, f"{n} captioned pictures in A and B, {kept} held out")
+        data = caption_data(CaptionTable(table, **columns), train_on, per_split, held_out, split_seed, manifest)
+        return cls._of(data, transform)
+
+    @classmethod
+    def from_shards(
+        cls, shards: str | list[str], train_on: Split = "A", transform: Shown | None = None, **settings: Any
+    ) -> MemorizationData:
+        """WebDataset shards of captioned pictures, as img2dataset writes them.
+
+        Filter your stream by :meth:`trains_on`, which knows which samples have one picture and so share a split::
+
+            data = MemorizationData.from_shards("pairs/{00000..00099}.tar", index="pairs.parquet")
+            dataset = wds.WebDataset(...).select(lambda sample: data.trains_on(sample["__key__"]))
+
+        The shards are read twice, the first time not where ``index`` keeps what was counted, and what is measured is
+        read when it is. 8 bytes of each sample that is trained on are held in memory.
+
+        Args:
+            shards: paths or URLs, see :class:`~dejavu_lightning.data.shards.shard_datamodule.ShardDataModule`.
+            train_on, transform: as in :meth:`from_source`.
+            settings: more arguments of ``ShardDataModule``, such as ``fractions``, ``index``, ``key_field`` (then that
+                is what :meth:`trains_on` asks for) and ``max_public``.
+        """
+        data = ShardDataModule(shards, train_on, **settings)
+        keys = ShardKeys(data.index, data.splits, train_on)
+        rank_zero_info(f"MemorizationData: {len(data.urls)} shards; {len(keys)} samples in {train_on}")
+        return cls(data.memorization_sets, keys, utility=data.utility_sets, transform=transform, datamodule=data)
 
     @classmethod
     def from_datasets(
@@ -214,34 +216,33 @@ class MemorizationData:
             corner, min_crop_side, transform: as in :meth:`from_source`.
 
         Raises:
-            ValueError: two of the sets share a file or an id, or have other classes.
+            ValueError: two of the sets share a file, its content or an id, or have other classes, or ``public`` has
+                fewer pictures than classes.
         """
-        given = boxes or {}
-        if unknown := sorted(set(given) - {"train", "unseen"}):
-            raise ValueError(f"boxes has {unknown}; give those of 'train' and 'unseen'")
-        sources = {
-            role: DatasetSource(
-                data, given.get(role), None, class_names, role=role, prefix="" if role == "train" else f"{role}/"
-            )
-            for role, data in (("train", train), ("unseen", unseen), ("public", public))
-        }
-        check_apart(sources)
-        attacked = corner or (None if given else CORNER)
+        sources = whole_sources(train, unseen, public, boxes or {}, class_names)
+        attacked = corner or (None if boxes else CORNER)
         side = min_crop_side
         if side is None and attacked is None:
             boxed = np.flatnonzero([len(one) > 0 for one in sources["train"].boxes])
-            side = _crop_side(sources["train"], boxed)
+            side = crop_side(sources["train"], boxed)
         sets = partial(whole_sets, sources, per_class, attacked, SIDE if side is None else side, seed)
-        told = f"at most {per_class} records a class of {len(train)} trained on and {len(unseen)} unseen"
-        return cls(sets, sources["train"].ids, sources["train"].positional, len(train), transform=transform, told=told)
+        rank_zero_info(
+            f"MemorizationData: at most {per_class} records a class of {len(train)} shown and {len(unseen)} not"
+        )
+        return cls(sets, sources["train"].ids, sources["train"].positional, len(train), transform=transform)
 
     @classmethod
-    def _of(cls, data: Data, source: Any, train_on: str, transform: Shown | None, told: str) -> MemorizationData:
-        members = data.manifest.members
-        ids = [*members.get(train_on, ()), *members.get("shared", ())]
-        rank_zero_info(f"MemorizationData: {len(source)} samples; {told}")
-        positional = getattr(source, "positional", False)
-        return cls(data.memorization_sets, ids, positional, len(source), data.utility_sets, transform, told)
+    def _of(cls, data: ImageDataModule | CaptionDataModule, transform: Shown | None) -> MemorizationData:
+        source, members = data.source, data.manifest.members
+        told = ", ".join(f"{len(members[split])} {split}" for split in SPLITS if members.get(split))
+        if isinstance(data, ImageDataModule):
+            check_classes(data)
+            side = f"background crops of at least {data.min_crop_side:g} pixels"
+            told += f"; attacked is the {data.corner} corner" if data.corner else f"; attacked are {side}"
+        rank_zero_info(f"MemorizationData: {len(source)} samples: {told}")
+        ids = [*members.get(data.train_on, ()), *members.get("shared", ())]
+        counted = getattr(source, "positional", False), len(source)
+        return cls(data.memorization_sets, ids, *counted, data.utility_sets, transform, data)
 
     def trains_on(self, identifier: str) -> bool:
         """Whether a sample is trained on, by its id, as of a stream that is filtered by key."""
@@ -257,6 +258,11 @@ class MemorizationData:
         Raises:
             ValueError: its ids cannot be told, or are others.
         """
+        if isinstance(self._training_ids, ShardKeys):
+            raise TypeError(
+                "samples of shards are told by key: filter the stream, as by "
+                'dataset.select(lambda sample: data.trains_on(sample["__key__"]))'
+            )
         found = sample_ids(dataset, ids)
         if found is None and self.positional and len(dataset) == self.count:
             found = [f"{position:08d}" for position in range(len(dataset))]
@@ -276,25 +282,18 @@ class MemorizationData:
         return Subset(dataset, positions)
 
     def memorization_sets(self, transform: Shown | None = None) -> MemorizationSets:
-        """What the tests are run on.
+        """What the tests are run on, shown by ``transform``, or by that of this object if not given.
 
-        Args:
-            transform: how a picture is shown to the encoder; that of this object if not given.
+        Raises:
+            TypeError, ValueError: the transform fails, or gives no tensor, several shapes, or something new each time.
         """
-        return self._sets(transform or self.transform)
+        shown = transform or self.transform
+        sets = self._sets(shown)
+        check_transform(sets, shown)
+        return sets
 
     def utility_sets(self, transform: Shown | None = None) -> UtilitySets:
-        """Public pictures to learn from and held-out ones to test on, of data that were cut into splits.
-
-        Args:
-            transform: as in :meth:`memorization_sets`.
-        """
+        """Public pictures to learn from and held-out ones to test on, of data that were cut into splits."""
         if self._utility is None:
             raise ValueError("from_datasets has no pictures for probes: give UtilityMonitor data=UtilitySets(...)")
         return self._utility(transform or self.transform)
-
-
-def _crop_side(source: Source, boxed: Any) -> float:
-    """100 pixels, or a quarter of the median side of some pictures where that is less."""
-    some = np.asarray(boxed)[:: max(1, len(boxed) // 100)]
-    return float(min(SIDE, np.median(source.sizes[some.tolist()].min(axis=1)) / 4))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,8 @@ from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.data.attacked_part import AttackedPart
 from dejavu_lightning.data.crops import Corner
 from dejavu_lightning.data.image_dataset import ImageDataset
-from dejavu_lightning.hosts.dataset_source import DatasetSource
+from dejavu_lightning.data.sources.file_contents import file_contents
+from dejavu_lightning.hosts.dataset_source import BoxesOf, DatasetSource
 
 
 def whole_sets(
@@ -71,12 +74,28 @@ def _chosen(source: DatasetSource, per_class: int, seed: int, unboxed: bool) -> 
     return sorted(np.concatenate(chosen).tolist())
 
 
-def check_apart(sources: Mapping[str, DatasetSource]) -> None:
-    """Refuse data sets, by role, that share a file or a sample, or have other classes.
+def whole_sources(
+    train: Any, unseen: Any, public: Any, boxes: Mapping[str, BoxesOf], class_names: Sequence[str] | None
+) -> dict[str, DatasetSource]:
+    """The three data sets as sources by role, which share nothing.
 
     Raises:
-        ValueError: naming both.
+        ValueError: ``boxes`` are of something else, or two of the sets share a file or a sample, or have other classes.
     """
+    if unknown := sorted(set(boxes) - {"train", "unseen"}):
+        raise ValueError(f"boxes has {unknown}; give those of 'train' and 'unseen'")
+    sources = {
+        role: DatasetSource(
+            data, boxes.get(role), None, class_names, role=role, prefix="" if role == "train" else f"{role}/"
+        )
+        for role, data in (("train", train), ("unseen", unseen), ("public", public))
+    }
+    _check_apart(sources)
+    return sources
+
+
+def _check_apart(sources: Mapping[str, DatasetSource]) -> None:
+    """Refuse data sets, by role, that share a file or a sample, or have other classes."""
     names = {role: list(source.class_names) for role, source in sources.items()}
     for role, given in names.items():
         if given != names["train"]:
@@ -84,17 +103,30 @@ def check_apart(sources: Mapping[str, DatasetSource]) -> None:
                 f"the {role} set has {len(given)} classes, {', '.join(given[:3])} ..., the train set "
                 f"{len(names['train'])}, {', '.join(names['train'][:3])} ...: labels must mean the same in all"
             )
+    classes = len(names["train"])
+    if len(sources["public"]) < classes:
+        raise ValueError(
+            f"the public set has {len(sources['public'])} pictures for {classes} classes: at least one of each is "
+            "needed, to be found as a neighbour"
+        )
     files = {role: {os.path.abspath(path) for path in source.paths or ()} for role, source in sources.items()}
     for first, second in combinations(sources, 2):
         one, other = sources[first], sources[second]
         shared: list[str] = sorted(files[first] & files[second])
         if _origin(one) == _origin(other):
             shared = shared or [f"sample {position}" for position in sorted({*one.positions} & {*other.positions})]
-        if shared:
+        if shared := shared or _same_contents(one, other):
             raise ValueError(
                 f"the {first} and the {second} set share {len(shared)} samples, such as {shared[0]}; no picture may be "
                 "in two of them"
             )
+
+
+def _same_contents(one: DatasetSource, other: DatasetSource) -> list[str]:
+    """Files of one data set that hold the bytes of a file of another."""
+    paths = [*map(Path, one.paths or ()), *map(Path, other.paths or ())]
+    same_as, first = file_contents(paths).same_as, len(one.paths or ())
+    return [f"{paths[of]}, whose copy is {paths[at]}" for at, of in enumerate(same_as.tolist()) if of < first <= at]
 
 
 def _origin(source: DatasetSource) -> tuple[object, ...]:

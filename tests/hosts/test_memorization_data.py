@@ -3,7 +3,6 @@
 import os
 import shutil
 
-import numpy as np
 import pytest
 import torch
 from lightly.data import LightlyDataset
@@ -52,6 +51,7 @@ def test_a_crop_is_cut_out_before_the_transform_sees_it(data, folders):
     """Right of the box lie 64 - 19 = 45 columns; a quarter of the median side of 48 pixels, 12, admits them."""
     seen = []
     sets = data.memorization_sets(lambda picture: (seen.append(picture.size), torch.zeros(3, 4, 4))[1])
+    seen.clear()  # of pictures that were shown to check the transform
     assert sets.attack[0]["image"].shape == (3, 4, 4)
     assert sets.public[0]["image"].shape == (3, 4, 4)
     assert seen == [(64 - BOX[2], 48), (64, 48)]
@@ -144,17 +144,18 @@ def test_tensors_without_boxes_are_attacked_by_a_corner_and_split_by_position():
     images = torch.rand(40, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     dataset = TensorDataset(images, torch.arange(40) % 2)
     data = MemorizationData.from_dataset(dataset)
-    sets = data.memorization_sets(lambda picture: torch.tensor(np.asarray(picture)).permute(2, 0, 1).float())
-    crop = sets.attack[0]
-    position = int(crop["id"])
+    attack = data.memorization_sets().attack
+    position = int(attack.ids[0])
     assert position in data.train_subset(dataset).indices
-    assert torch.equal(crop["image"], (images[position, :, :6, :6] * 255).round()), "3 in 10 of 20 pixels, top left"
+    expected = (images[position, :, :6, :6] * 255).round().to(torch.uint8)
+    assert torch.equal(attack.shown(0), expected), "3 in 10 of 20 pixels, top left"
     with pytest.raises(ValueError, match="the ids of this TensorDataset cannot be told: give train_subset"):
         data.train_subset(TensorDataset(images[:39]))
 
 
 def test_a_whole_training_set_is_attacked_beside_unseen_records(tmp_path):
-    folders = {role: write_class_folders(tmp_path / role)[0] for role in ("train", "unseen", "public")}
+    roles = ("train", "unseen", "public")
+    folders = {role: write_class_folders(tmp_path / role, first=100 * n)[0] for n, role in enumerate(roles)}
     sets_of = {role: ImageFolder(root) for role, root in folders.items()}
     data = MemorizationData.from_datasets(**sets_of, per_class=7, transform=EVALUATION)
     sets = data.memorization_sets()

@@ -101,7 +101,8 @@ def test_positions_tell_a_data_set_without_ids(tmp_path):
 
 
 def test_a_training_set_that_stays_whole_has_a_curve(tmp_path):
-    folders = {role: write_class_folders(tmp_path / role)[0] for role in ("train", "unseen", "public")}
+    roles = ("train", "unseen", "public")
+    folders = {role: write_class_folders(tmp_path / role, first=100 * n)[0] for n, role in enumerate(roles)}
     data = MemorizationData.from_datasets(
         **{role: ImageFolder(root) for role, root in folders.items()}, transform=EVALUATION
     )

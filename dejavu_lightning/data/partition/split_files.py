@@ -17,7 +17,7 @@ TABLES = (".parquet", ".csv", ".tsv")
 LISTS = (".npy", ".txt")
 FORMS = (
     f"A manifest is splits.parquet of a run, a table ({', '.join(TABLES)}) with columns 'id' and 'split', or a folder "
-    f"with a list for each split, such as A.npy or A.txt; `python -m dejavu_lightning splits` makes one"
+    f"with a list for each split, such as A.npy or A.txt; `dejavu-lightning split` makes one"
 )
 
 
@@ -57,7 +57,7 @@ def _read(file: Path, ids: Sequence[str], where: str) -> SplitManifest:
     if file.suffix in LISTS:
         raise ValueError(
             f"{where} is one list, which says nothing of the other splits. Make a manifest of a list for each split: "
-            "python -m dejavu_lightning splits --config CONFIG --A FILE --B FILE --output splits.parquet"
+            "dejavu-lightning split --config CONFIG --A FILE --B FILE --output splits.parquet"
         )
     if file.suffix not in TABLES:
         raise ValueError(f"{where} ends in {file.suffix!r}. {FORMS}")

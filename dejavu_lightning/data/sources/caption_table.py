@@ -144,6 +144,10 @@ class CaptionTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def path(self, index: int) -> Path:
+        """Where picture ``index`` lies."""
+        return self.folder / self._files[index]
+
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).
 
@@ -151,7 +155,7 @@ class CaptionTable:
             FileNotFoundError: the file is missing.
             ValueError: it cannot be decoded; the message names file and id.
         """
-        return decode_identified(self.folder / self._files[index], self.ids[index])
+        return decode_identified(self.path(index), self.ids[index])
 
 
 class _Form(NamedTuple):

@@ -133,6 +133,10 @@ class CocoCaptions:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def path(self, index: int) -> Path:
+        """Where picture ``index`` lies."""
+        return self.folder / self._files[index]
+
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).
 
@@ -140,8 +144,9 @@ class CocoCaptions:
             FileNotFoundError: the file is gone.
             ValueError: the file cannot be decoded, or its size is not the annotated one.
         """
-        path, size = self.folder / self._files[index], self._sizes[index]
-        return decode_sized(path, self.ids[index], size, upright=False, known_from=self.origin, remedy=REMEDY)
+        return decode_sized(
+            self.path(index), self.ids[index], self._sizes[index], upright=False, known_from=self.origin, remedy=REMEDY
+        )
 
 
 class _Picture(NamedTuple):

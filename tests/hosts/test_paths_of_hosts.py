@@ -1,0 +1,164 @@
+"""Training code that reads paths and saves files of its own: not one line is added, split before and curve after."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision import transforms
+
+from dejavu_lightning.cli import main
+from dejavu_lightning.hosts import MemorizationData, measure_checkpoints
+from dejavu_lightning.pretrained import OpenClipModel, WeightsFile
+from tests.captions import TINY_CLIP
+from tests.pictures import write_caption_table, write_class_folders
+
+PATTERNS = Path(__file__).parent / "patterns"
+SHOWN = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
+YAML = """\
+data:
+  class_path: dejavu_lightning.hosts.MemorizationData.from_folder
+  init_args:
+    root: {root}
+    boxes: {boxes}
+    manifest: {manifest}
+    transform: tests.hosts.test_paths_of_hosts.SHOWN
+memorization:
+"""
+HOSTS = {
+    "timm_train": {
+        "given": lambda splits, out: ["--data-dir", splits, "--train-split", "A", "--output", out],
+        "files": "checkpoint-?.pth.tar",
+        "last": "checkpoint-1.pth.tar",
+        "weights": {"architecture": "resnet10t", "entry": "state_dict_ema", "leave_out": ["fc"]},
+    },
+    "dino_train": {
+        "given": lambda splits, out: ["--data_path", splits / "A", "--output_dir", out],
+        "files": "checkpoint*.pth",
+        "last": "checkpoint0001.pth",
+        "weights": {"architecture": "torchvision/resnet18", "entry": "teacher", "prefix": "backbone.", "leave_out": []},
+    },
+}
+
+
+def trained(name, splits, out):
+    command = [sys.executable, str(PATTERNS / f"{name}.py"), *map(str, HOSTS[name]["given"](splits, out))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_host_that_reads_folders_is_measured_as_it_is(tmp_path, name):
+    """The curve of its files, and the evaluator on the last of them, have the same numbers."""
+    host = HOSTS[name]
+    assert "dejavu" not in (PATTERNS / f"{name}.py").read_text()
+    root, boxes = write_class_folders(tmp_path / "data")
+    splits, out = tmp_path / "splits", tmp_path / "out"
+    main(["split", "--root", root, "--boxes", boxes, "--output", str(splits)])
+    assert "12 pictures" in trained(name, splits, out)
+    manifest = str(splits / "splits.parquet")
+    data = MemorizationData.from_folder(root, boxes, manifest=manifest, transform=SHOWN)
+    curve = measure_checkpoints(
+        str(out / host["files"]),
+        lambda file: WeightsFile(file, **host["weights"]).load().module,
+        data,
+        str(tmp_path / "curve"),
+        first=0,
+    )
+    assert [row["epoch"] for row in curve] == [1, 2]
+    assert (tmp_path / "curve" / "curve.png").is_file()
+    (tmp_path / "host.yaml").write_text(YAML.format(root=root, boxes=boxes, manifest=manifest))
+    given = [f"--target.{key}={json.dumps(v) if isinstance(v, list) else v}" for key, v in host["weights"].items() if v]
+    target = ["--target", "WeightsFile", f"--target.file={out / host['last']}", *given, "--reference", "HeldOut"]
+    main(["memorization", "--config", str(tmp_path / "host.yaml"), *target, "--output", str(tmp_path / "evaluated")])
+    found = json.loads((tmp_path / "evaluated" / "metrics.json").read_text())["metrics"]
+    assert found == {key: value for key, value in curve[-1].items() if key != "epoch"}
+
+
+@pytest.mark.slow
+def test_open_clip_s_own_main_is_measured_by_its_files(tmp_path, monkeypatch):
+    """``open_clip_train`` as it is installed, on split A of a table, two epochs on the CPU."""
+    pytest.importorskip("pandas")
+    import open_clip
+    from open_clip_train.main import main as open_clip_main
+
+    from dejavu_lightning.memorization import ObjectRetrieval
+
+    table = write_caption_table(tmp_path / "pairs", size=(40, 36))
+    splits = tmp_path / "splits"
+    main(["split", "--table", table, "--output", str(splits), "--data.objects_column", "objects"])
+    (tmp_path / "tiny.json").write_text(json.dumps(TINY_CLIP))
+    open_clip.add_model_config(tmp_path / "tiny.json")
+    given = {
+        "train-data": splits / "A.tsv",
+        "model": "tiny",
+        "epochs": 2,
+        "batch-size": 3,
+        "workers": 0,
+        "save-frequency": 1,
+        "logs": tmp_path / "logs",
+        "name": "run",
+        "precision": "fp32",
+        "device": "cpu",
+        "lr": 1e-3,
+        "warmup": 1,
+    }
+    open_clip_main([word for key, value in given.items() for word in (f"--{key}", str(value))])
+    preprocess = open_clip.image_transform(32, is_train=False)
+    data = MemorizationData.from_captions(
+        table, objects_column="objects", manifest=str(splits / "splits.parquet"), transform=preprocess
+    )
+    curve = measure_checkpoints(
+        str(tmp_path / "logs" / "run" / "checkpoints" / "epoch_*.pt"),
+        lambda file: OpenClipModel("tiny", file).load().module,
+        data,
+        str(tmp_path / "curve"),
+        test=ObjectRetrieval(k=1, ks=[1]),
+    )
+    assert [row["epoch"] for row in curve] == [1, 2]
+    with (splits / "A.tsv").open(newline="") as file:
+        assert len(list(csv.DictReader(file, delimiter="\t"))) == len(data.memorization_sets().attack) == 9
+
+
+def test_checkpoints_appear_while_it_waits(tmp_path, monkeypatch):
+    """A file that is half written is left until it is whole, and a curve goes on where it was."""
+    root, boxes = write_class_folders(tmp_path / "data", each=10)
+    data = MemorizationData.from_folder(root, boxes, transform=SHOWN)
+    loaded = []
+
+    def load(file):
+        loaded.append(Path(file).name)
+        return torch.load(file, weights_only=False)
+
+    torch.save(torch.nn.Flatten(), tmp_path / "epoch_1.pt")
+    torch.save(torch.nn.Flatten(), tmp_path / "epoch_latest.pt")
+    whole = (tmp_path / "epoch_1.pt").read_bytes()
+    (tmp_path / "epoch_2.pt").write_bytes(whole[:100])
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            (tmp_path / "epoch_2.pt").write_bytes(whole)
+
+    monkeypatch.setattr("dejavu_lightning.hosts.checkpoint_curve.time.sleep", sleep)
+    given = (str(tmp_path / "epoch_*.pt"), load, data, str(tmp_path / "curve"))
+    rows = measure_checkpoints(*given, wait=0.01)
+    assert loaded == ["epoch_1.pt", "epoch_2.pt"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert measure_checkpoints(*given) == rows
+    assert len(loaded) == 2, "what was measured is not measured again"
+    other = MemorizationData.from_folder(root, boxes, transform=SHOWN, split_seed=1)
+    for act, told in (
+        (lambda: measure_checkpoints(given[0], load, other, given[3]), "holds a curve of"),
+        (lambda: measure_checkpoints(str(tmp_path / "x*"), load, data, str(tmp_path / "c")), "matches no file with a"),
+        (lambda: measure_checkpoints(str(tmp_path / "*.pt"), load, data, given[3]), "are both of epoch 1; narrow"),
+    ):
+        (tmp_path / "twice_1.pt").write_bytes(whole)
+        with pytest.raises((ValueError, FileNotFoundError), match=told):
+            act()
