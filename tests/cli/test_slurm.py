@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,10 @@ def write_config(file: Path, seconds: float) -> Path:
     config["model"]["init_args"] |= {"compile": False, "channels_last": False}
     views = {"class_path": "dejavu_lightning.data.RandomViews", "init_args": {"image_size": 32}}
     loading = {"num_workers": 0, "pin_memory": False, "persistent_workers": False}
-    config["data"]["init_args"] |= {**loading, "batch_size": 4, "views": views}
+    sizes = {"batch_size": 4, "num_classes": 10, "storage_size": 32, "validation_per_class": 0, "image_size": 32}
+    config["data"]["init_args"] |= {**loading, **sizes, "views": views}
     config["memorization"]["every_n_epochs"] = 4
+    config["memorization"]["test"]["init_args"]["num_workers"] = 0
     file.write_text(yaml.safe_dump(config))
     return file
 
@@ -51,13 +54,13 @@ def cluster(tmp_path_factory):
 def whole(tmp_path_factory, cluster):
     """The same recipe, left alone, on both splits."""
     folder = tmp_path_factory.mktemp("whole")
-    recipe = ["configs/methods/vicreg.yaml", "configs/data/imagenet.yaml", "configs/trainer/slurm.yaml"]
+    recipe = ["configs/methods/vicreg.yaml", "configs/data/imagenet.yaml"]
     configs = [
         part for config in [*recipe, write_config(folder / "fast.yaml", 0.0)] for part in ("--config", str(config))
     ]
     environment = {key: value for key, value in cluster.environment.items() if not key.startswith("SLURM")}
     for split in ("A", "B"):
-        command = [sys.executable, "train.py", "fit", *configs, "--data.train_on", split]
+        command = [sys.executable, "train.py", "fit", *configs, "--data.train_on", split, "--trainer.strategy", "ddp"]
         command += ["--trainer.default_root_dir", str(folder / split)]
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
     return folder
@@ -108,18 +111,23 @@ def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_le
 
 def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
-    job = submit(cluster, runs, "--array=0", "--time=10", "--nodelist=n1", "--nodes=1", seconds=0.15)
+    job = submit(cluster, runs, "--array=0", "--time=10", "--nodes=1", seconds=0.15)
     wait_for(runs / "A" / "checkpoints" / "epoch=0004.ckpt")
-    cluster.run("scontrol", "update", f"jobid={job}_0", "reqnodelist=")
-    pids = subprocess.run(["pgrep", "-f", f"{runs}/A"], capture_output=True, text=True, check=True).stdout.split()
-    cluster.stop("slurmd-n1")
-    subprocess.run(["pkill", "-9", "-f", f"slurmstepd: \\[{job}"], check=False)
-    for pid in pids:
-        os.kill(int(pid), signal.SIGKILL)
+    node = cluster.run("squeue", "-h", "-j", job, "-o", "%N")
+    cluster.stop(f"slurmd-{node}")
+    found = subprocess.run(["pgrep", "-f", f"slurmstepd: .{job}|{runs}/A"], capture_output=True, text=True, check=True)
+    for process in found.stdout.split():
+        with suppress(ProcessLookupError):  # one that ended with its parent
+            os.kill(int(process), signal.SIGKILL)
     try:
-        cluster.wait(job, {"COMPLETED"}, 400)
+        cluster.wait(job, {"RUNNING"}, 10)  # as far as the controller knows
+        deadline = time.monotonic() + 300
+        while cluster.run("squeue", "-h", "-j", job, "-o", "%N") == node:
+            assert time.monotonic() < deadline, cluster.run("scontrol", "show", "job", job)
+            time.sleep(0.5)
+        cluster.wait(job, {"COMPLETED"}, 300)
     finally:
-        cluster.start_node("n1")
+        cluster.start_node(node)
     same_run(whole / "A", runs / "A")
 
 
@@ -137,7 +145,7 @@ def test_a_run_that_is_cancelled_and_submitted_again_ends_bitwise_as_if_left_alo
 def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
     """Statistics of batch norms differ between ranks, so the peer is two processes too."""
     config = write_config(tmp_path / "tiny.yaml", 0.0)
-    stack = ["--config", "configs/trainer/slurm.yaml", "--config", str(config), "--trainer.max_epochs", "4"]
+    stack = ["--config", str(config), "--trainer.max_epochs", "4"]
     fit = [
         "python",
         "train.py",
@@ -148,7 +156,16 @@ def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
         "configs/data/imagenet.yaml",
     ]
     common = ["--trainer.strategy", "ddp", "--trainer.default_root_dir"]
-    nodes = [*fit, *stack, "--trainer.num_nodes", "2", *common, tmp_path / "nodes"]
+    nodes = [
+        *fit,
+        "--config",
+        "configs/trainer/slurm.yaml",
+        *stack,
+        "--trainer.num_nodes",
+        "2",
+        *common,
+        tmp_path / "nodes",
+    ]
     cluster.run("srun", "--nodes=2", "--ntasks-per-node=1", *nodes, cwd=ROOT)
     local = [*fit, *stack, *common, tmp_path / "local", "--trainer.devices", "2"]
     environment = {key: value for key, value in cluster.environment.items() if not key.startswith("SLURM")}
