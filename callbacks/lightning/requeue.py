@@ -65,11 +65,13 @@ class RequeueBetweenBatches(Callback):
         if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
             self._answer(self._signal, None)
             _remove_requeued(trainer, keep=1)
-            raise SystemExit(f"requeued after {self._signal.name}; the next start continues from here")
+            told = f"requeued after {self._signal.name}; the next start continues from here"
+            raise SystemExit(f"{told}, also where you have to submit it yourself")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The end of the training is in its last checkpoint."""
-        _remove_requeued(trainer, keep=0)
+        if not getattr(trainer, "fast_dev_run", False):
+            _remove_requeued(trainer, keep=0)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._asked = True

@@ -148,7 +148,8 @@ def _reworded(text: str, name: str, known: list[str]) -> str:
     if found:
         classes = [name] if name else _classes(OWN)
         arguments = sorted({argument for one in classes for argument in _arguments_of(one)})
-        return f"there is no argument {found[1]!r}{_nearest(found[1].partition('.')[0], arguments)}"
+        told = f"{name} has no argument" if name else "there is no argument"
+        return f"{told} {found[1]!r}{_nearest(found[1].partition('.')[0], arguments)}"
     found = re.match(r"Expected a dot import path string: (\S+)", text)
     if found:
         return f"there is no class {found[1]!r}{_nearest(found[1], _classes())}"
@@ -156,9 +157,6 @@ def _reworded(text: str, name: str, known: list[str]) -> str:
     if found:
         options = [option.removeprefix("--") for option in known]
         return f"there is no option {found[1]!r}{_nearest(found[1], _arguments_of(name) if name else options)}"
-    found = re.match(r"Option '([^']+)' is not accepted", text)
-    if found:
-        return f"{name or 'the class'} has no argument {found[1]!r}{_nearest(found[1], _arguments_of(name))}"
     found = re.match(r"Expected an? typing\.Literal\[(.*)\]", text)
     if found:
         return f"choose from {found[1]}"

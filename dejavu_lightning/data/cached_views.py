@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dejavu_lightning.core.distributed import gather_rows, world
+from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.data.batches import EpochLoader
 
 Sample = dict[str, Any]
@@ -39,10 +41,11 @@ class CachedFeatures(Dataset[Sample]):
     """Training samples with features of views instead of pictures.
 
     Items, by (position, epoch): ``features`` (views, F), and what else is known of the sample. Which of the V views
-    they are of is drawn anew each epoch; none is drawn twice.
+    they are of is drawn anew each epoch, the first among those that were made as the first view of a batch, and so on:
+    makers of views may differ.
 
     Args:
-        features: (N, V, F).
+        features: (N, V, F), views of a batch side by side, batch after batch.
         samples: what they are of.
         views: how many a batch takes of each sample.
         seed: of the draws.
@@ -58,16 +61,17 @@ class CachedFeatures(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         position, epoch = key
         if epoch != self._epoch:
-            order = np.random.default_rng([self.seed, epoch]).random(self.features.shape[:2]).argsort(axis=1)
-            self._epoch, self._drawn = epoch, torch.from_numpy(order[:, : self.views])
+            batches = self.features.shape[1] // self.views
+            drawn = np.random.default_rng([self.seed, epoch]).integers(batches, size=(len(self), self.views))
+            self._epoch, self._drawn = epoch, torch.from_numpy(drawn * self.views + np.arange(self.views))
         return {**self.samples.about(position), "features": self.features[position, self._drawn[position]]}
 
 
 def with_cached_features(loader: EpochLoader, data: Any, count: int) -> EpochLoader:
     """Load features of ``count`` views of each sample instead of pictures.
 
-    They are computed now, each process a share of the samples: as many views as training would draw in its first
-    ``count`` / (views of a batch) epochs.
+    They are computed now, each process a share of the samples: views by the recipe of training, from a stream of
+    their own, as many as training would draw in ``count`` / (views of a batch) epochs.
 
     Args:
         loader: of the pictures.
@@ -77,6 +81,8 @@ def with_cached_features(loader: EpochLoader, data: Any, count: int) -> EpochLoa
     Raises:
         ValueError: the model that is trained has no frozen part, or batches take another number of views.
     """
+    if data.trainer is None:
+        raise ValueError(f"data.cached_views={count} needs the model that is trained: give the data to Trainer.fit")
     module = data.trainer.lightning_module
     if not isinstance(module, FrozenPart):
         raise ValueError(
@@ -86,26 +92,20 @@ def with_cached_features(loader: EpochLoader, data: Any, count: int) -> EpochLoa
     samples: Any = loader.dataset
     rank, ranks = world()
     own = range(len(samples) * rank // ranks, len(samples) * (rank + 1) // ranks)
-    passes: list[Tensor] = []  # (share, views of a batch, F) each
-    while not passes or sum(one.shape[1] for one in passes) < count:
-        passes.append(_one_pass(loader, data, module, own, len(passes)))
-        views, width = passes[0].shape[1:]
-        if count % views:
-            raise ValueError(f"data.cached_views={count} must be a multiple of the {views} views of a batch")
-        if len(passes) == 1:
-            gigabytes = len(samples) * count * width * 4 / 1e9
-            rank_zero_info(
-                f"{count} views of {len(samples)} samples are cached, {width} features each: {gigabytes:.2f} GB"
-            )
-    features = gather_rows(torch.cat(passes, dim=1))[0]
-    cached = CachedFeatures(features.cpu(), samples, views, data.seed)
+    passes = [_one_pass(loader, data, module, own, 0, count)]  # (share, views of a batch, F) each
+    views, width = passes[0].shape[1:]
+    gigabytes = len(samples) * count * width * 4 / 1e9
+    rank_zero_info(f"{count} views of {len(samples)} samples are cached, {width} features each: {gigabytes:.2f} GB")
+    passes += [_one_pass(loader, data, module, own, number, count) for number in range(1, count // views)]
+    features = torch.cat([gather_rows(one.to(module.device))[0].cpu() for one in passes], dim=1)
+    cached = CachedFeatures(features, samples, views, data.seed)
     return EpochLoader(
         cached, loader.batches, epoch=loader.epoch, processed=loader.processed, collate_fn=loader.loader.collate_fn
     )
 
 
-def _one_pass(loader: EpochLoader, data: Any, module: Any, positions: range, number: int) -> Tensor:
-    """Features of the views that epoch ``number`` would draw: (len(positions), views, F)."""
+def _one_pass(loader: EpochLoader, data: Any, module: Any, positions: range, number: int, count: int) -> Tensor:
+    """Features of one draw of a batch's views of each sample, on the CPU: (len(positions), views, F)."""
     size = loader.batch_size
     starts = [list(positions[start : start + size]) for start in range(0, len(positions), size)]
     batches: DataLoader[Sample] = DataLoader(
@@ -115,15 +115,28 @@ def _one_pass(loader: EpochLoader, data: Any, module: Any, positions: range, num
         num_workers=loader.loader.num_workers,
     )
     found = []
-    with isolate_rng(), torch.no_grad():
+    with isolate_rng(), torch.no_grad(), long_work("caching features of views", len(positions), "sample") as advance:
         for part, batch in zip(starts, batches, strict=True):
             _seed(data.seed, number, part[0])
             moved = data.trainer.strategy.batch_to_device(batch, module.device)
             made = data.on_after_batch_transfer(moved, 0)
             views = made.get("views") or [made["image"]]
+            _check(views, count)
             with data.trainer.precision_plugin.forward_context():
-                found.append(torch.stack([module.frozen_features(view).float() for view in views], dim=1))
+                found.append(torch.stack([module.frozen_features(view).float() for view in views], dim=1).cpu())
+            advance(len(part))
     return torch.cat(found)
+
+
+def _check(views: Sequence[Tensor], count: int) -> None:
+    sides = [view.shape[-1] for view in views]
+    if len(set(sides)) > 1:
+        raise ValueError(
+            f"data.cached_views={count} is for views of one size, data.views makes {sides}: which of them are large "
+            "could not be told from features"
+        )
+    if count % len(views):
+        raise ValueError(f"data.cached_views={count} must be a multiple of the {len(views)} views of a batch")
 
 
 def _seed(*numbers: int) -> None:

@@ -20,7 +20,7 @@ from dejavu_lightning.methods.initial import (
 )
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
-from dejavu_lightning.models.heads import projector
+from dejavu_lightning.models.heads import projection_width, projector
 from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 
 
@@ -105,22 +105,25 @@ class SelfSupervisedMethod(LightningModule):
         else:
             loaded = load_initial(init)
             self.backbone, given = initial_parts(loaded)
+            for part in filter(None, (self.backbone, given)):  # whatever mode others left it in
+                part.train().requires_grad_(True)
             self.init_name, self.init_preprocessing = loaded.name, loaded.preprocessing
         self.feature_width = feature_width(self.backbone, image_size)
         self.projector = given or self.build_projector(self.feature_width, projector_widths)
+        self.projection_width = projection_width(self.projector, self.feature_width)
         self.embedding, self.compile_backbone = embedding, compile
         self.optimizer = optimizer or OptimizerConfig()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.frozen = (freeze,) if isinstance(freeze, str) else tuple(freeze)
-        freeze_parts(self, self.frozen)
 
     def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
         """Build the layers between the features and the loss; methods with other layers override it."""
         return projector(width_in, widths)
 
     def configure_model(self) -> None:
-        """Compile in place, so that the names of the weights stay."""
+        """Freeze, now that all parts are there, and compile in place, so that the names of the weights stay."""
+        freeze_parts(self, self.frozen)
         if self.compile_backbone:
             self.backbone.compile()
 

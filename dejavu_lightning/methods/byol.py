@@ -39,7 +39,7 @@ class BYOL(MomentumMethod):
         super().__init__(projector_widths=projector_widths, **settings)
         if not projector_widths:
             raise ValueError("BYOL needs a projector: projector_widths is empty")
-        self.predictor = projector(projector_widths[-1], (*predictor_widths, projector_widths[-1]))
+        self.predictor = projector(self.projection_width, (*predictor_widths, self.projection_width))
         self.teacher = self.build_teacher("backbone", "projector")
         self.loss = BYOLLoss()
 

@@ -78,8 +78,8 @@ class CLIP(LightningModule):
         model_options: more arguments of open_clip's ``create_model``, such as ``force_image_size``.
         init: a published model to begin from: an ``OpenClipModel`` instead of ``model`` and ``pretrained``; of another
             class the weights of the image tower, whose network ``model`` must name as a timm tower.
-        freeze: parts that are not trained and stay in evaluation mode: "backbone", the network of the image tower
-            without its projection, or dotted paths such as ["model.transformer"].
+        freeze: parts that are not trained and stay in evaluation mode: "backbone", the image tower, of a timm tower
+            the network without its projection, or dotted paths such as ["model.transformer"].
         temperature: see :class:`Temperature`.
         text_masking: probability that a token of a caption is masked, drawn afresh every step of training and
             never at measurements. Start, end and padding are never masked.
@@ -128,7 +128,14 @@ class CLIP(LightningModule):
         self.model: Any
         self.init_name, self.init_preprocessing = "", None
         loaded = None if init is None else load_initial(init)
+        whole = loaded is not None and isinstance(loaded.module, ClipEncoder)
+        if whole and (pretrained or model_options):
+            raise ValueError(
+                f"model.init is a whole CLIP model and takes the place of model.pretrained={pretrained!r} and "
+                f"model.model_options={model_options}: give one or the other"
+            )
         if loaded is not None and isinstance(loaded.module, ClipEncoder):
+            loaded.module.train().requires_grad_(True)  # whatever mode others left it in
             self.model, self.tokenizer = loaded.module.model, loaded.module.tokenizer
         else:
             self.model, self.tokenizer = build_clip(model, pretrained, **(model_options or {}))
@@ -150,12 +157,12 @@ class CLIP(LightningModule):
         self.optimizer = optimizer or ClipOptimizerConfig()
         named = (freeze,) if isinstance(freeze, str) else tuple(freeze)
         self.frozen = tuple(self._image_path() if name == "backbone" else name for name in named)
-        freeze_parts(self, self.frozen)
         if text_masking:
             self.token_kinds = token_kinds(self.tokenizer)
 
     def configure_model(self) -> None:
-        """Compile in place, so that the names of the weights stay."""
+        """Freeze, and compile in place, so that the names of the weights stay."""
+        freeze_parts(self, self.frozen)
         if self.compile_towers:
             for tower in (self.model.visual, getattr(self.model, "transformer", None) or self.model.text):
                 tower.compile()
@@ -194,6 +201,10 @@ class CLIP(LightningModule):
             )
         self._check_size(images)
         features: Tensor = self._image_backbone()(images.contiguous(memory_format=self.memory_format))
+        if features.ndim != 2:
+            raise ValueError(
+                f"data.cached_views needs pooled features (B, F) of the image tower, got {tuple(features.shape)}"
+            )
         return features
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:

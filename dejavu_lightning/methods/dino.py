@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dejavu_lightning.losses.dino_loss import DINOLoss
 from dejavu_lightning.methods.momentum import MomentumMethod
-from dejavu_lightning.models.heads import Prototypes, bottleneck_mlp
+from dejavu_lightning.models.heads import Normalize, Prototypes, bottleneck_mlp
 
 
 class DINO(MomentumMethod):
@@ -57,7 +57,12 @@ class DINO(MomentumMethod):
             raise ValueError("DINO needs a projector: projector_widths is empty")
         self.projector_norm = projector_norm
         super().__init__(projector_widths=projector_widths, **settings)
-        self.prototypes = Prototypes(projector_widths[-1], prototypes)
+        if not isinstance(self.projector[-1], Normalize):
+            raise ValueError(
+                "DINO's projector ends in directions of length 1, that of model.init does not: set normalize=True of "
+                "the init, as for DINO's own checkpoints, or leave its projector_prefix out"
+            )
+        self.prototypes = Prototypes(self.projection_width, prototypes)
         self.teacher = self.build_teacher("backbone", "projector", "prototypes")
         self.teacher_temperature, self.teacher_warmup_epochs = teacher_temperature, teacher_warmup_epochs
         self.freeze_prototypes_epochs = freeze_prototypes_epochs

@@ -53,6 +53,11 @@ class MomentumMethod(SelfSupervisedMethod):
                 f"{self.trainer.precision.replace('true', 'mixed')!r}"
             )
 
+    def configure_model(self) -> None:
+        """Freeze as every method does, and the same parts of the teacher."""
+        super().configure_model()
+        keep_frozen(self, [f"teacher.{name}" for name in self.frozen])
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all that is trained; frozen parts of student and teacher stay in evaluation mode."""
         super().train(mode)

@@ -34,7 +34,7 @@ class Supervised(SelfSupervisedMethod):
     def __init__(self, num_classes: int = 1000, projector_widths: Sequence[int] = (), **settings: Any) -> None:
         super().__init__(projector_widths=projector_widths, **settings)
         self.num_classes = num_classes
-        self.classifier = nn.Linear(projector_widths[-1] if projector_widths else self.feature_width, num_classes)
+        self.classifier = nn.Linear(self.projection_width, num_classes)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """batch["views"]: any number of (B, 3, H, W); batch["label"] (B,)."""

@@ -31,6 +31,12 @@ def projector(width_in: int, widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def projection_width(layers: nn.Sequential, width_in: int) -> int:
+    """Find D of a projector: the outputs of its last linear layer, or ``width_in`` of the identity."""
+    widths = [layer.out_features for layer in layers.modules() if isinstance(layer, nn.Linear)]
+    return widths[-1] if widths else width_in
+
+
 class Normalize(nn.Module):
     """A layer that scales rows to length 1."""
 

@@ -52,7 +52,8 @@ def kept_checkpoints(folder: Path, epoch: int) -> list[Path]:
 
 def requeue_checkpoints(folder: Path) -> list[Path]:
     """What Lightning saved in a run folder when SLURM requeued its job, the newest last."""
-    return sorted(folder.glob(REQUEUED), key=lambda file: int(file.stem.rpartition("_")[2]))
+    numbered = {file: file.stem.rpartition("hpc_ckpt_")[2] for file in folder.glob(REQUEUED)}
+    return sorted((file for file, number in numbered.items() if number.isdigit()), key=lambda file: int(numbered[file]))
 
 
 def completed_epochs(checkpoint: Mapping[str, Any]) -> int | None:

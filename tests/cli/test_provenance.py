@@ -68,7 +68,7 @@ def evaluated(tmp_path, config, capsys):
         given = ["--target", "WeightsFile", "--target.file", weights, "--target.architecture", "resnet10t"]
         given += ["--config", config, "--device", "cpu", *(["--embeddings", tmp_path / folder] if folder else [])]
         memorization(["memorization", *map(str, given), *(more or ("--reference", "HeldOut"))])
-        lines = capsys.readouterr().out.splitlines()
+        lines = capsys.readouterr().out.partition("\nnext:")[0].splitlines()
         told = [line for line in lines if line.startswith("embeddings: ")]
         return [line.split(" sets")[0] for line in told], [line for line in lines if line not in told]
 
@@ -120,6 +120,7 @@ def test_evaluate_of_two_runs_takes_another_k_from_the_folder(config, tmp_path):
     plain, expected = evaluated("plain", 7)
     assert records == expected
     assert len(records) > 1
+    printed, plain = (text.partition("\nnext:")[0] for text in (printed, plain))
     assert printed.replace(f"embeddings: 15 of 15 sets from {kept}\n", "").replace("second", "plain") == plain
     refused = run("evaluate.py", "memorization", *given, "--embeddings", config / "in_a_file", code=1).stderr
     assert "is no folder in which embeddings can be kept" in refused

@@ -18,7 +18,9 @@ OTHERWISE = {
     "dejavu_lightning/annotation/annotation_file.py": "lines are appended, and a half one is cut off",
     "dejavu_lightning/studies/jobs.py": "a log",
     "dejavu_lightning/embedding/kept.py": "tries whether the folder can be written",
-    "dejavu_lightning/cli/manifest.py": "a temporary folder of its own",
+    "dejavu_lightning/cli/split.py": "a temporary folder of its own",
+    "dejavu_lightning/data/partition/split_outputs.py": "a folder beside the output, which it becomes when it is whole",
+    "callbacks/lightning/whole_checkpoints.py": "a stream into a partial file of whole_file",
 }
 
 

@@ -5,9 +5,10 @@ import torch
 from dejavu_lightning.callbacks import RandomState
 from lightning.pytorch import Callback
 
+from dejavu_lightning.data import RandomViews
 from dejavu_lightning.methods import VICReg
 from tests.captions import caption_data, tiny_clip
-from tests.models import TINY_NETWORK, tiny_data, tiny_trainer
+from tests.models import PLAIN, TINY_NETWORK, tiny_data, tiny_trainer
 
 
 def frozen(**options):
@@ -65,7 +66,7 @@ def test_batches_hold_features_of_the_views_that_were_cached_in_another_choice_e
         for place, identifier in enumerate(batch):
             cached = features[row[identifier]]
             which = [int((cached == view[place]).all(dim=1).nonzero()) for view in views]
-            assert which[0] != which[1]
+            assert [one % 2 for one in which] == [0, 1]  # each view is one that was made in its place
             chosen.setdefault(identifier, []).append(tuple(which))
             assert number // 2 == len(chosen[identifier]) - 1  # once an epoch
     assert sum(len(set(pairs)) > 1 for pairs in chosen.values()) > 30
@@ -106,11 +107,19 @@ def test_captions_train_on_cached_pictures(tmp_path):
     assert all(torch.equal(before[key], value) for key, value in module.model.visual.state_dict().items())
 
 
+def several_sizes(folder):
+    data = tiny_data(cached_views=4)
+    data.views.append(RandomViews(16, flip=0.0, jitter=0.0, grayscale=0.0, **PLAIN))
+    tiny_trainer(folder).fit(frozen(), datamodule=data)
+
+
 @pytest.mark.parametrize(
     ("attempt", "message"),
     [
         (lambda folder: trained(folder, module=VICReg(**TINY_NETWORK), cached_views=2), "set model.freeze=backbone"),
         (lambda folder: trained(folder, cached_views=3), "cached_views=3 must be a multiple of the 2 views of a batch"),
+        (several_sizes, r"is for views of one size, data.views makes \[32, 32, 16, 16\]"),
+        (lambda _: tiny_data(cached_views=2).train_dataloader(), "give the data to Trainer.fit"),
         (lambda _: tiny_data(cached_views=2, resolutions={0: 16}), "are of one size: leave resolutions"),
         (lambda _: tiny_data(cached_views=-1), "cached_views must be 0 or more, got -1"),
     ],

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
-from dejavu_lightning.methods import BYOL, CLIP, ClipOptimizerConfig, VICReg
+from dejavu_lightning.methods import BYOL, CLIP, DINO, ClipOptimizerConfig, Supervised, VICReg
 from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.models.clip_networks import SHIPPED
 from dejavu_lightning.models.heads import projector
@@ -62,6 +62,33 @@ class Pooled(nn.Module):
         return self.trunk(images)  # B, 5, 1, 1
 
 
+def test_a_model_that_others_left_frozen_and_in_evaluation_mode_is_trained(tmp_path):
+    module = VICReg(init=CallableModel("tests.methods.test_initial:finished"), **SMALL)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
+    changed = {key for key, value in module.state_dict().items() if not torch.equal(before[key], value)}
+    assert {"backbone.0.weight", "backbone.1.running_mean"} <= changed
+
+
+def finished():
+    layers = (nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers).eval().requires_grad_(False)
+
+
+def test_heads_are_as_wide_as_the_projector_that_comes_along(tmp_path):
+    _, _, init = published(tmp_path, projector_prefix="module.projector.")
+    module = BYOL(init=init, predictor_widths=(9,), **SMALL)
+    assert module.predictor(module(torch.zeros(2, 3, 32, 32))).shape == (2, 6)
+
+
+def test_a_classifier_learns_on_a_frozen_backbone(tmp_path):
+    settings = {key: value for key, value in TINY_NETWORK.items() if key != "projector_widths"}
+    module = Supervised(num_classes=10, freeze="backbone", **settings)
+    before = module.classifier.weight.clone()
+    tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
+    assert not torch.equal(before, module.classifier.weight)
+
+
 @pytest.mark.parametrize("method", [VICReg, BYOL])
 def test_a_frozen_backbone_stays_bitwise_and_the_rest_learns(method, tmp_path):
     _, _, init = published(tmp_path)
@@ -89,6 +116,7 @@ def test_a_clip_model_begins_from_one_of_open_clip(tmp_path):
     torch.save({"state_dict": {f"module.{key}": value for key, value in other.state_dict().items()}}, tmp_path / "e.pt")
     init = OpenClipModel("dejavu-tiny", str(tmp_path / "e.pt"), prefix="module.")
     module = CLIP(init=init, freeze=["model.transformer"])
+    module.configure_model()
     assert all(torch.equal(module.model.state_dict()[key], value) for key, value in other.state_dict().items())
     assert not any(parameter.requires_grad for parameter in module.model.transformer.parameters())
     assert all(parameter.requires_grad for parameter in module.model.visual.parameters())
@@ -121,6 +149,15 @@ def lost_file(folder):
     VICReg(init=init, **SMALL)
 
 
+def dino_on_relu(folder):
+    _, _, init = published(folder, projector_prefix="module.projector.")
+    DINO(init=init, prototypes=8, teacher_warmup_epochs=1, **SMALL)
+
+
+def both_clips(_):
+    CLIP(init=OpenClipModel("dejavu-tiny"), pretrained="openai")
+
+
 def other_architecture(folder):
     torch.save(build_backbone("small_resnet", widths=(8, 8)).state_dict(), folder / "w.pth")
     CLIP(model="dejavu-tiny", init=WeightsFile(str(folder / "w.pth"), "small_resnet", {"widths": (8, 8)}))
@@ -130,11 +167,16 @@ def other_architecture(folder):
     ("attempt", "message"),
     [
         (
-            lambda _: VICReg(freeze="backbon", **TINY_NETWORK),
+            lambda _: VICReg(freeze="backbon", **TINY_NETWORK).configure_model(),
             "freeze='backbon' is no part of VICReg, which has backbone, pro",
         ),
-        (lambda _: VICReg(freeze=["backbone", "projector"], **TINY_NETWORK), "leaves nothing to train"),
+        (
+            lambda _: VICReg(freeze=["backbone", "projector"], **TINY_NETWORK).configure_model(),
+            "leaves nothing to train",
+        ),
         (wrong_preprocessing, r"data.mean: \(0.5, 0.5, 0.5\) instead of \(0.485, 0.456, 0.406\)"),
+        (dino_on_relu, "ends in directions of length 1"),
+        (both_clips, "model.init is a whole CLIP model and takes the place of model.pretrained='openai'"),
         (lost_file, "model.init: there is no .*also to measure a checkpoint"),
         (other_architecture, "do not fit the image tower of dejavu-tiny"),
         (
