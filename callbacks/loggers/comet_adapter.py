@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 from dejavu_lightning.callbacks.loggers.logger_adapter import LoggerAdapter
 
+from dejavu_lightning.runs.measurement_folder import RECORD_TABLE
+
 
 class CometAdapter(LoggerAdapter):
     """Its experiment takes them by name and step."""
@@ -32,7 +34,7 @@ class CometAdapter(LoggerAdapter):
         writer.writeheader()
         writer.writerows(table.to_pylist())
         text.seek(0)
-        self.logger.experiment.log_asset(text, file_name=f"{self.name}/record_table.csv", step=step)
+        self.logger.experiment.log_asset(text, file_name=f"{self.name}/{RECORD_TABLE}", step=step)
         for file in (*tables, *others):
             name = f"{self.name}/{file.relative_to(folder).as_posix()}"
             self.logger.experiment.log_asset(str(file), file_name=name, step=step)

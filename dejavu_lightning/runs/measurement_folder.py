@@ -40,6 +40,7 @@ METRICS = "metrics.json"
 TERMS = "terms"
 CLASSES = "classes.json"
 RANKING = "ranking.csv"
+RECORD_TABLE = "record_table.csv"  # the final records, for loggers that show tables
 
 
 def epoch_folder(folder: Path, epoch: int) -> Path:

@@ -19,6 +19,7 @@ from dejavu_lightning.runs.history import HISTORY, read_history
 from dejavu_lightning.runs.measurement_folder import METRICS, left_out_part, read_metrics
 
 CONFIG = "config.yaml"
+SHEET = "doctor.png"  # where ``doctor`` draws records, if nothing else is said
 
 
 class RunFolder:

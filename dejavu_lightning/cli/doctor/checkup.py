@@ -35,6 +35,7 @@ from dejavu_lightning.embedding.encoders import ModuleEncoder
 from dejavu_lightning.figures.gallery import draw_gallery
 from dejavu_lightning.memorization.display import GalleryRow
 from dejavu_lightning.memorization.measure import check_references, named_references
+from dejavu_lightning.runs.run_folder import SHEET
 
 SHOWN = 8
 ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": None, "callbacks": [], "logger": False}
@@ -101,7 +102,7 @@ def doctor(arguments: list[str]) -> None:
         "--data.batch_size N.",
         allow_abbrev=False,
     )
-    parser.add_argument("--sheet", default="doctor.png", help="picture of eight records, with boxes and crops")
+    parser.add_argument("--sheet", default=SHEET, help="picture of eight records, with boxes and crops")
     parser.add_argument("--seconds", type=float, default=8.0, help="to time each of loading and training")
     options, rest = parser.parse_known_args(arguments[1 + len(configs) :])
     if not configs and not any(word.partition("=")[0] in ("--config", "-c") for word in rest):
