@@ -286,6 +286,7 @@ def test_a_cut_file_is_continued(folder, owl, tmp_path, capsys, cut):
     assert part.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_continued(owl, tmp_path):
     samples = {f"{i:03}": {"png": png(i)} for i in range(30)}
     urls = shards(tmp_path / "shards", samples, each=10)

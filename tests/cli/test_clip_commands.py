@@ -72,6 +72,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(clip_config, tm
     assert "k=200 exceeds the public set of 98 samples" in other
 
 
+@pytest.mark.slow
 def test_early_stopping_stops_at_the_first_measurement_beyond_its_threshold(clip_config, tmp_path):
     """The untrained model's is beyond it, which is seen when the first epoch ends; the final weights are measured."""
     config = yaml.safe_load((ROOT / "configs" / "mitigations" / "early_stopping.yaml").read_text())
@@ -85,6 +86,7 @@ def test_early_stopping_stops_at_the_first_measurement_beyond_its_threshold(clip
     assert [float(row["epoch"]) for row in history(out)] == [0, 1]
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_measure_as_one_does(clip_config, tmp_path):
     """The global batches are the same, and of uneven size: 21 samples in three steps."""
     found = {}

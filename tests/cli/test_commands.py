@@ -114,6 +114,7 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
     assert "Traceback" not in refused
 
 
+@pytest.mark.slow
 def test_without_a_checkout(config, tmp_path):
     """`python -m dejavu_lightning` from elsewhere, refusing a run folder that exists."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -131,6 +132,7 @@ def test_unknown_commands_and_help(tmp_path):
     assert "measure what a checkpoint, or any published model, memorized" in run("evaluate.py", "--help").stdout
 
 
+@pytest.mark.slow
 def test_diverging_training_stops_with_advice(config, tmp_path):
     arguments = ("--trainer.default_root_dir", tmp_path / "run", "--model.optimizer.base_lr", "1e30")
     told = run("train.py", "fit", "--config", config, *arguments, code=1).stderr

@@ -20,6 +20,7 @@ from tests.published import JointEmbedding, save_joint_embedding, scrambled
 SCENES_MEAN = [0.4, 0.5, 0.6]
 
 
+@pytest.mark.slow
 def test_published_models_are_measured_against_each_other(config, tmp_path):
     """Two architectures, two preprocessings; the numbers are those of the models called by hand."""
     checkpoint = tmp_path / "checkpoint.pth"
@@ -118,6 +119,7 @@ def test_a_run_of_ours_against_a_published_model_and_the_other_way_round(config,
         memorization(["memorization", *role("target"), "--reference", last, "--config", str(other)])
 
 
+@pytest.mark.slow
 def test_open_clip_models_are_measured(tmp_path):
     """A checkpoint of open_clip's own training against the untrained model, on captioned scenes."""
     model, _ = build_clip("dejavu-tiny")

@@ -44,6 +44,7 @@ def test_following_the_advice_of_a_refusal(tmp_path):
     assert completed_epochs(found) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lightning", [True, False])
 def test_following_the_advice_for_a_sharded_checkpoint(tmp_path, lightning):
     folder = tmp_path / "last [1].ckpt"

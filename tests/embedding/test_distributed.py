@@ -109,6 +109,7 @@ def rows_of(file):
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ddp_trains_and_measures_as_one_process_does(processes, tmp_path):
     """40 pictures of a split with a global batch of 12: the last 4 never fill a batch."""
@@ -157,6 +158,7 @@ def draws_of_each_rank():
     return torch.rand(3).tolist()
 
 
+@pytest.mark.slow
 def test_ranks_draw_their_own_augmentations():
     torch.manual_seed(7)
     alone = torch.rand(3).tolist()

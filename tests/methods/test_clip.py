@@ -75,6 +75,7 @@ def peer_loss(rows, count):
     return [float(loss.detach()), (image.grad / 2).tolist(), (text.grad / 2).tolist()]
 
 
+@pytest.mark.slow
 def test_equals_open_clip_across_processes():
     expected = loss_and_gradients([(0, 8)], 8, False)
     for loss, image, text in run_processes(2, peer_loss, [(0, 4), (4, 8)], 8):

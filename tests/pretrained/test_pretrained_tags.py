@@ -137,6 +137,7 @@ def test_torchvision_weights_with_a_preprocessing_of_their_own(tmp_path, monkeyp
     assert model.load().preprocessing == Preprocessing(240, interpolation="bicubic")
 
 
+@pytest.mark.slow
 def test_tags_are_measured_in_their_own_preprocessing(hub, config):
     keep_timm(hub), keep_encoder(hub)
     given = ["--target", "TimmModel", "--target.name", TIMM_TAG, "--target.pretrained", "true"]

@@ -431,6 +431,7 @@ def test_duplicate_names_are_told_with_their_lines(write):
         read_study(file)
 
 
+@pytest.mark.slow
 def test_the_command_refuses_in_words(write, tmp_path):
     out = ["--output", tmp_path / "out"]
     file = write(variants={"plain": {"configs": ["configs/nowhere.yaml"]}})

@@ -168,6 +168,7 @@ def test_without_a_mistake_the_interval_has_a_width():
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("processes", "batch_size"), [(2, 8), pytest.param(4, 8, marks=SLOW), pytest.param(3, 64, marks=SLOW)]
 )
@@ -207,6 +208,7 @@ def test_training_is_bitwise_the_same_and_the_curve_is_there(tmp_path):
     assert "utility/linear_top1" in trainer.callback_metrics
 
 
+@pytest.mark.slow
 def test_the_command_repeats_the_numbers_of_training(config, tmp_path):
     out = tmp_path / "run"
     overlay = tmp_path / "utility.yaml"

@@ -127,6 +127,7 @@ def measured(folder):
     return found.metrics, found.target.table.to_pylist()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(tmp_path):
     alone = measured(tmp_path)
     for found in run_processes(2, measured, tmp_path):

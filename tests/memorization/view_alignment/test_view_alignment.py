@@ -153,6 +153,7 @@ def augment(image):
     return image + 0.3 * torch.randn(())
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one():
     alone = measured()
     assert 0 < alone[0]["target_distance"] < 2
