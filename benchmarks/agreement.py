@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dejavu_lightning.cli.trained import MeasuredModel, load_model
+from dejavu_lightning.cli.evaluation.trained import MeasuredModel, load_model
 from dejavu_lightning.data import Scenes
 from dejavu_lightning.embedding.encoders import preserve_state
 from dejavu_lightning.memorization import (

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from dejavu_lightning import memorization
-from dejavu_lightning.cli.trained import MeasuredModel, load_model
+from dejavu_lightning.cli.evaluation.trained import MeasuredModel, load_model
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec
 from dejavu_lightning.memorization import Measurement, MemorizationTest, SecondModel, measure

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from dejavu_lightning.cli import main
-from dejavu_lightning.cli.trained import load_model
+from dejavu_lightning.cli.evaluation.trained import load_model
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.torch_file import read_torch_file
 from dejavu_lightning.data.partition.split_files import read_manifest

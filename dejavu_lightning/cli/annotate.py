@@ -16,7 +16,7 @@ from dejavu_lightning.annotation import (
 )
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
-from dejavu_lightning.cli.trained import build_sections, chosen_device
+from dejavu_lightning.cli.evaluation.trained import build_sections, chosen_device
 from dejavu_lightning.data.image_dataset import ImageDataset
 
 

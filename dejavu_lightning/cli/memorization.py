@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dejavu_lightning import __version__
-from dejavu_lightning.cli.leave_out import chosen_part, stored_left_out, told_left_out
+from dejavu_lightning.cli.evaluation.leave_out import chosen_part, stored_left_out, told_left_out
+from dejavu_lightning.cli.evaluation.provenance import keep_embeddings
+from dejavu_lightning.cli.evaluation.several_devices import several_devices
+from dejavu_lightning.cli.evaluation.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.cli.memorization_options import (
     check_class_names,
     check_options,
@@ -24,10 +27,9 @@ from dejavu_lightning.cli.memorization_options import (
     memorization_parser,
     read_references,
 )
-from dejavu_lightning.cli.provenance import keep_embeddings
 from dejavu_lightning.cli.terminal.next_steps import Step, print_next_steps, report_step, utility_step
-from dejavu_lightning.cli.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.core.decision_part import DecisionPart
+from dejavu_lightning.core.distributed import world
 from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.kept import KeptEmbeddings
@@ -70,6 +72,12 @@ def memorization(arguments: list[str]) -> None:
         raise SystemExit(f"error: --output {output} exists{earlier}; name a new folder, or --overwrite true")
     built = parser.instantiate_classes(options)
     check_options(built)
+    with several_devices(built.device, built.devices, built.num_nodes) as device:
+        built.device = device
+        _evaluate(built, output, options.as_dict(), arguments)
+
+
+def _evaluate(built: Any, output: Path | None, options: dict[str, Any], arguments: list[str]) -> None:
     kept = KeptEmbeddings(built.embeddings, {"versions": _versions()}) if built.embeddings else None
     target = (
         load_model(built.target, built.config, built.device, built.test, built.k)
@@ -108,14 +116,14 @@ def memorization(arguments: list[str]) -> None:
         print_agreement(found.agreement)
     if found.comparison.sample_gaps is not None:
         print_sample_gaps(found.comparison.sample_gaps.to_pylist())
-    if output is not None:
+    if output is not None and world()[0] == 0:
         facts = {
             "metrics": flatten(estimates),
             "headline": found.headline,
             "epoch": target.epoch,
             "left_out": stored_left_out(found.left_out, part),
             "preprocessing": {role: _shown(model) for role, model in models.items()},
-            "options": options.as_dict(),
+            "options": options,
         }
         _write(output, facts, found, sets, target)
     print_next_steps({"target": target.name}, _next_steps(built, output, arguments))

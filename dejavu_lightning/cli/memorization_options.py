@@ -15,7 +15,8 @@ import dejavu_lightning.memorization
 from dejavu_lightning import pretrained
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
-from dejavu_lightning.cli.leave_out import add_leave_out
+from dejavu_lightning.cli.evaluation.leave_out import add_leave_out
+from dejavu_lightning.cli.evaluation.several_devices import add_several_devices
 from dejavu_lightning.memorization import MemorizationTest, Reference
 from dejavu_lightning.pretrained import PretrainedModel
 
@@ -71,7 +72,7 @@ def memorization_parser() -> ArgumentParser:
         help="compare a target and a second model that were not trained for the same number of epochs",
     )
     add_leave_out(parser)
-    parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
+    add_several_devices(parser)
     parser.add_argument(
         "--embeddings", type=str | None, help="folder that keeps embeddings, for another k or reference in seconds"
     )

@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.configs import find_config, read_config
 from dejavu_lightning.cli.errors import PlainLightningParser
-from dejavu_lightning.cli.trained import add_data
+from dejavu_lightning.cli.evaluation.trained import add_data
 from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.partition.split_files import LISTS, TABLES
 from dejavu_lightning.data.partition.split_outputs import Form, write_splits

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
-from dejavu_lightning.cli.leave_out import add_leave_out, chosen_part, stored_left_out, told_left_out
-from dejavu_lightning.cli.trained import load_model
+from dejavu_lightning.cli.evaluation.leave_out import add_leave_out, chosen_part, stored_left_out, told_left_out
+from dejavu_lightning.cli.evaluation.several_devices import add_several_devices, several_devices
+from dejavu_lightning.cli.evaluation.trained import load_model
+from dejavu_lightning.core.distributed import world
 from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.core.whole_file import write_json
 from dejavu_lightning.figures.tables import print_values
@@ -54,13 +56,18 @@ def utility(arguments: list[str]) -> None:
     parser.add_argument("--max_train", type=int | None, help="learn from at most so many pictures")
     parser.add_argument("--max_validation", type=int | None, help="test on at most so many pictures")
     add_leave_out(parser)
-    parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
+    add_several_devices(parser)
     parser.add_argument("--output", type=str | None, help="a new file for the numbers, as JSON")
     options = parser.parse_args(arguments[1:])
     if options.output and Path(options.output).exists():
         raise SystemExit(f"error: --output {options.output} exists; name a new file")
     built = parser.instantiate_classes(options)
-    model = load_model(options.checkpoint, options.config, options.device)
+    with several_devices(options.device, options.devices, options.num_nodes) as device:
+        _probe(options, built, device)
+
+
+def _probe(options: Any, built: Any, device: str) -> None:
+    model = load_model(options.checkpoint, options.config, device)
     sets = model.utility_sets().subsample(options.max_train, options.max_validation)
     part = chosen_part(options.leave_out, [model.decision])
     encode = options.encode or ("backbone" if hasattr(model.encoder.module, "backbone") else None)
@@ -83,7 +90,7 @@ def utility(arguments: list[str]) -> None:
         print(told_left_out(left_out, part))
     counts = f"{len(sets.train)} pictures to learn from, {len(sets.validation)} to test on"
     print_values(estimates_in(metrics), options.checkpoint, counts)
-    if options.output:
+    if options.output and world()[0] == 0:
         facts = {"metrics": metrics, "left_out": stored_left_out(left_out, part), "options": options.as_dict()}
         write_json(options.output, facts)
         print(f"wrote {options.output}")

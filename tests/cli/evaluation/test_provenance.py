@@ -9,9 +9,9 @@ import torch
 import yaml
 from torch import nn
 
+from dejavu_lightning.cli.evaluation.provenance import keep_embeddings, settings_hash
+from dejavu_lightning.cli.evaluation.trained import MeasuredModel
 from dejavu_lightning.cli.memorization import memorization
-from dejavu_lightning.cli.provenance import keep_embeddings, settings_hash
-from dejavu_lightning.cli.trained import MeasuredModel
 from dejavu_lightning.embedding.kept import KeptEmbeddings
 from dejavu_lightning.memorization import MemorizationSets, ModuleEncoder, Preprocessing, SplitRecord
 from tests.commands import TINY, run

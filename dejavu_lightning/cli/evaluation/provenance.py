@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dejavu_lightning.cli.trained import MeasuredModel
+from dejavu_lightning.cli.evaluation.trained import MeasuredModel
 from dejavu_lightning.embedding.kept import KeptEmbeddings, tensors_hash
 from dejavu_lightning.memorization import MemorizationSets
 

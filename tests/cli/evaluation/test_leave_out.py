@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from dejavu_lightning.cli.leave_out import chosen_part
+from dejavu_lightning.cli.evaluation.leave_out import chosen_part
 from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.memorization import Checkpoint, Records
 from tests.commands import TINY, run
