@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -145,6 +146,35 @@ def test_ids_of_pictures_without_files(config, tmp_path):
         "public.txt",
         "splits.parquet",
     ]
+
+
+@pytest.mark.parametrize("copy", ["true", "false"])
+def test_two_ids_of_one_file_name_are_refused(tmp_path, copy):
+    """Class folders may hold folders: ants/more/00.png and ants/more_00.png."""
+    root, _ = write_class_folders(tmp_path / "data")
+    (Path(root) / "ants" / "more").mkdir()
+    for name in ("more/00.png", "more_00.png"):
+        shutil.copy(Path(root) / "ants" / "ants_00.png", Path(root) / "ants" / name)
+    lists = {"A": ["ants/more/00", "ants/more_00", "bees/bees_00"], "B": ["ants/ants_01", "bees/bees_01"]}
+    for split, ids in lists.items():
+        (tmp_path / f"{split}.txt").write_text("\n".join(ids))
+    given = [word for split in lists for word in (f"--{split}", str(tmp_path / f"{split}.txt"))]
+    told = r"the ids 'ants/more/00' and 'ants/more_00' would both be A/ants/more_00\.png, since / becomes _"
+    with pytest.raises(SystemExit, match=told):
+        main(["split", "--root", root, *given, "--copy", copy, "--output", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_whole_data_sets_have_no_splits(tmp_path, monkeypatch):
+    whole = MemorizationData(sets=None, training_ids=[])
+    monkeypatch.setattr("dejavu_lightning.cli.split.PlainLightningParser.instantiate_classes", lambda *_: Whole(whole))
+    root, _ = write_class_folders(tmp_path / "data")
+    with pytest.raises(SystemExit, match=r"error: MemorizationData\.from_datasets leaves its training set whole"):
+        main(["split", "--root", root, "--output", str(tmp_path / "out")])
+
+
+class Whole(NamedTuple):
+    data: MemorizationData
 
 
 def test_links_that_cannot_be_made_leave_nothing(tmp_path, monkeypatch):
