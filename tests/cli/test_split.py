@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from torchvision.datasets import ImageFolder
 
 from dejavu_lightning.cli import main
 from dejavu_lightning.data import Scenes, SplitManifest
 from dejavu_lightning.data.partition.split_files import read_manifest
+from dejavu_lightning.data.partition.split_outputs import write_splits
 from dejavu_lightning.hosts import MemorizationData
 from tests.pictures import write_caption_table, write_class_folders
 
@@ -148,21 +150,27 @@ def test_ids_of_pictures_without_files(config, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("copy", ["true", "false"])
+class Captured(NamedTuple):
+    """Labelled pictures whose ids are paths, as those of a table may be."""
+
+    ids: list
+    labels: torch.Tensor
+    class_names: list
+    file: Path
+
+    def path(self, index):
+        return self.file
+
+
+@pytest.mark.parametrize("copy", [True, False])
 def test_two_ids_of_one_file_name_are_refused(tmp_path, copy):
-    """Class folders may hold folders: ants/more/00.png and ants/more_00.png."""
-    root, _ = write_class_folders(tmp_path / "data")
-    (Path(root) / "ants" / "more").mkdir()
-    for name in ("more/00.png", "more_00.png"):
-        shutil.copy(Path(root) / "ants" / "ants_00.png", Path(root) / "ants" / name)
-    lists = {"A": ["ants/more/00", "ants/more_00", "bees/bees_00"], "B": ["ants/ants_01", "bees/bees_01"]}
-    for split, ids in lists.items():
-        (tmp_path / f"{split}.txt").write_text("\n".join(ids))
-    given = [word for split in lists for word in (f"--{split}", str(tmp_path / f"{split}.txt"))]
-    told = r"the ids 'ants/more/00' and 'ants/more_00' would both be A/ants/more_00\.png, since / becomes _"
-    with pytest.raises(SystemExit, match=told):
-        main(["split", "--root", root, *given, "--copy", copy, "--output", str(tmp_path / "out")])
-    assert not (tmp_path / "out").exists()
+    (tmp_path / "a.png").touch()
+    source = Captured(["x/a/b", "x/a_b"], torch.tensor([0, 0]), ["ants"], tmp_path / "a.png")
+    manifest = SplitManifest({"A": source.ids, "B": []})
+    told = r"the ids 'x/a/b' and 'x/a_b' would both be A/ants/x_a_b\.png, since / becomes _; rename"
+    with pytest.raises(ValueError, match=told):
+        write_splits(tmp_path / "out", manifest, source, "folders", copy)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_whole_data_sets_have_no_splits(tmp_path, monkeypatch):
