@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dejavu_lightning.callbacks.lightning.started_processes import give_back, wait_for_return
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -33,6 +34,14 @@ class EpochCurve(Callback):
         self.version = 0
         self._restored = False
         self._name_here = wait_for_return(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy; what a training of the copy finds is given back to the copy, not to this one."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        vars(copied).update(copy.deepcopy(vars(self), memo))
+        copied._name_here = wait_for_return(copied)
+        return copied
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin anew, unless this trainer trains on; a checkpoint is restored after this."""
@@ -115,17 +124,6 @@ class EpochCurve(Callback):
         except Exception as error:
             rank_zero_warn(
                 f"{self.name}: figures in {self.folder or self.name} are missing: {type(error).__name__}: {error}"
-            )
-
-    @contextmanager
-    def publishing(self) -> Iterator[None]:
-        """Let training go on where a logger fails, whatever it raises: the files have the numbers too."""
-        try:
-            yield
-        except Exception as error:
-            rank_zero_warn(
-                f"{self.name}: a logger failed and is not told of this: {type(error).__name__}: {error}. Training goes "
-                "on; history.csv has the numbers"
             )
 
 

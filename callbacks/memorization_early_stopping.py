@@ -194,8 +194,7 @@ class MemorizationEarlyStopping(EpochCurve):
         self._decide(epoch, *weighed)
         row = self.history[-1]
         if trainer.is_global_zero:
-            with self.publishing():
-                publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
+            publish_metrics(trainer.loggers, self.name, row, trainer.global_step)
             with self.writing(trainer):
                 self.save_history(trainer)
         if self._stops(trainer):

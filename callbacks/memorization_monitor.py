@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from dejavu_lightning.callbacks.monitor import Monitor
@@ -33,6 +34,7 @@ from dejavu_lightning.figures.artifacts import (
     save_records,
 )
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
+from dejavu_lightning.memorization.display import GalleryRow
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
@@ -157,21 +159,22 @@ class MemorizationMonitor(Monitor):
         self.history.append({"epoch": float(epoch), **found.metrics})
         folder = self.output(trainer)
         if trainer.is_global_zero:
-            with self.publishing():
-                publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-                shown = [key for key in (found.headline, self.test.headline) if key in found.metrics]
-                publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
+            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            shown = [key for key in (found.headline, self.test.headline) if key in found.metrics]
+            publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
             with self.writing(trainer):
                 save_records(found, epoch_folder(folder, epoch))
                 self.save_history(trainer)
         if trainer.is_global_zero and self.figures and shows_images(trainer.loggers):
-            with self.publishing():
-                display = self.test.display
-                figures = draw_curves(self.history, folder, display)
+            display = self.test.display
+            figures: dict[str, Path] = {}
+            rows: list[GalleryRow] = []
+            with self.drawing():
+                figures |= draw_curves(self.history, folder, display)
                 figures |= draw_most_memorized(found, self._active, folder, display)
-                publish_figures(trainer.loggers, self.name, figures, epoch, trainer.global_step)
                 rows = gallery_rows(found, self._active, display)
-                publish_gallery(trainer.loggers, self.name, rows, epoch, trainer.global_step)
+            publish_figures(trainer.loggers, self.name, figures, epoch, trainer.global_step)
+            publish_gallery(trainer.loggers, self.name, rows, epoch, trainer.global_step)
         self._latest, self.terms = found, found.gaps
         self.tell_followers(trainer)
         return found.metrics
@@ -197,8 +200,7 @@ class MemorizationMonitor(Monitor):
             if self.figures and latest is not None and self._active is not None:
                 draw_most_memorized(latest, self._active, folder, self.test.display)
                 save_ranking(latest, self._active, folder, self.test.display)
-        with self.publishing():
-            publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
+        publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
     def _tell_checkpoints(self) -> None:
         assert self._active is not None
@@ -230,8 +232,7 @@ class MemorizationMonitor(Monitor):
                 f"{self.name}: checkpoints say split {record.split!r}, unverified: {finding.doubt}; give the data set "
                 "that is trained on an attribute ids like that of the attacked records"
             )
-        with self.publishing():
-            publish_settings(trainer.loggers, self.name, record.state())
+        publish_settings(trainer.loggers, self.name, record.state())
 
     def _schedule(self, trainer: Trainer) -> list[int]:
         """Epochs still to be measured, as far as they are known."""

@@ -114,10 +114,9 @@ class UtilityMonitor(Monitor):
         )
         self.history.append({"epoch": float(epoch), **metrics})
         if trainer.is_global_zero:
-            with self.publishing():
-                publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
-                shown = list(estimates_in(metrics))
-                publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
+            publish_metrics(trainer.loggers, self.name, self.history[-1], trainer.global_step)
+            shown = list(estimates_in(metrics))
+            publish_summary(trainer.loggers, self.name, shown, self.history, trainer.global_step)
             with self.writing(trainer):
                 added = {name: terms for name, (terms,) in self.terms.items()}
                 write_utility_samples(self.output(trainer), epoch, added)

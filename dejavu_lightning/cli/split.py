@@ -18,6 +18,7 @@ from dejavu_lightning.core.split_record import SPLITS_FILE
 from dejavu_lightning.data.partition.split_files import LISTS, TABLES
 from dejavu_lightning.data.partition.split_outputs import Form, write_splits
 from dejavu_lightning.data.partition.splits import SPLITS, SplitManifest
+from dejavu_lightning.hosts import MemorizationData
 
 MAKER = "dejavu_lightning.hosts.MemorizationData."
 SHORT = {"root": "from_folder", "boxes": "from_folder", "table": "from_captions"}  # options, and what they make data by
@@ -36,6 +37,11 @@ def split(arguments: list[str]) -> None:
         if output.exists():
             raise SystemExit(f"error: --output {output} exists; name a new {'file' if alone else 'folder'}")
         manifest = getattr(data, "manifest", None)
+        if isinstance(data, MemorizationData):  # of from_datasets, which has no datamodule to cut them
+            raise SystemExit(
+                "error: MemorizationData.from_datasets leaves its training set whole, so there are no splits to write; "
+                "cut one data set by from_folder, from_coco, from_dataset, from_captions or from_source"
+            )
         if not isinstance(manifest, SplitManifest):
             raise SystemExit(
                 f"error: {type(data).__name__} keeps no manifest; its own options say who is in which split"
@@ -118,4 +124,4 @@ def _parsed(arguments: list[str], folder: Path) -> tuple[Namespace, Any]:
     if lists:
         parsed.data.init_args.manifest = str(folder / "lists")
     data = parser.instantiate_classes(parsed).data
-    return parsed, getattr(data, "datamodule", data)
+    return parsed, getattr(data, "datamodule", None) or data

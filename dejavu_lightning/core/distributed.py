@@ -19,6 +19,7 @@ _ALONE = ContextVar("_ALONE", default=False)
 _MEETINGS = count()
 KINDS: tuple[type[Exception], ...] = (
     FileNotFoundError,
+    TimeoutError,
     OSError,
     TypeError,
     ValueError,
@@ -113,7 +114,8 @@ def failing_together() -> Iterator[None]:
     files.
 
     Raises:
-        FileNotFoundError, OSError, TypeError, ValueError, RuntimeError: the first process's failure, alike on all.
+        FileNotFoundError, TimeoutError, OSError, TypeError, ValueError, RuntimeError: the first process's failure,
+            alike on all.
     """
     failure: Exception | None = None
     try:
@@ -124,9 +126,12 @@ def failing_together() -> Iterator[None]:
         failure = error
     failures = [(rank, *told) for rank, told in enumerate(gathered(failure and _told(failure))) if told]
     if failures:
-        rank, kind, words = failures[0]
-        alone = "" if len(failures) == world()[1] else f"process {rank}, unlike others: "
-        raise kind(f"{alone}{words}") from failure
+        first, kind, words = failures[0]
+        ranks = ", ".join(str(rank) for rank, *_ in failures)
+        who = (
+            f"processes {ranks}, unlike others, of {first}" if len(failures) > 1 else f"process {ranks}, unlike others"
+        )
+        raise kind(words if len(failures) == world()[1] else f"{who}: {words}") from failure
 
 
 def _told(error: Exception) -> tuple[type[Exception], str]:

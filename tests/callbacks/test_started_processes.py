@@ -1,9 +1,11 @@
 """Where the trainer starts processes by itself, the curve is with the monitor that was given to it."""
 
 import copy
+import pickle
 
 import pytest
 from dejavu_lightning.callbacks import MemorizationEarlyStopping
+from dejavu_lightning.callbacks.lightning.started_processes import _Return
 
 from dejavu_lightning.runs.history import read_history
 from tests.callbacks.hosts import memorization_monitor, train, utility_monitor
@@ -32,3 +34,12 @@ def test_a_training_in_this_process_gives_nothing_to_others(tmp_path):
     train(tmp_path, [other], max_epochs=1)
     assert len(other.history) == 2
     assert monitor.history == []
+
+
+def test_a_copy_gets_its_own_curve_back_and_what_is_pickled_that_of_the_original():
+    monitor = memorization_monitor()
+    other, sent = copy.deepcopy(monitor), pickle.loads(pickle.dumps(monitor))  # as ddp_spawn sends it
+    for returned_by, row in ((other, {"epoch": 1.0}), (sent, {"epoch": 2.0})):
+        pickle.loads(pickle.dumps(_Return(returned_by._name_here, lambda row=row: ([row], 0))))
+    assert (monitor.history, other.history) == ([{"epoch": 2.0}], [{"epoch": 1.0}])
+    assert other.test is not monitor.test

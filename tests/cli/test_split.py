@@ -5,15 +5,18 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from torchvision.datasets import ImageFolder
 
 from dejavu_lightning.cli import main
 from dejavu_lightning.data import Scenes, SplitManifest
 from dejavu_lightning.data.partition.split_files import read_manifest
+from dejavu_lightning.data.partition.split_outputs import write_splits
 from dejavu_lightning.hosts import MemorizationData
 from tests.pictures import write_caption_table, write_class_folders
 
@@ -145,6 +148,41 @@ def test_ids_of_pictures_without_files(config, tmp_path):
         "public.txt",
         "splits.parquet",
     ]
+
+
+class Captured(NamedTuple):
+    """Labelled pictures whose ids are paths, as those of a table may be."""
+
+    ids: list
+    labels: torch.Tensor
+    class_names: list
+    file: Path
+
+    def path(self, index):
+        return self.file
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_two_ids_of_one_file_name_are_refused(tmp_path, copy):
+    (tmp_path / "a.png").touch()
+    source = Captured(["x/a/b", "x/a_b"], torch.tensor([0, 0]), ["ants"], tmp_path / "a.png")
+    manifest = SplitManifest({"A": source.ids, "B": []})
+    told = r"the ids 'x/a/b' and 'x/a_b' would both be A/ants/x_a_b\.png, since / becomes _; rename"
+    with pytest.raises(ValueError, match=told):
+        write_splits(tmp_path / "out", manifest, source, "folders", copy)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_whole_data_sets_have_no_splits(tmp_path, monkeypatch):
+    whole = MemorizationData(sets=None, training_ids=[])
+    monkeypatch.setattr("dejavu_lightning.cli.split.PlainLightningParser.instantiate_classes", lambda *_: Whole(whole))
+    root, _ = write_class_folders(tmp_path / "data")
+    with pytest.raises(SystemExit, match=r"error: MemorizationData\.from_datasets leaves its training set whole"):
+        main(["split", "--root", root, "--output", str(tmp_path / "out")])
+
+
+class Whole(NamedTuple):
+    data: MemorizationData
 
 
 def test_links_that_cannot_be_made_leave_nothing(tmp_path, monkeypatch):

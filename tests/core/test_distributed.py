@@ -54,7 +54,7 @@ def failures(rank):
             return type(caught).__name__, str(caught)
         return "went on", gathered(rank)
 
-    alone = (PermissionError("locked"), OddError("odd"), KeyError("x"), FileNotFoundError("gone"))
+    alone = (PermissionError("locked"), OddError("odd"), KeyError("x"), FileNotFoundError("gone"), TimeoutError("late"))
     return [
         *(told(error if rank else None) for error in alone),
         told(FileNotFoundError("gone") if rank else TypeError("wrong")),
@@ -88,6 +88,7 @@ def different_behaviours():
     """What each rank finds where they do not do the same."""
     rank, _ = world()
     found = {"alone": measured_alone() if rank == 0 else None}
+    dist.barrier()  # a slow first process would not be the one that waits
     distributed.NOTICED = 0.5
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -133,11 +134,27 @@ def test_one_process_alone_late_or_missing_and_values_of_the_first():
         ("ValueError", f"{alone}OddError: odd"),
         ("RuntimeError", f"{alone}KeyError: 'x'"),
         ("FileNotFoundError", f"{alone}gone"),
+        ("TimeoutError", f"{alone}late"),
         ("TypeError", "wrong"),
         ("went on", [0, 1]),
         (f"{alone}{gone}", 20.0),
     ]
     assert second["failures"] == first["failures"]
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ([(OSError, "a"), None, (OSError, "b")], "processes 0, 2, unlike others, of 0: a"),
+        ([None, (OSError, "a"), None], "process 1, unlike others: a"),
+        ([(OSError, "a")] * 3, "a"),
+    ],
+)
+def test_those_that_fail_are_listed(told, message, monkeypatch):
+    monkeypatch.setattr(distributed, "world", lambda: (0, 3))
+    monkeypatch.setattr(distributed, "gathered", lambda value: told)
+    with pytest.raises(OSError, match=f"^{message}$"), failing_together():
+        pass
 
 
 def test_a_process_without_others_fails_as_it_does():

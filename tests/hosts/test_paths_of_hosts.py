@@ -12,6 +12,8 @@ from torchvision import transforms
 
 from dejavu_lightning.cli import main
 from dejavu_lightning.hosts import MemorizationData, measure_checkpoints
+from dejavu_lightning.hosts.checkpoint_curve import _found
+from dejavu_lightning.memorization import Checkpoint, LabelInference
 from dejavu_lightning.pretrained import OpenClipModel, WeightsFile
 from tests.captions import TINY_CLIP
 from tests.pictures import write_caption_table, write_class_folders
@@ -156,9 +158,67 @@ def test_checkpoints_appear_while_it_waits(tmp_path, monkeypatch):
     other = MemorizationData.from_folder(root, boxes, transform=SHOWN, split_seed=1)
     for act, told in (
         (lambda: measure_checkpoints(given[0], load, other, given[3]), "holds a curve of"),
-        (lambda: measure_checkpoints(str(tmp_path / "x*"), load, data, str(tmp_path / "c")), "matches no file with a"),
+        (
+            lambda: measure_checkpoints(str(tmp_path / "x*"), load, data, str(tmp_path / "c")),
+            "matches no file with the",
+        ),
         (lambda: measure_checkpoints(str(tmp_path / "*.pt"), load, data, given[3]), "are both of epoch 1; narrow"),
     ):
         (tmp_path / "twice_1.pt").write_bytes(whole)
         with pytest.raises((ValueError, FileNotFoundError), match=told):
             act()
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch"),
+    [
+        ("epoch_1.pt", 1),
+        ("checkpoint-12.pth.tar", 12),
+        ("checkpoint0020.pth", 20),
+        ("epoch=3-step=40.ckpt", 3),
+        ("barlow-cifar10-1x2y3z4w-ep=399.ckpt", 399),
+        ("model.0012.safetensors", 12),
+        ("0007.pth", 7),
+        ("resnet50_epoch12_best.pt", 12),
+        ("resnet50.pth", None),
+        ("vit16_latest.pt", None),
+        ("epoch_latest.pt", None),
+        ("loss=0.25.ckpt", None),
+        ("last.ckpt", None),
+    ],
+)
+def test_numbers_of_epochs_in_names(tmp_path, name, epoch):
+    (tmp_path / name).touch()
+    assert list(_found(str(tmp_path / "*"), first=1)) == ([] if epoch is None else [epoch])
+    assert list(_found(str(tmp_path / "*"), first=0)) == ([] if epoch is None else [epoch + 1])
+
+
+def test_a_curve_goes_on_with_the_same_measurement_alone(tmp_path):
+    root, boxes = write_class_folders(tmp_path / "data", each=10)
+    data = MemorizationData.from_folder(root, boxes)
+    torch.save({}, tmp_path / "epoch_1.pt")
+
+    def measured(pattern="epoch_*.pt", **options):
+        given = {"transform": SHOWN, "test": LabelInference(k=3), **options}
+        return measure_checkpoints(
+            str(tmp_path / pattern), lambda file: torch.nn.Flatten(), data, str(tmp_path / "curve"), **given
+        )
+
+    with pytest.raises(FileNotFoundError, match=r"matches no file with the number of its epoch, such as epoch_3\.pt"):
+        measured("nothing*", test=LabelInference(k=4))  # of which no curve is left
+    rows = measured()
+    torch.save({}, tmp_path / "epoch_2.pt")
+    same = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
+    assert measured(transform=same, test=LabelInference(k=3, batch_size=7))[0] == rows[0]
+    other = transforms.Compose([transforms.Resize((16, 16)), transforms.ToTensor()])
+    for options, told in (
+        ({"test": LabelInference(k=4)}, r"curve of test .*'k': 3.*, not .*'k': 4.*; name another folder"),
+        ({"encode": "forward"}, "curve of encode None, not 'forward'"),
+        ({"transform": other}, r"curve of transform .*size=\(32, 32\).*, not .*size=\(16, 16\)"),
+        ({"reference": Checkpoint("b.ckpt")}, r"curve of reference .*HeldOut.*, not .*'path': 'b\.ckpt'"),
+    ):
+        with pytest.raises(ValueError, match=f"(?s){told}"):
+            measured(**options)
+    (tmp_path / "curve" / "measured.json").unlink()
+    with pytest.raises(ValueError, match="holds a curve of an unknown test, not"):
+        measured()

@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
@@ -26,11 +27,18 @@ from dejavu_lightning.cli.doctor.data_checks import (
     check_sizes,
     check_splits,
 )
-from dejavu_lightning.cli.doctor.machine_checks import check_accelerator, check_folder, check_packages, check_space
+from dejavu_lightning.cli.doctor.machine_checks import (
+    check_accelerator,
+    check_folder,
+    check_packages,
+    check_space,
+)
+from dejavu_lightning.cli.doctor.training_length import batches_of_epoch, count_devices, steps_and_batches
 from dejavu_lightning.cli.doctor.trial import Timing, time_measurement, time_training
 from dejavu_lightning.cli.fit import DejavuCLI
 from dejavu_lightning.core.samples import DisplayableSamples
 from dejavu_lightning.core.sets import MemorizationSets
+from dejavu_lightning.data.cached_views import FrozenPart
 from dejavu_lightning.embedding.encoders import ModuleEncoder
 from dejavu_lightning.figures.gallery import draw_gallery
 from dejavu_lightning.memorization.display import GalleryRow
@@ -156,7 +164,10 @@ def _examine(given: list[str], found: list[CheckResult], folder: Path, sheet: Pa
     with checking("training", found, "the run would end like this"):
         timing = time_training({**settings, "max_epochs": max(EPOCHS, epochs or 0)}, model, data, seconds, folder)
         found += _training(timing, built.asked, epochs)
-    if sets is not None and not math.isnan(timing.step):
+    if cached := getattr(data, "cached_views", 0):
+        with checking("cached views", found, "see the message"):
+            found.append(_cached(cached, data, model))
+    if sets is not None and not math.isnan(timing.batch):
         with checking("measuring", found, "the run would end like this"):
             found.append(_measuring(model, monitor, sets, epochs))
     if timing.checkpoint:
@@ -169,23 +180,40 @@ def _training(timing: Timing, asked: Mapping[str, Any], epochs: int | None) -> l
     batch = (asked["data"].get("init_args") or {}).get("batch_size")
     loader = f"{timing.samples:.0f} samples a second from the loader alone"
     found = []
-    if batch and timing.samples and batch / timing.samples > timing.step / 2:
-        share = min(1.0, batch / timing.samples / timing.step)
+    if batch and timing.samples and batch / timing.samples > timing.batch / 2:
+        share = min(1.0, batch / timing.samples / timing.batch)
         remedy = "data.num_workers near the number of cores"
         found.append(CheckResult("loader", f"{loader}, {share:.0%} of a step's time", "note", remedy))
     else:
         found.append(CheckResult("loader", loader))
-    told = f"{timing.step:.3g} s a step"
-    if epochs is None:
-        return [*found, CheckResult("training", f"{told}; trainer.max_epochs says not how long", "note")]
     trainer = asked["trainer"]
-    devices = _devices(trainer) * int(trainer.get("num_nodes") or 1)
-    steps = epochs * math.ceil(timing.batches / devices)
-    limit = trainer.get("max_steps")
-    steps = min(steps, limit) if limit and limit > 0 else steps
+    together = int(trainer.get("accumulate_grad_batches") or 1)
+    told = f"{timing.batch * together:.3g} s a step"
+    devices = count_devices(trainer) * int(trainer.get("num_nodes") or 1)
+    each = batches_of_epoch(timing.batches, devices, trainer.get("limit_train_batches"))
+    if epochs is None or math.isinf(each):
+        unknown = "trainer.max_epochs says not how long" if epochs is None else "the length of an epoch is unknown"
+        return [*found, CheckResult("training", f"{told}; {unknown}", "note")]
+    steps, batches = steps_and_batches(int(each), epochs, together, trainer.get("max_steps"))
     on = f" on {devices} devices" if devices > 1 else ""
-    told += f", {steps:,} steps in {epochs} epochs{on}: {_hours(steps * timing.step)}"
+    told += f", {steps:,} steps in {epochs} epochs{on}: {_hours(batches * timing.batch)}"
     return [*found, CheckResult("training", told + (", if devices do not slow each other" if on else ""))]
+
+
+def _cached(views: int, data: LightningDataModule, model: LightningModule) -> CheckResult:
+    """What the trial leaves out where training is on cached features; raises where the model has no frozen part."""
+    if isinstance(model, FrozenPart):
+        side = data.preprocessing.image_size  # type: ignore[attr-defined]
+        with torch.no_grad():
+            model.frozen_features(torch.zeros(2, 3, side, side, device=model.device))
+        told = (
+            f"the training was timed on pictures: with data.cached_views={views} its steps are faster, and before the "
+            f"first {views} views of every training picture are computed, which is not in the hours above"
+        )
+        return CheckResult("cached views", told)
+    remedy = "train a model that has it, such as ours with model.freeze=backbone, or leave data.cached_views out"
+    told = f"data.cached_views={views}, and {type(model).__name__} has no frozen_features(images)"
+    return CheckResult("cached views", told, "problem", remedy)
 
 
 def _measuring(
@@ -222,13 +250,6 @@ def _draw(sets: MemorizationSets, sheet: Path) -> CheckResult:
 def _epochs(trainer: Mapping[str, Any]) -> int | None:
     epochs = trainer.get("max_epochs")
     return int(epochs) if epochs and epochs > 0 else None
-
-
-def _devices(trainer: Mapping[str, Any]) -> int:
-    devices = trainer.get("devices")
-    if isinstance(devices, list):
-        return len(devices)
-    return max(int(str(devices)), 1) if str(devices).isdecimal() else 1
 
 
 def _hours(seconds: float) -> str:

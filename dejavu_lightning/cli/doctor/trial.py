@@ -31,13 +31,13 @@ class Timing:
 
     Attributes:
         samples: a second, as the loader alone gives them.
-        step: seconds of a training step, with its loading.
-        batches: of an epoch, on one device.
+        batch: seconds of training on a batch, with its loading.
+        batches: of a whole epoch, on one device.
         checkpoint: bytes.
     """
 
     samples: float = math.nan
-    step: float = math.nan
+    batch: float = math.nan
     batches: float = math.nan
     checkpoint: int = 0
 
@@ -57,10 +57,11 @@ class TimedSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read batches for some seconds, behind the first, for which workers start."""
-        self.timing.batches = float(trainer.num_training_batches)
+        loader = trainer.train_dataloader
+        self.timing.batches = len(loader) if isinstance(loader, Sized) else math.inf
         samples, begun = 0, 0.0
         with long_work("reading batches", None, "sample") as advance:
-            for number, batch in enumerate(trainer.train_dataloader or ()):
+            for number, batch in enumerate(loader or ()):
                 if not number:
                     begun = time.monotonic()
                     continue
@@ -85,7 +86,7 @@ class TimedSteps(Callback):
         """Write a checkpoint, as the run would."""
         timed = self._times[WARM - 1 :] if len(self._times) > WARM else self._times
         if len(timed) > 1:
-            self.timing.step = (timed[-1] - timed[0]) / (len(timed) - 1)
+            self.timing.batch = (timed[-1] - timed[0]) / (len(timed) - 1)
         file = self.folder / "trial.ckpt"
         trainer.save_checkpoint(file, weights_only=False)
         self.timing.checkpoint = file.stat().st_size
@@ -95,7 +96,7 @@ class TimedSteps(Callback):
 def time_training(
     settings: dict[str, Any], model: LightningModule, data: LightningDataModule, seconds: float, folder: Path
 ) -> Timing:
-    """Train for some seconds.
+    """Train for some seconds, on pictures where features would be cached: computing all of them takes long.
 
     Args:
         settings: of the trainer, which decide how long a step takes.
@@ -113,7 +114,12 @@ def time_training(
         enable_model_summary=False,
         limit_val_batches=0,
     )
-    trainer.fit(model, datamodule=data)
+    cached = getattr(data, "cached_views", 0)
+    data.cached_views = 0  # type: ignore[attr-defined]
+    try:
+        trainer.fit(model, datamodule=data)
+    finally:
+        data.cached_views = cached  # type: ignore[attr-defined]
     return timed.timing
 
 

@@ -66,8 +66,11 @@ def report_step(folder: Path) -> Step:
 
 
 def utility_step(run: RunFolder, checkpoint: Path | None = None) -> list[Step]:
-    """Probe the features of a run that has pictures to test on; none where it has not."""
-    data = yaml.safe_load((run.path / CONFIG).read_text(encoding="utf-8"))["data"]
+    """Probe the features of a run that has pictures to test on; none where it has not, or its config is gone."""
+    config = run.path / CONFIG
+    if not config.is_file():
+        return []
+    data = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
     kind, given = data["class_path"].rpartition(".")[2], data.get("init_args") or {}
     tested_on = ("validation_per_class", "held_out_per_class", "validation", "held_out")
     if kind not in MEASURES or not any(given.get(name) for name in tested_on):

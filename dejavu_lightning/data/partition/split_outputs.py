@@ -38,7 +38,8 @@ def write_splits(
         A line for each split, with its counts, and for what is in none.
 
     Raises:
-        FileExistsError, OSError, ValueError: the folder exists, links cannot be made, or the source has no such form.
+        FileExistsError, OSError, ValueError: the folder exists, links cannot be made, the source has no such form, or
+            two ids would be one file name.
     """
     home = Path(output)
     if home.exists():
@@ -100,11 +101,18 @@ def _written(partial: Path, home: Path, split: str, members: Sequence[int], sour
             table.writerows((os.path.abspath(source.path(index)), source.captions[index]) for index in members)
         return ""
     labels = source.labels[list(members)].tolist()
+    placed: dict[Path, str] = {}
     for index, label in zip(members, labels, strict=True):
         name = str(source.class_names[label]).replace("/", "_")
         file = source.path(index)
         stem = source.ids[index].removeprefix(f"{name}/").replace("/", "_")
         place = Path(split, name, f"{stem}{file.suffix}")
+        if place in placed:
+            raise ValueError(
+                f"the ids {placed[place]!r} and {source.ids[index]!r} would both be {place}, since / becomes _; "
+                "rename one of the pictures, or choose form='ids'"
+            )
+        placed[place] = source.ids[index]
         (partial / place).parent.mkdir(parents=True, exist_ok=True)
         _put(file, partial / place, home / place, copy)
     classes, lacking = len(set(labels)), len(source.class_names) - len(set(labels))

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import pytest
 from dejavu_lightning.callbacks import MemorizationMonitor, UtilityMonitor
 from dejavu_lightning.callbacks.loggers.mlflow_adapter import mlflow_name
+from dejavu_lightning.callbacks.publish import publish_metrics
 from lightning.pytorch.loggers import CometLogger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
@@ -125,9 +126,46 @@ class Refuses(DummyLogger):
 def test_a_logger_that_refuses_the_settings_does_not_end_a_training(tmp_path):
     monitor = memorization_monitor(data=None)
     monitor.data = Offering()
-    with pytest.warns(UserWarning, match="a logger failed and is not told of this: RuntimeError: Changing param"):
+    with pytest.warns(UserWarning, match="Refuses failed and is not told of this: RuntimeError: Changing param"):
         train(tmp_path, [monitor], max_epochs=1, logger=Refuses())
     assert [row["epoch"] for row in monitor.history] == [0, 1]
+
+
+class Broken(DummyLogger):
+    """Takes nothing."""
+
+    def log_metrics(self, *arguments, **options):
+        raise ConnectionError("no server")
+
+
+class Rows(DummyLogger):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append(metrics)
+
+
+def test_loggers_behind_one_that_raises_are_told():
+    rows = Rows()
+    with pytest.warns(UserWarning, match=r"memorization: Broken failed and is not told of this: ConnectionError: no s"):
+        publish_metrics([Broken(), rows], "memorization", {"epoch": 1.0}, 0)
+    assert rows.rows == [{"memorization/epoch": 1.0}]
+
+
+def test_figures_that_cannot_be_drawn_are_not_the_loggers_fault(tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dejavu_lightning.callbacks.memorization_monitor.shows_images", lambda loggers: True)
+    monkeypatch.setattr("dejavu_lightning.callbacks.memorization_monitor.draw_curves", full)
+    with pytest.warns(UserWarning, match="figures in memorization are missing: OSError") as warned:
+        train(tmp_path, [memorization_monitor(figures=True)], max_epochs=1, logger=Rows())
+    told = [str(one.message) for one in warned if str(one.message).startswith("memorization: ")]
+    assert all("No space left on device" in one and "not told" not in one for one in told)
 
 
 class Offering:

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from dejavu_lightning.cli.doctor import machine_checks
-from dejavu_lightning.cli.doctor.checkup import _hours, _measured
+from dejavu_lightning.cli.doctor.checkup import _hours, _measured, _training
 from dejavu_lightning.cli.doctor.data_checks import check_attacked, check_sizes, check_splits, largest_k
 from dejavu_lightning.cli.doctor.machine_checks import check_accelerator, check_packages, check_space
-from dejavu_lightning.cli.doctor.trial import _samples
+from dejavu_lightning.cli.doctor.training_length import batches_of_epoch, count_devices, steps_and_batches
+from dejavu_lightning.cli.doctor.trial import Timing, _samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.data import SplitManifest
 
@@ -111,3 +112,59 @@ def test_times_and_cadence():
 def test_the_most_neighbours():
     tests = (SimpleNamespace(k=5), SimpleNamespace(k=5, ks=[1, 100]), SimpleNamespace(k=None), SimpleNamespace())
     assert [largest_k(test) for test in tests] == [5, 100, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("batches", "devices", "limit", "each"),
+    [
+        (100, 4, 1.0, 25),
+        (101, 4, None, 26),
+        (100, 4, 0.5, 12),  # of the 25 of each device
+        (100, 4, 10, 10),  # an integer is of each device
+        (100, 4, 40, 25),
+        (np.inf, 4, 10, 10),
+        (np.inf, 4, 1.0, np.inf),
+    ],
+)
+def test_batches_of_an_epoch(batches, devices, limit, each):
+    assert batches_of_epoch(batches, devices, limit) == each
+
+
+@pytest.mark.parametrize(
+    ("together", "max_steps", "steps", "batches"),
+    [
+        (1, -1, 30, 30),
+        (4, None, 9, 30),  # 4 + 4 + 2 batches an epoch
+        (4, 9, 9, 30),
+        (4, 5, 5, 18),  # an epoch of 3 steps and 10 batches, and 2 steps of 4
+        (1, 7, 7, 7),
+    ],
+)
+def test_steps_of_the_optimiser_and_their_batches(together, max_steps, steps, batches):
+    assert steps_and_batches(10, 3, together, max_steps) == (steps, batches)
+
+
+def test_the_hours_count_batches_where_gradients_are_accumulated():
+    trainer = {"accelerator": "cpu", "devices": 1, "accumulate_grad_batches": 4, "max_steps": 100}
+    timing = Timing(samples=1e6, batch=2.0, batches=40)
+    found = _training(timing, {"trainer": trainer, "data": {}}, 1000)
+    assert found[-1].told == "8 s a step, 100 steps in 1000 epochs: 13 minutes"  # 400 batches of 2 s
+
+
+@pytest.mark.parametrize(
+    ("devices", "accelerator", "count"),
+    [
+        (3, "cpu", 3),
+        ([0, 2], "gpu", 2),
+        ("0,1", "cuda", 2),
+        ("auto", "auto", 4),
+        (-1, "gpu", 4),
+        ("-1", "cuda", 4),
+        ("auto", "cpu", 1),
+        (None, "gpu", 4),
+    ],
+)
+def test_devices_as_lightning_counts_them(devices, accelerator, count, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert count_devices({"devices": devices, "accelerator": accelerator}) == count

@@ -64,6 +64,17 @@ def test_problems_and_their_remedies(doctor, config, tmp_path):
     (tmp_path / "run" / "checkpoints" / "last.ckpt").unlink()
 
 
+def test_cached_views_are_not_computed(doctor, config, monkeypatch):
+    monkeypatch.setattr("dejavu_lightning.data.split_datamodule.with_cached_features", None)
+    rows, _ = doctor(config, "--data.cached_views", "4", "--model.freeze", "backbone")
+    assert "s a step" in rows["training"]
+    assert rows["cached views"].startswith("ok the training was timed on pictures: with data.cached_views=4 its steps")
+    rows, _ = doctor(config, "--data.cached_views", "4", code=1)
+    assert rows["cached views"].startswith(
+        "problem data.cached_views needs a backbone that is not trained: set model.f"
+    )
+
+
 def test_too_many_neighbours_and_a_gpu_that_is_not_there(doctor, config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     rows, _ = doctor(config, "--memorization.test.k", "500", "--trainer.accelerator", "gpu", code=1)

@@ -108,3 +108,5 @@ def test_features_are_probed_where_there_is_something_to_test_on(kind, settings,
     assert step.words[3:] == list(measures)
     write(dict.fromkeys(settings, 0))
     assert utility_step(RunFolder(tmp_path)) == []
+    (tmp_path / next_steps.CONFIG).unlink()
+    assert utility_step(RunFolder(tmp_path)) == []
