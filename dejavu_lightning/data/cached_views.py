@@ -83,8 +83,9 @@ def with_cached_features(loader: EpochLoader, data: Any, count: int) -> EpochLoa
     """
     if data.trainer is None:
         raise ValueError(f"data.cached_views={count} needs the model that is trained: give the data to Trainer.fit")
-    module = data.trainer.lightning_module
-    if not isinstance(module, FrozenPart):
+    module: Any = data.trainer.lightning_module
+    frozen: object = module
+    if not isinstance(frozen, FrozenPart):
         raise ValueError(
             f"data.cached_views={count} needs a model with a method frozen_features(images) -> (B, F), such as ours "
             f"with model.freeze=backbone; {type(module).__name__} has none"

@@ -40,7 +40,8 @@ def described(value: Any, leave_out: Collection[str] = (), depth: int = DEPTH) -
         return f"{kind} {tuple(value.shape)}"
     if isinstance(value, MemorizationSets) or (isinstance(value, nn.Module) and any(True for _ in value.parameters())):
         return kind
-    if type(value).__repr__ != object.__repr__:
+    own: object = type(value).__repr__
+    if own is not object.__repr__:
         return ADDRESS.sub("", repr(value))
     if depth < 1:
         return kind

@@ -203,7 +203,7 @@ def test_links_that_cannot_be_made_leave_nothing(tmp_path, monkeypatch):
         (["--root", "nowhere"], "root='nowhere' is not a folder"),
         (["--root", "x", "--table", "y"], "--root --table: give --root, with or without --boxes, or --table"),
         (["--boxes", "x"], "--boxes: give --root, with or without --boxes"),
-        (["--root", "x", "--data.per_clas", "3"], "has no argument 'per_clas'"),
+        (["--root", "x", "--data.per_clas", "3"], "no argument 'per_clas'"),
         (["--root", "x", "--form", "csv"], "choose from 'folders', 'tables', 'ids'"),
     ],
 )

@@ -58,7 +58,12 @@ def several_devices(device: str, devices: int = 1, num_nodes: int = 1) -> Iterat
             f"--device {device} is a single one, and --devices {devices} are asked for; say auto, cpu or cuda"
         )
     try:
-        fabric = Fabric(accelerator="cpu" if kind == "cpu" else "gpu", strategy="ddp", **found)
+        fabric = Fabric(
+            accelerator="cpu" if kind == "cpu" else "gpu",
+            strategy="ddp",
+            devices=found["devices"],
+            num_nodes=found["num_nodes"],
+        )
         fabric.launch()
     except Exception as error:
         reason = str(error).partition("\n")[0]
