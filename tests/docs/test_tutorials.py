@@ -75,7 +75,9 @@ def rows(file):
 
 
 def test_steps_are_found():
-    page = "# Page\n\n```bash\necho 1\n```\n\n```\noutput\n```\n\n```python\n# a/b.py\nx = 1\n```\n\n```python\nx\n```\n"
+    page = (
+        "# Page\n\n```bash\necho 1\n```\n\n```\noutput\n```\n\n```python\n# a/b.py\nx = 1\n```\n\n```python\nx\n```\n"
+    )
     run, write = shell_of_page(page)
     assert run == "echo 1\n"
     assert "cat > a/b.py" in write
