@@ -55,6 +55,7 @@ if __name__ == "__main__":
     form.add_argument("--captions", help="write pictures and their table, pairs.csv, into this folder")
     parser.add_argument("--count", type=int, default=600, help="how many pictures")
     given = parser.parse_args()
-    print(
-        *(class_folders(given.count, given.folders) if given.folders else [caption_table(given.count, given.captions)])
-    )
+    if given.folders:
+        print(*class_folders(given.count, given.folders))
+    else:
+        print(caption_table(given.count, given.captions))
