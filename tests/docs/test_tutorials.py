@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "tutorials"
@@ -19,7 +20,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
 FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
 
 
-def shell_of_page(text):
+def steps(text):
     """Blocks that open with the name of a file are written to it; commands of the others are run."""
     for language, block in BLOCK.findall(text):
         named = FILE.match(block)
@@ -29,39 +30,37 @@ def shell_of_page(text):
             yield block
 
 
-def shell_of_notebook(text):
-    """Cells of commands, each line with a ``!`` before it, and of files, ``%%writefile NAME``."""
-    for cell in nbformat.reads(text, as_version=4).cells:
-        if cell.cell_type != "code":
-            continue
-        written = re.match(r"%%writefile (\S+)\n(.*)", cell.source, flags=re.S)
-        if written:
-            yield f"cat > {written[1]} <<'END_OF_FILE'\n{written[2]}\nEND_OF_FILE\n"
-        elif cell.source.startswith("!"):
-            yield "\n".join(line.removeprefix("!") for line in cell.source.splitlines()) + "\n"
+def checkout(folder):
+    """A folder with what the tutorials take from a checkout, and the environment of an installed package."""
+    (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "docs" / "tutorials").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    command = folder / "bin" / "dejavu-lightning"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m dejavu_lightning "$@"\n')
+    command.chmod(0o755)
+    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def followed(page, folder):
-    """What the page's steps leave in a folder that holds what a checkout does."""
-    (folder / "examples").symlink_to(ROOT / "examples")
-    command = folder / "bin" / "dejavu-lightning"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m dejavu_lightning "$@"\n')
-    command.chmod(0o755)
-    (folder / "bin" / "python").symlink_to(sys.executable)
-    text = (PAGES / page).read_text()
-    steps = list(shell_of_notebook(text) if page.endswith(".ipynb") else shell_of_page(text))
-    paths = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for step in steps:
-        done = subprocess.run(
-            ["bash", "-e", "-c", step],
-            cwd=folder,
-            env={**os.environ, **paths},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    """What the page's steps leave."""
+    environment = checkout(folder)
+    for step in steps((PAGES / page).read_text()):
+        command = ["bash", "-e", "-c", step]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, step + done.stdout[-2000:] + done.stderr[-4000:]
+    return folder / "tutorial"
+
+
+def executed(page, folder):
+    """What the notebook leaves, run in the folder that it lies in."""
+    environment = checkout(folder)
+    notebook = nbformat.read(PAGES / page, as_version=4)
+    place = {"metadata": {"path": str(folder / "docs" / "tutorials")}}
+    NotebookClient(notebook, timeout=None, resources=place).execute(env=environment)
+    for cell in notebook.cells:
+        told = "".join(output.get("text", "") for output in cell.get("outputs", []))
+        assert not re.search(r"^(error|\w*Error):|not found", told, flags=re.M), cell.source + told[-4000:]
     return folder / "tutorial"
 
 
@@ -75,21 +74,12 @@ def rows(file):
 
 
 def test_steps_are_found():
-    page = (
-        "# Page\n\n```bash\necho 1\n```\n\n```\noutput\n```\n\n```python\n# a/b.py\nx = 1\n```\n\n```python\nx\n```\n"
-    )
-    run, write = shell_of_page(page)
+    page = "# Page\n\n```bash\necho 1\n```\n\n```\noutput\n```\n\n"
+    page += "```python\n# a/b.py\nx = 1\n```\n\n```python\nx\n```\n"
+    run, write = steps(page)
     assert run == "echo 1\n"
     assert "cat > a/b.py" in write
     assert "# a/b.py\nx = 1\n" in write
-    cells = [
-        nbformat.v4.new_markdown_cell("text"),
-        nbformat.v4.new_code_cell("!echo 1\n!echo 2"),
-        nbformat.v4.new_code_cell("%%writefile a.yaml\nx: 1"),
-    ]
-    run, write = shell_of_notebook(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
-    assert run == "echo 1\necho 2\n"
-    assert "cat > a.yaml <<'END_OF_FILE'\nx: 1\n" in write
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in PAGES.iterdir()))
@@ -122,7 +112,7 @@ def test_callback_in_lightly(tmp_path):
 
 @pytest.mark.slow
 def test_audit_a_checkpoint(tmp_path):
-    home = followed("audit_a_checkpoint.ipynb", tmp_path)
+    home = executed("audit_a_checkpoint.ipynb", tmp_path)
     alone, pair = metrics(home / "audit_held_out"), metrics(home / "audit")
     assert alone["target_accuracy"] == pair["target_accuracy"] > alone["reference_accuracy"]
     assert pair["score_low"] > 0
