@@ -106,8 +106,8 @@ def test_callback_in_lightly(tmp_path):
     assert float(first["score_low"]) < 0 < float(first["score_high"])
     assert float(last["score_low"]) > 0
     assert float(last["target_accuracy"]) > float(first["target_accuracy"]) + 0.1
-    for figure in (folder / "curve.png", *folder.glob("epoch=*/gallery.png")):
-        assert figure.stat().st_size > 10_000
+    for figure in ("curve", "gallery"):
+        assert (folder / f"{figure}.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
