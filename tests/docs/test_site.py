@@ -78,7 +78,8 @@ def test_what_a_page_loads_is_found():
 
 def test_every_page_is_there_and_loads_nothing_from_a_network(site):
     pages = [page for page in site.rglob("*.html") if "_modules" not in page.parts]
-    sources = {page.relative_to(ROOT / "docs").with_suffix(".html") for page in (ROOT / "docs").rglob("*.md")}
+    written = [page for kind in ("*.md", "*.ipynb") for page in (ROOT / "docs").rglob(kind)]
+    sources = {page.relative_to(ROOT / "docs").with_suffix(".html") for page in written}
     assert sources <= {page.relative_to(site) for page in pages}
     for page in pages:
         text = page.read_text()
