@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -74,7 +75,7 @@ def several_devices(device: str, devices: int = 1, num_nodes: int = 1) -> Iterat
         if fabric.is_global_zero:
             yield str(fabric.device)
         else:
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            with redirect_stdout(io.StringIO()):
                 yield str(fabric.device)
     finally:
         dist.destroy_process_group()
