@@ -68,7 +68,7 @@ class Cluster:
         sbin = f"{os.environ['PATH']}:/usr/sbin"
         self.environment = {**os.environ, **loopback, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": sbin}
 
-    def run(self, *command: object, cwd: Path | None = None) -> str:
+    def run(self, *command: object, cwd: Path | None = None, seconds: float = 120) -> str:
         """What a command prints."""
         done = subprocess.run(
             list(map(str, command)),
@@ -76,7 +76,7 @@ class Cluster:
             cwd=cwd,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"

@@ -1,6 +1,7 @@
 """On a real SLURM of two nodes: arrays, requeueing by the time limit, a node that dies, scancel and studies."""
 
 import copy
+import csv
 import os
 import signal
 import subprocess
@@ -177,12 +178,21 @@ def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
 
 
 def test_a_study_runs_on_the_cluster(cluster, tmp_path):
-    config = tmp_path / "tiny.yaml"
-    config.write_text(yaml.safe_dump(TINY))
-    study = {"config": [str(config)], "variants": {"default": {}, "decay": {"--model.optimizer.weight_decay": 0.1}}}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    options = ["--launcher", "slurm", "--slurm.timeout_min", "10", "--slurm.slurm_cpus_per_task", "1"]
-    command = ["python", "train.py", "study", "--config", tmp_path / "study.yaml", "--seeds", "0", "--output"]
-    printed = cluster.run(*command, tmp_path / "out", *options, cwd=ROOT)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"trainer": TINY["trainer"] | {"max_epochs": 1}}))
+    study = {
+        "name": "tiny",
+        "base": [str(tmp_path / "tiny.yaml")],
+        "default": "plain",
+        "seeds": [3],
+        "seed_keys": ["seed_everything", "data.split_seed", "data.source.seed"],
+        "variants": {"plain": {}, "decay": {"overrides": {"model.optimizer.weight_decay": 0.1}}},
+        "slurm": {"timeout_min": 10, "cpus_per_task": 1},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    command = ["python", "train.py", "study", "--config", tmp_path / "study.yaml", "--launcher", "slurm"]
+    printed = cluster.run(*command, "--output", tmp_path / "out", cwd=ROOT, seconds=400)
     assert "decay" in printed
-    assert (tmp_path / "out" / "table.csv").read_text().count("\n") == 3
+    with (tmp_path / "out" / "table.csv").open(newline="") as file:
+        rows = {row["variant"]: row["finished"] for row in csv.DictReader(file)}
+    assert rows == {"plain": "1", "decay": "1"}
+    assert "COMPLETED" in cluster.run("squeue", "-a", "-h", "-t", "all", "-n", "submitit", "-o", "%T")
