@@ -10,7 +10,7 @@ from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.memorization import Records
 from dejavu_lightning.runs.utility_samples import read_utility
 from dejavu_lightning.studies import plan_runs, read_study
-from tests.cli.test_leave_out import STOPPING, UTILITY
+from tests.cli.evaluation.test_leave_out import STOPPING, UTILITY
 from tests.commands import TINY, run
 
 
