@@ -70,6 +70,9 @@ class RequeueBetweenBatches(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The end of the training is in its last checkpoint."""
+        if self._answer is not None:
+            # Lightning gives the signal back its default, which ends the process: what is complete needs no requeue.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {self._signal})
         if not getattr(trainer, "fast_dev_run", False):
             _remove_requeued(trainer, keep=0)
 

@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +37,7 @@ from dejavu_lightning.callbacks import (
     WandbRunId,
     wandb_run_id,
 )
+from dejavu_lightning.callbacks.lightning.requeue import REQUEUE_SIGNALS
 from dejavu_lightning.cli.configs import read_config, with_found_configs
 from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.cli.terminal.next_steps import after_fit
@@ -159,6 +161,11 @@ class DejavuCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say where the files are and what to do next."""
+        if (
+            "SLURM_JOB_ID" in os.environ
+        ):  # a requeue signal that comes now would end a job that is complete as a failed one
+            for number in REQUEUE_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
         config = self.config[self.subcommand]
         if not self.trainer.is_global_zero or config.trainer.fast_dev_run:
             return

@@ -13,6 +13,7 @@ import yaml
 from dejavu_lightning.callbacks import RequeueBetweenBatches
 from lightning.pytorch import Callback
 
+from dejavu_lightning.runs.checkpoints import requeue_checkpoints
 from tests.commands import ROOT, TINY, history, run
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
 
@@ -140,3 +141,18 @@ def test_the_template_is_valid_and_submits_both_splits():
         found.append(done.stdout)
     assert "--data.train_on A --trainer.default_root_dir runs/slurm/A --seed_everything 3" in found[0]
     assert "--data.train_on B" in found[1]
+
+
+def test_a_signal_behind_the_end_of_training_fails_nothing_and_superseded_checkpoints_go(tmp_path):
+    for name in ("hpc_ckpt_9.ckpt", "hpc_ckpt_10.ckpt", "hpc_ckpt_1_backup.ckpt"):
+        (tmp_path / name).touch()
+    assert [file.name for file in requeue_checkpoints(tmp_path)] == ["hpc_ckpt_9.ckpt", "hpc_ckpt_10.ckpt"]
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)  # as Lightning's, where it listens
+    try:
+        trainer = tiny_trainer(tmp_path, max_epochs=1, callbacks=[RequeueBetweenBatches()])
+        trainer.fit(tiny_vicreg(), datamodule=tiny_data(), ckpt_path=None)
+        assert signal.SIGUSR1 in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        signal.signal(signal.SIGUSR1, before)
+    assert [file.name for file in tmp_path.glob("hpc_ckpt_*")] == ["hpc_ckpt_1_backup.ckpt"]
