@@ -133,5 +133,11 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
             time.sleep(0.5)
         yield cluster
     finally:
+        # Jobs of a test that failed live on without their daemons.
+        options = {"env": cluster.environment, "check": False, "capture_output": True, "text": True, "timeout": 30}
+        subprocess.run(["scancel", "--user=root"], **options)
+        deadline = time.monotonic() + 20
+        while subprocess.run(["squeue", "-h"], **options).stdout and time.monotonic() < deadline:
+            time.sleep(0.5)
         for daemon in ("slurmd-n1", "slurmd-n2", "slurmctld", "munged"):
             cluster.stop(daemon)
