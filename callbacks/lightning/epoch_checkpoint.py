@@ -102,6 +102,8 @@ class EpochCheckpoint(ModelCheckpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Of a training that failed before its first step leave nothing that would be taken for a run."""
         super().on_exception(trainer, pl_module, exception)
+        if trainer.global_step and self.dirpath:  # another callback ended it behind the first step, as a requeue does
+            self._keep_untrained(trainer)
         if trainer.is_global_zero and self.dirpath:
             (self._folder / UNTRAINED).unlink(missing_ok=True)
 

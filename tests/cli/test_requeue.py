@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 import yaml
-from dejavu_lightning.callbacks import RequeueBetweenBatches
+from dejavu_lightning.callbacks import EpochCheckpoint, RequeueBetweenBatches
 from lightning.pytorch import Callback
 
 from dejavu_lightning.runs.checkpoints import requeue_checkpoints
@@ -156,3 +156,13 @@ def test_a_signal_behind_the_end_of_training_fails_nothing_and_superseded_checkp
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
         signal.signal(signal.SIGUSR1, before)
     assert [file.name for file in tmp_path.glob("hpc_ckpt_*")] == ["hpc_ckpt_1_backup.ckpt"]
+
+
+def test_a_run_that_is_requeued_behind_its_first_batch_keeps_the_untrained_weights(tmp_path):
+    callbacks = [Asked((0, 0), []), EpochCheckpoint(every_n_epochs=1, dirpath=str(tmp_path))]
+    trainer = tiny_trainer(tmp_path, callbacks=callbacks, enable_checkpointing=True)
+    with pytest.raises(SystemExit, match="requeued after SIGUSR1"):
+        trainer.fit(tiny_vicreg(), datamodule=tiny_data(batch_size=10))
+    assert trainer.global_step == 1
+    assert [file.name for file in tmp_path.glob("*.ckpt")] == ["epoch=0000.ckpt"]
+    assert not (tmp_path / "untrained.part").exists()
