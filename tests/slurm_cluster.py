@@ -15,12 +15,13 @@ from lightning.pytorch import Callback
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 LACKING = [name for name in DAEMONS if shutil.which(name) is None and not Path(f"/usr/sbin/{name}").exists()]
+ENDED = {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
 CONFIG = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -40,7 +41,8 @@ KillWait=5
 SlurmctldTimeout=10
 SlurmdTimeout=20
 NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{second}] CPUs=4 State=UNKNOWN
-MinJobAge=600
+MinJobAge=7200
+FirstJobId={first_job}
 PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -92,14 +94,15 @@ class Cluster:
         if file.exists():
             subprocess.run(["kill", "-9", file.read_text().strip()], check=False)
 
-    def wait(self, job: str, states: set[str], seconds: float) -> dict[str, str]:
-        """State and restarts of each task of a job, once all are in one of the states."""
+    def wait(self, job: str, states: set[str], seconds: float) -> None:
+        """Wait until all tasks of a job are in one of the states; none may end in another."""
         deadline = time.monotonic() + seconds
         while True:
             told = self.run("squeue", "-a", "-r", "-h", "-t", "all", "-j", job, "-o", "%i %T")
             found = dict(line.split() for line in told.splitlines())
             if found and set(found.values()) <= states:
-                return found
+                return
+            assert not set(found.values()) & ENDED - states, told
             assert time.monotonic() < deadline, (told, (self.folder / "slurmctld.log").read_text()[-2000:])
             time.sleep(0.5)
 
@@ -114,6 +117,8 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             ports[name] = free.getsockname()[1]
+    # Lightning takes the port of a job from its number: those of two clusters on one machine must differ.
+    ports["first_job"] = int.from_bytes(os.urandom(2), "big") + 1000
     text = CONFIG.format(folder=folder, host=socket.gethostname(), second=ports["first"] + 1, **ports)
     (folder / "slurm.conf").write_text(text)
     key = folder / "munge.key"

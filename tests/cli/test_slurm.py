@@ -101,7 +101,7 @@ def wait_for(file, seconds=120):
 def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_left_alone(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
     job = submit(cluster, runs, "--time=3", "--signal=SIGUSR1@100", seconds=0.8)
-    cluster.wait(job, {"COMPLETED"}, 900)  # SLURM lets a job that was requeued wait for two minutes
+    cluster.wait(job, {"COMPLETED"}, 900)
     log = told(runs)
     assert log.count("requeued after SIGUSR1") >= 2, log  # each split at least once
     assert "Traceback" not in log
