@@ -157,7 +157,8 @@ class DejavuCLI(LightningCLI):
     def before_fit(self) -> None:
         """Pass over what Lightning says of our models' loss; of a user's own it may be right."""
         if type(self.model).__module__.startswith("dejavu_lightning."):
-            pass_over(OWN_MODELS)
+            for notice in OWN_MODELS:
+                pass_over(notice)
 
     def after_fit(self) -> None:
         """Say where the files are and what to do next."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dejavu_lightning.core.distributed import gather_rows, world
-from dejavu_lightning.core.progress.long_work import long_work
+from dejavu_lightning.core.progress.long_work import Advance, long_work
 from dejavu_lightning.data.batches import EpochLoader
 
 Sample = dict[str, Any]
@@ -93,11 +93,12 @@ def with_cached_features(loader: EpochLoader, data: Any, count: int) -> EpochLoa
     samples: Any = loader.dataset
     rank, ranks = world()
     own = range(len(samples) * rank // ranks, len(samples) * (rank + 1) // ranks)
-    passes = [_one_pass(loader, data, module, own, 0, count)]  # (share, views of a batch, F) each
-    views, width = passes[0].shape[1:]
-    gigabytes = len(samples) * count * width * 4 / 1e9
-    rank_zero_info(f"{count} views of {len(samples)} samples are cached, {width} features each: {gigabytes:.2f} GB")
-    passes += [_one_pass(loader, data, module, own, number, count) for number in range(1, count // views)]
+    with isolate_rng(), torch.no_grad(), long_work("caching features", len(own) * count, "view") as advance:
+        passes = [_one_pass(loader, data, module, own, 0, count, advance)]  # (share, views of a batch, F) each
+        views, width = passes[0].shape[1:]
+        gigabytes = len(samples) * count * width * 4 / 1e9
+        rank_zero_info(f"{count} views of {len(samples)} samples are cached, {width} features each: {gigabytes:.2f} GB")
+        passes += [_one_pass(loader, data, module, own, number, count, advance) for number in range(1, count // views)]
     features = torch.cat([gather_rows(one.to(module.device))[0].cpu() for one in passes], dim=1)
     cached = CachedFeatures(features, samples, views, data.seed)
     return EpochLoader(
@@ -105,7 +106,9 @@ def with_cached_features(loader: EpochLoader, data: Any, count: int) -> EpochLoa
     )
 
 
-def _one_pass(loader: EpochLoader, data: Any, module: Any, positions: range, number: int, count: int) -> Tensor:
+def _one_pass(
+    loader: EpochLoader, data: Any, module: Any, positions: range, number: int, count: int, advance: Advance
+) -> Tensor:
     """Features of one draw of a batch's views of each sample, on the CPU: (len(positions), views, F)."""
     size = loader.batch_size
     starts = [list(positions[start : start + size]) for start in range(0, len(positions), size)]
@@ -116,16 +119,15 @@ def _one_pass(loader: EpochLoader, data: Any, module: Any, positions: range, num
         num_workers=loader.loader.num_workers,
     )
     found = []
-    with isolate_rng(), torch.no_grad(), long_work("caching features of views", len(positions), "sample") as advance:
-        for part, batch in zip(starts, batches, strict=True):
-            _seed(data.seed, number, part[0])
-            moved = data.trainer.strategy.batch_to_device(batch, module.device)
-            made = data.on_after_batch_transfer(moved, 0)
-            views = made.get("views") or [made["image"]]
-            _check(views, count)
-            with data.trainer.precision_plugin.forward_context():
-                found.append(torch.stack([module.frozen_features(view).float() for view in views], dim=1).cpu())
-            advance(len(part))
+    for part, batch in zip(starts, batches, strict=True):
+        _seed(data.seed, number, part[0])
+        moved = data.trainer.strategy.batch_to_device(batch, module.device)
+        made = data.on_after_batch_transfer(moved, 0)
+        views = made.get("views") or [made["image"]]
+        _check(views, count)
+        with data.trainer.precision_plugin.forward_context():
+            found.append(torch.stack([module.frozen_features(view).float() for view in views], dim=1).cpu())
+        advance(len(part) * len(views))
     return torch.cat(found)
 
 

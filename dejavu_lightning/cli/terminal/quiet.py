@@ -6,6 +6,7 @@ Only inside a command: a process that imports this package keeps all its notices
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -53,10 +54,18 @@ WARNINGS = (
         "its own",
     ),
 )
-OWN_MODELS = Notice(
+OWN_MODELS = (
+    Notice(LIGHTNING, r"It is recommended to use `self\.log\('train/loss'", "our losses are of the global batch"),
+    Notice(
+        LIGHTNING,
+        r"Found \d+ module\(s\) in eval mode at the start of training",
+        "model.freeze leaves them as they are",
+    ),
+)
+OUTSIDE_A_JOB = Notice(
     LIGHTNING,
-    r"It is recommended to use `self\.log\('train/loss'",
-    "our losses are of the global batch",
+    r"The `srun` command is available on your system but is not used",
+    "SLURM is there, no job of it runs this",
 )
 LOGS = (
     Notice(RANK_ZERO, r"💡 Tip: ", "advertises other products"),
@@ -77,6 +86,8 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         for notice in WARNINGS:
             pass_over(notice)
+        if "SLURM_JOB_ID" not in os.environ:
+            pass_over(OUTSIDE_A_JOB)
         for logger, passed in filters:
             logger.addFilter(passed)
         try:

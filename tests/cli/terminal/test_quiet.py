@@ -10,7 +10,7 @@ import warnings
 import pytest
 import yaml
 
-from dejavu_lightning.cli.terminal.quiet import LOGS, OWN_MODELS, WARNINGS, pass_over, quiet
+from dejavu_lightning.cli.terminal.quiet import LOGS, OUTSIDE_A_JOB, OWN_MODELS, WARNINGS, pass_over, quiet
 from tests.commands import ROOT, TINY
 
 WORKERS = "The 'train_dataloader' does not have many workers which may be a bottleneck"
@@ -19,7 +19,7 @@ SYNC = "It is recommended to use `self.log('train/loss', ..., sync_dist=True)` w
 
 
 def test_each_notice_has_a_reason_and_is_a_pattern():
-    for notice in (*WARNINGS, *LOGS, OWN_MODELS):
+    for notice in (*WARNINGS, *LOGS, *OWN_MODELS, OUTSIDE_A_JOB):
         assert notice.reason
         assert re.compile(notice.text)
         assert re.compile(notice.origin)
@@ -35,12 +35,28 @@ def test_only_these_warnings_and_only_inside():
         warnings.simplefilter("always")
         with quiet():
             warn()
-            pass_over(OWN_MODELS)
+            for notice in OWN_MODELS:
+                pass_over(notice)
             warn()
         inside = [str(warning.message) for warning in caught]
         warn()
     assert inside == [SYNC, "mine alone", WORKERS, SYNC, "mine alone", "mine alone", WORKERS, SYNC, "mine alone"]
     assert len(caught) - len(inside) == 6
+
+
+@pytest.mark.parametrize(("job", "told"), [(None, 0), ("17", 1)])
+def test_srun_is_recalled_inside_a_job_alone(job, told, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    text = "The `srun` command is available on your system but is not used. HINT: If your intention is to run"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with quiet():
+            warnings.warn_explicit(
+                text, UserWarning, "file.py", 1, module="lightning.fabric.plugins.environments.slurm"
+            )
+    assert len(caught) == told
 
 
 def test_only_these_lines_of_a_logger(caplog):
