@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dejavu_lightning.core.distributed import gathered, world
+from dejavu_lightning.core.distributed import gathered, joined_rows, world
 from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
@@ -54,8 +54,7 @@ class Embedded(NamedTuple):
 
     def gather(self) -> Tensor:
         """All processes' embeddings in the dataset's order: (N, D), on the CPU."""
-        shares = [share for share in gathered((self.rows, self.embeddings.cpu())) if len(share[0])]
-        return torch.cat([share[1] for share in shares])[torch.cat([share[0] for share in shares]).argsort()]
+        return joined_rows(self.embeddings.cpu())[joined_rows(self.rows).argsort()]
 
     def directions(self) -> Embedded:
         """The same with embeddings of length 1, to compare by cosine."""
@@ -139,7 +138,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     own = batches[rank::processes]
     ids: list[str] = []
     facts: list[Any] = []
-    parts: list[Tensor] = []
+    held, filled = torch.empty(0, 0), 0
     problem, of_a_file = "", False
     first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
@@ -162,10 +161,13 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
                 ids += [reading.identifier for reading in readings]
                 facts += [reading.facts for reading in readings]
                 output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
-                problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
+                problem = problem or _flaw(output, ids[-len(rows) :], role, held.shape[1] if filled else None)
                 if problem:
                     break
-                parts.append(output[: len(rows)].detach().float())
+                if not filled:  # at once, since parts of it would be in memory twice when they are put together
+                    held = torch.empty(sum(map(len, own)), output.shape[1], device=output.device)
+                held[filled : filled + len(rows)] = output[: len(rows)].detach()
+                filled += len(rows)
                 advance(len(rows))
     except Exception as error:
         if processes == 1:
@@ -186,8 +188,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
         twice = sorted(identifier for identifier, times in Counter(all_ids).items() if times > 1)[:3]
         raise ValueError(f"the {role} set holds ids more than once, such as {twice}; the id is the only join key")
     own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
-    embeddings = torch.cat(parts) if parts else torch.empty(0, 0)
-    return Embedded(own_rows, embeddings, all_ids, all_facts)
+    return Embedded(own_rows, held, all_ids, all_facts)
 
 
 class _EncoderError(ValueError):
@@ -235,9 +236,9 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
         ValueError: they do not, to the precision of float32, so that all neighbours are as near as any other.
     """
     held = found.embeddings
-    shares = gathered((held.amin(dim=0).cpu(), held.amax(dim=0).cpu()) if len(held) else None)
-    low = torch.stack([share[0] for share in shares if share is not None]).amin(dim=0)
-    high = torch.stack([share[1] for share in shares if share is not None]).amax(dim=0)
+    ends = torch.stack([held.amin(dim=0), held.amax(dim=0)])[None] if len(held) else held.new_empty(0, 2, 0)
+    ends = joined_rows(ends.cpu().float())
+    low, high = ends[:, 0].amin(dim=0), ends[:, 1].amax(dim=0)
     largest = torch.maximum(low.abs(), high.abs()).max()
     if len(found.ids) > 1 and (high - low).max() <= 4 * torch.finfo(torch.float32).eps * largest:
         raise ValueError(
