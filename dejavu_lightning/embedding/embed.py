@@ -33,13 +33,16 @@ ADVICE = {
     3: "take one of its tokens: encode=lambda module, images: module.backbone(images)[:, 0], or their mean(dim=1)",
     0: "choose another encode=",
 }
+ROWS_AT_ONCE = 4096  # that are float32 while float16 ones are made of them
+ROUNDED = 2.0**-10  # what an embedding may lose of its length: twice what float16 takes of a number
 
 
 class Embedded(NamedTuple):
     """Samples of one dataset in its order.
 
     ``rows`` (n,) positions in the dataset of the embeddings held by this process; ``embeddings`` (n, D)
-    float32; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each sample besides its input.
+    float32, or float16 where they are kept so; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each
+    sample besides its input.
     """
 
     rows: Tensor
@@ -58,7 +61,12 @@ class Embedded(NamedTuple):
 
     def directions(self) -> Embedded:
         """The same with embeddings of length 1, to compare by cosine."""
-        return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
+        if self.embeddings.dtype == torch.float32:
+            return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
+        found = torch.empty_like(self.embeddings)
+        for part, rows in zip(found.split(ROWS_AT_ONCE), self.embeddings.split(ROWS_AT_ONCE), strict=True):
+            part.copy_(nn.functional.normalize(rows.float(), dim=1))
+        return self._replace(embeddings=found)
 
 
 class Reading(NamedTuple):
@@ -97,18 +105,20 @@ def embed(
 
     The last batch is padded to full size, because kernels may round differently for other shapes; a batch is no larger
     than the data set. Embeddings (B, D, 1, 1) and (B, 1, D) are flattened. A single process whose encoder keeps
-    embeddings takes those of the same model and dataset from there instead.
+    embeddings takes those of the same model and dataset from there instead; all are in the precision of what is kept.
 
     Args:
         role: what errors and made-up ids call the dataset.
         read: takes a sample, its row and the role apart.
 
     Raises:
-        ValueError: the dataset is empty, an id repeats, or an embedding is not finite or not (B, D).
+        ValueError: the dataset is empty, an id repeats, or an embedding is not finite, not (B, D), or not of a size
+            that its precision can hold.
     """
     if len(dataset) == 0:
         raise ValueError(f"the {role} set is empty: nothing can be measured")
-    arguments = (encoder, dataset, role, batch_size, num_workers, read)
+    dtype = encoder.kept.dtype if isinstance(encoder, ModuleEncoder) and encoder.kept else torch.float32
+    arguments = (encoder, dataset, role, batch_size, num_workers, read, dtype)
     if not isinstance(encoder, ModuleEncoder) or encoder.kept is None or world()[1] > 1:
         return _embed(*arguments)
     ids = getattr(dataset, "ids", None)
@@ -124,13 +134,21 @@ def embed(
         return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:])
     found = _embed(*arguments)
     if found.embeddings.device == encoder.device:
-        kept.save(found.embeddings, found.ids, found.facts)
+        found = found._replace(embeddings=kept.save(found.embeddings, found.ids, found.facts))
     else:
         kept.warn(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
     return found
 
 
-def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_workers: int, read: Read) -> Embedded:
+def _embed(
+    encoder: Encoder,
+    dataset: Samples,
+    role: str,
+    batch_size: int,
+    num_workers: int,
+    read: Read,
+    dtype: torch.dtype,
+) -> Embedded:
     count = len(dataset)
     batch_size = min(batch_size, count)
     rank, processes = world()
@@ -138,7 +156,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     own = batches[rank::processes]
     ids: list[str] = []
     facts: list[Any] = []
-    held, filled = torch.empty(0, 0), 0
+    held, filled = torch.empty(0, 0, dtype=dtype), 0
     problem, of_a_file = "", False
     first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
@@ -161,11 +179,11 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
                 ids += [reading.identifier for reading in readings]
                 facts += [reading.facts for reading in readings]
                 output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
-                problem = problem or _flaw(output, ids[-len(rows) :], role, held.shape[1] if filled else None)
+                problem = problem or _flaw(output, ids[-len(rows) :], role, held.shape[1] if filled else None, dtype)
                 if problem:
                     break
                 if not filled:  # at once, since parts of it would be in memory twice when they are put together
-                    held = torch.empty(sum(map(len, own)), output.shape[1], device=output.device)
+                    held = torch.empty(sum(map(len, own)), output.shape[1], dtype=dtype, device=output.device)
                 held[filled : filled + len(rows)] = output[: len(rows)].detach()
                 filled += len(rows)
                 advance(len(rows))
@@ -248,7 +266,7 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
         )
 
 
-def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None) -> str:
+def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None, dtype: torch.dtype) -> str:
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         advice = ADVICE.get(output.ndim, ADVICE[0]) if isinstance(output, Tensor) else ADVICE[0]
@@ -265,4 +283,12 @@ def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None) -> str:
             f"the embedding of {first!r} ({role} set) holds NaN or infinite values, {int(bad.sum())} of {len(ids)} in "
             "its batch: the model has diverged, or its inputs are not normalised"
         )
+    if dtype != torch.float32:
+        exact = output[: len(ids)].detach().float()
+        lost = (exact.to(dtype).float() - exact).norm(dim=1) > ROUNDED * exact.norm(dim=1)
+        if lost.any():
+            return (
+                f"the embedding of {ids[int(lost.nonzero()[0])]!r} ({role} set) cannot be kept as float16, whose "
+                "numbers lie between 6e-5 and 65504: leave precision (--embeddings_precision) at float32"
+            )
     return ""

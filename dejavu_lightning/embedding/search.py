@@ -12,7 +12,9 @@ from dejavu_lightning.core.progress.long_work import long_work, nothing, shown_b
 from dejavu_lightning.embedding.embed import Embedded
 from dejavu_lightning.embedding.neighbors import QUERY_BLOCK, nearest_neighbors
 
-CROSSING_ELEMENTS = 1 << 24  # of the queries of all processes that meet the banks at once, 64 MiB in float32
+CROSSING_ELEMENTS = (
+    1 << 24
+)  # of the queries of all processes that meet the banks at once, 64 MiB in float32; their finds no more
 
 
 class Found(NamedTuple):
@@ -54,7 +56,7 @@ def search(queries: Embedded, bank: Embedded, k: int, role: str | None = None) -
 
 def _among_processes(queries: Embedded, bank: Embedded, k: int) -> tuple[Tensor, Tensor]:
     """Distances and indices, the queries by process."""
-    rank, processes = world()
+    processes = world()[1]
     own = torch.tensor([[len(queries.rows), len(bank.rows), queries.embeddings.shape[1], bank.embeddings.shape[1]]])
     shares, held, *widths = joined_rows(own).T.tolist()
     width = max(*widths[0], *widths[1])
@@ -62,7 +64,8 @@ def _among_processes(queries: Embedded, bank: Embedded, k: int) -> tuple[Tensor,
         raise ValueError(f"queries and bank must have one width, they have {sorted({*widths[0], *widths[1]} - {0})}")
     if not 1 <= k <= sum(held):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {sum(held)}; k must lie in [1, {sum(held)}]")
-    step = max(QUERY_BLOCK, CROSSING_ELEMENTS // max(1, width)) // processes + 1
+    # A find has 16 bytes, as four numbers of a query.
+    step = -(-max(QUERY_BLOCK, CROSSING_ELEMENTS // max(width, 4 * k)) // processes)
     merged: list[tuple[Tensor, Tensor]] = []
     with long_work("nearest neighbours", sum(shares), "sample") as advance, shown_by(nothing):
         for start in range(0, max(shares), step):
