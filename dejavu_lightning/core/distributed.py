@@ -132,7 +132,7 @@ def joined_rows(local: Tensor) -> Tensor:
         raise ValueError(f"rows of all processes need one shape, they have {' and '.join(map(str, kinds))}")
     counts = [shape[0] for shape in shapes]
     joined = local.new_empty(sum(counts), *kinds[0])
-    for source, part in enumerate(joined.split(counts)):
+    for source, part in enumerate(torch.split(joined, counts)):
         if part.numel() == 0:
             continue
         if source == rank:

@@ -64,7 +64,7 @@ class Embedded(NamedTuple):
         if self.embeddings.dtype == torch.float32:
             return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
         found = torch.empty_like(self.embeddings)
-        for part, rows in zip(found.split(ROWS_AT_ONCE), self.embeddings.split(ROWS_AT_ONCE), strict=True):
+        for part, rows in zip(*(torch.split(one, ROWS_AT_ONCE) for one in (found, self.embeddings)), strict=True):
             part.copy_(nn.functional.normalize(rows.float(), dim=1))
         return self._replace(embeddings=found)
 
