@@ -78,7 +78,9 @@ def memorization(arguments: list[str]) -> None:
 
 
 def _evaluate(built: Any, output: Path | None, options: dict[str, Any], arguments: list[str]) -> None:
-    kept = KeptEmbeddings(built.embeddings, {"versions": _versions()}) if built.embeddings else None
+    kept = None
+    if built.embeddings:
+        kept = KeptEmbeddings(built.embeddings, {"versions": _versions()}, built.embeddings_precision)
     target = (
         load_model(built.target, built.config, built.device, built.test, built.k)
         if isinstance(built.target, str)

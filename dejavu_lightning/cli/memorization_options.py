@@ -17,6 +17,7 @@ from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.evaluation.leave_out import add_leave_out
 from dejavu_lightning.cli.evaluation.several_devices import add_several_devices
+from dejavu_lightning.embedding.kept import Precision
 from dejavu_lightning.memorization import MemorizationTest, Reference
 from dejavu_lightning.pretrained import PretrainedModel
 
@@ -75,6 +76,12 @@ def memorization_parser() -> ArgumentParser:
     add_several_devices(parser)
     parser.add_argument(
         "--embeddings", type=str | None, help="folder that keeps embeddings, for another k or reference in seconds"
+    )
+    parser.add_argument(
+        "--embeddings_precision",
+        type=Precision,
+        default="float32",
+        help="float16 halves what --embeddings keeps, rounds all embeddings, and changes the numbers a little",
     )
     parser.add_argument("--output", type=str | None, help="a new folder for metrics.json, records and figures")
     parser.add_argument("--overwrite", type=bool, default=False, help="replace the evaluation that --output holds")
@@ -151,6 +158,8 @@ def check_options(built: Any) -> None:
         raise SystemExit(f"error: --k must be at least 1, got {built.k}")
     if built.k is not None and built.test is not None:
         raise SystemExit("error: --k is of the config's test; of another one give --test.k")
+    if built.embeddings_precision != "float32" and built.embeddings is None:
+        raise SystemExit("error: --embeddings_precision needs --embeddings, the folder that keeps them")
     if built.symmetric and not (isinstance(built.target, str) and isinstance(built.reference, str)):
         raise SystemExit("error: --symmetric needs checkpoints of fit or pair as --target and --reference")
     if built.reference_config and not isinstance(built.reference, str):

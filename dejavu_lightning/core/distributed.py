@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -89,21 +89,74 @@ def copy_first(tensors: Iterable[Tensor]) -> None:
         return
     # As bytes: no backend broadcasts every type, and one message is faster than many.
     pieces = [tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in held]
-    device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
-    message = torch.cat([piece.to(device) for piece in pieces])
+    message = torch.cat([piece.to(_crossing_device()) for piece in pieces])
     dist.broadcast(message, 0)
     for tensor, values in zip(held, torch.split(message, [len(piece) for piece in pieces]), strict=True):
         tensor.copy_(values.clone().view(tensor.dtype).view(tensor.shape))
 
 
+def _crossing_device() -> torch.device:
+    """Where tensors must lie to be sent."""
+    return torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+
+
 def gathered(value: Any) -> list[Any]:
-    """``value`` of every process, by rank; tensors should be on the CPU."""
+    """``value`` of every process, by rank, pickled: for words, names and flags; :func:`joined_rows` takes tensors."""
     processes = world()[1]
     if processes == 1:
         return [value]
     values: list[Any] = [None] * processes
     dist.all_gather_object(values, value)
     return values
+
+
+@torch.no_grad()
+def joined_rows(local: Tensor) -> Tensor:
+    """Concatenate the (n, ...) tensors of all processes by rank, without gradient, on the device of ``local``.
+
+    Each has its own n, and type and number of dimensions of the others. Bytes cross, no pickles: besides the result no
+    more than the share of one process is held, and that only where it must change devices.
+
+    Raises:
+        ValueError: the rows of two processes have different shapes; one without rows may have any.
+    """
+    rank, processes = world()
+    if processes == 1:
+        return local
+    own = torch.tensor(local.shape, device=_crossing_device())
+    every = [torch.empty_like(own) for _ in range(processes)]
+    dist.all_gather(every, own)
+    shapes: list[list[int]] = torch.stack(every).tolist()
+    kinds = sorted({tuple(shape[1:]) for shape in shapes if shape[0]}) or [tuple(local.shape[1:])]
+    if len(kinds) > 1:
+        raise ValueError(f"rows of all processes need one shape, they have {' and '.join(map(str, kinds))}")
+    counts = [shape[0] for shape in shapes]
+    joined = local.new_empty(sum(counts), *kinds[0])
+    for source, part in enumerate(torch.split(joined, counts)):
+        if part.numel() == 0:
+            continue
+        if source == rank:
+            part.copy_(local)
+        crossing = part.to(own.device)
+        dist.broadcast(crossing.view(torch.uint8), source)  # no backend sends every type
+        if crossing is not part:
+            part.copy_(crossing)
+    return joined
+
+
+@torch.no_grad()
+def rows_to_owners(rows: Tensor, counts: Sequence[int]) -> Tensor:
+    """Send rows that answer for others to them: process r gets the rows (n, ...) for it of all W: (W, n, ...).
+
+    Args:
+        rows: (sum of counts, ...), those for process 0 first; of the same shape on all.
+        counts: how many are for each process.
+    """
+    rank, processes = world()
+    sent = rows.to(_crossing_device())
+    received = sent.new_empty(processes * counts[rank], *sent.shape[1:])
+    dist.all_to_all_single(received, sent, [counts[rank]] * processes, list(counts))
+    return received.view(processes, counts[rank], *sent.shape[1:]).to(rows.device)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dejavu_lightning.core.distributed import gathered, world
+from dejavu_lightning.core.distributed import gathered, joined_rows, world
 from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
@@ -33,13 +33,16 @@ ADVICE = {
     3: "take one of its tokens: encode=lambda module, images: module.backbone(images)[:, 0], or their mean(dim=1)",
     0: "choose another encode=",
 }
+ROWS_AT_ONCE = 4096  # that are float32 while float16 ones are made of them
+ROUNDED = 2.0**-10  # what an embedding may lose of its length: twice what float16 takes of a number
 
 
 class Embedded(NamedTuple):
     """Samples of one dataset in its order.
 
     ``rows`` (n,) positions in the dataset of the embeddings held by this process; ``embeddings`` (n, D)
-    float32; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each sample besides its input.
+    float32, or float16 where they are kept so; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each
+    sample besides its input.
     """
 
     rows: Tensor
@@ -54,12 +57,16 @@ class Embedded(NamedTuple):
 
     def gather(self) -> Tensor:
         """All processes' embeddings in the dataset's order: (N, D), on the CPU."""
-        shares = [share for share in gathered((self.rows, self.embeddings.cpu())) if len(share[0])]
-        return torch.cat([share[1] for share in shares])[torch.cat([share[0] for share in shares]).argsort()]
+        return joined_rows(self.embeddings.cpu())[joined_rows(self.rows).argsort()]
 
     def directions(self) -> Embedded:
         """The same with embeddings of length 1, to compare by cosine."""
-        return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
+        if self.embeddings.dtype == torch.float32:
+            return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
+        found = torch.empty_like(self.embeddings)
+        for part, rows in zip(*(torch.split(one, ROWS_AT_ONCE) for one in (found, self.embeddings)), strict=True):
+            part.copy_(nn.functional.normalize(rows.float(), dim=1))
+        return self._replace(embeddings=found)
 
 
 class Reading(NamedTuple):
@@ -98,18 +105,20 @@ def embed(
 
     The last batch is padded to full size, because kernels may round differently for other shapes; a batch is no larger
     than the data set. Embeddings (B, D, 1, 1) and (B, 1, D) are flattened. A single process whose encoder keeps
-    embeddings takes those of the same model and dataset from there instead.
+    embeddings takes those of the same model and dataset from there instead; all are in the precision of what is kept.
 
     Args:
         role: what errors and made-up ids call the dataset.
         read: takes a sample, its row and the role apart.
 
     Raises:
-        ValueError: the dataset is empty, an id repeats, or an embedding is not finite or not (B, D).
+        ValueError: the dataset is empty, an id repeats, or an embedding is not finite, not (B, D), or not of a size
+            that its precision can hold.
     """
     if len(dataset) == 0:
         raise ValueError(f"the {role} set is empty: nothing can be measured")
-    arguments = (encoder, dataset, role, batch_size, num_workers, read)
+    dtype = encoder.kept.dtype if isinstance(encoder, ModuleEncoder) and encoder.kept else torch.float32
+    arguments = (encoder, dataset, role, batch_size, num_workers, read, dtype)
     if not isinstance(encoder, ModuleEncoder) or encoder.kept is None or world()[1] > 1:
         return _embed(*arguments)
     ids = getattr(dataset, "ids", None)
@@ -125,13 +134,21 @@ def embed(
         return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:])
     found = _embed(*arguments)
     if found.embeddings.device == encoder.device:
-        kept.save(found.embeddings, found.ids, found.facts)
+        found = found._replace(embeddings=kept.save(found.embeddings, found.ids, found.facts))
     else:
         kept.warn(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
     return found
 
 
-def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_workers: int, read: Read) -> Embedded:
+def _embed(
+    encoder: Encoder,
+    dataset: Samples,
+    role: str,
+    batch_size: int,
+    num_workers: int,
+    read: Read,
+    dtype: torch.dtype,
+) -> Embedded:
     count = len(dataset)
     batch_size = min(batch_size, count)
     rank, processes = world()
@@ -139,7 +156,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
     own = batches[rank::processes]
     ids: list[str] = []
     facts: list[Any] = []
-    parts: list[Tensor] = []
+    held, filled = torch.empty(0, 0, dtype=dtype), 0
     problem, of_a_file = "", False
     first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
@@ -162,10 +179,13 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
                 ids += [reading.identifier for reading in readings]
                 facts += [reading.facts for reading in readings]
                 output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
-                problem = problem or _flaw(output, ids[-len(rows) :], role, parts[0].shape[1] if parts else None)
+                problem = problem or _flaw(output, ids[-len(rows) :], role, held.shape[1] if filled else None, dtype)
                 if problem:
                     break
-                parts.append(output[: len(rows)].detach().float())
+                if not filled:  # at once, since parts of it would be in memory twice when they are put together
+                    held = torch.empty(sum(map(len, own)), output.shape[1], dtype=dtype, device=output.device)
+                held[filled : filled + len(rows)] = output[: len(rows)].detach()
+                filled += len(rows)
                 advance(len(rows))
     except Exception as error:
         if processes == 1:
@@ -186,8 +206,7 @@ def _embed(encoder: Encoder, dataset: Samples, role: str, batch_size: int, num_w
         twice = sorted(identifier for identifier, times in Counter(all_ids).items() if times > 1)[:3]
         raise ValueError(f"the {role} set holds ids more than once, such as {twice}; the id is the only join key")
     own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
-    embeddings = torch.cat(parts) if parts else torch.empty(0, 0)
-    return Embedded(own_rows, embeddings, all_ids, all_facts)
+    return Embedded(own_rows, held, all_ids, all_facts)
 
 
 class _EncoderError(ValueError):
@@ -235,9 +254,9 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
         ValueError: they do not, to the precision of float32, so that all neighbours are as near as any other.
     """
     held = found.embeddings
-    shares = gathered((held.amin(dim=0).cpu(), held.amax(dim=0).cpu()) if len(held) else None)
-    low = torch.stack([share[0] for share in shares if share is not None]).amin(dim=0)
-    high = torch.stack([share[1] for share in shares if share is not None]).amax(dim=0)
+    ends = torch.stack([held.amin(dim=0), held.amax(dim=0)])[None] if len(held) else held.new_empty(0, 2, 0)
+    ends = joined_rows(ends.cpu().float())
+    low, high = ends[:, 0].amin(dim=0), ends[:, 1].amax(dim=0)
     largest = torch.maximum(low.abs(), high.abs()).max()
     if len(found.ids) > 1 and (high - low).max() <= 4 * torch.finfo(torch.float32).eps * largest:
         raise ValueError(
@@ -247,7 +266,7 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
         )
 
 
-def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None) -> str:
+def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None, dtype: torch.dtype) -> str:
     if not isinstance(output, Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         advice = ADVICE.get(output.ndim, ADVICE[0]) if isinstance(output, Tensor) else ADVICE[0]
@@ -264,4 +283,12 @@ def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None) -> str:
             f"the embedding of {first!r} ({role} set) holds NaN or infinite values, {int(bad.sum())} of {len(ids)} in "
             "its batch: the model has diverged, or its inputs are not normalised"
         )
+    if dtype != torch.float32:
+        exact = output[: len(ids)].detach().float()
+        lost = (exact.to(dtype).float() - exact).norm(dim=1) > ROUNDED * exact.norm(dim=1)
+        if lost.any():
+            return (
+                f"the embedding of {ids[int(lost.nonzero()[0])]!r} ({role} set) cannot be kept as float16, whose "
+                "numbers lie between 6e-5 and 65504: leave precision (--embeddings_precision) at float32"
+            )
     return ""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,21 +20,34 @@ from torch import Tensor
 
 from dejavu_lightning.core.whole_file import whole_file
 
+Precision = Literal["float32", "float16"]
+
 
 class KeptEmbeddings:
     """Embeddings of one model and set in a folder of safetensors files, of which any may be deleted.
+
+    On the CPU they are read where they lie, mapped into memory: only what is at work on needs to be there.
 
     Args:
         folder: is made where there is none.
         provenance: what the embeddings depend on, as JSON holds it: weights, settings, data, ...; ``embed`` adds what
             it knows. Anything else, such as code and the pixels of pictures, must not change while a folder is used.
+        precision: ``"float16"`` halves the files and rounds every embedding, also those that are not kept, which moves
+            near neighbours and so the numbers a little.
 
     Raises:
-        ValueError: the folder cannot be written.
+        ValueError: the folder cannot be written, or there is no such precision.
     """
 
-    def __init__(self, folder: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, provenance: Mapping[str, Any] | None = None, precision: Precision = "float32"
+    ) -> None:
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision={precision!r} is none of {', '.join(get_args(Precision))}")
         self.folder, self.provenance = Path(folder), dict(provenance or {})
+        self.dtype: torch.dtype = getattr(torch, precision)
+        if precision != "float32":
+            self.provenance["precision"] = precision
         self._counts, self._told = Counter[str](), set[str]()
         probe = self.folder / f".{uuid.uuid4().hex}"
         try:
@@ -45,7 +58,8 @@ class KeptEmbeddings:
             raise ValueError(f"{str(folder)!r} is no folder in which embeddings can be kept: {error}") from error
 
     def __str__(self) -> str:
-        return f"embeddings: {self._counts['found']} of {self._counts['asked']} sets from {self.folder}"
+        rounded = f", all rounded to {self.provenance['precision']}" if "precision" in self.provenance else ""
+        return f"embeddings: {self._counts['found']} of {self._counts['asked']} sets from {self.folder}{rounded}"
 
     def with_provenance(self, **more: Any) -> KeptEmbeddings:
         """For embeddings that depend on these as well, or instead; it counts and warns together with this one."""
@@ -61,7 +75,7 @@ class KeptEmbeddings:
         return self.folder / f"{role}-{told[:16]}.safetensors"
 
     def load(self) -> tuple[Tensor, list[str], list[Any]] | None:
-        """Embeddings on the CPU, ids and facts; None if there are none, or only a damaged file, of which it warns.
+        """Embeddings on the CPU, mapped, ids and facts; None if there are none, or a damaged file, of which it warns.
 
         Raises:
             ValueError: the file is of another model or set; the message says in what they differ.
@@ -89,8 +103,11 @@ class KeptEmbeddings:
         ids, facts = json.loads(bytes(tensors["samples"].numpy()))
         return tensors["embeddings"], ids, facts
 
-    def save(self, embeddings: Tensor, ids: list[str], facts: list[Any]) -> None:
+    def save(self, embeddings: Tensor, ids: list[str], facts: list[Any]) -> Tensor:
         """Write (N, D) embeddings, ids and facts at once, or nothing and warn, as where the disk is full.
+
+        Returns:
+            The embeddings; of those on the CPU the mapped ones of the file, so that memory need not hold them.
 
         Raises:
             TypeError: JSON changes the facts, or cannot hold them.
@@ -104,8 +121,12 @@ class KeptEmbeddings:
         try:
             with whole_file(self.path, shared=True) as partial:
                 save_file(tensors, partial, told)
+            if embeddings.device.type == "cpu":
+                with safe_open(self.path, framework="pt") as file:
+                    embeddings = file.get_tensor("embeddings")
         except (SafetensorError, OSError) as error:
             self.warn(f"embeddings are not kept in {self.folder}: {error}")
+        return embeddings
 
     def pass_over(self, reason: str) -> None:
         """Count a set that is embedded without looking, and warn."""

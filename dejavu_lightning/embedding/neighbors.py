@@ -13,6 +13,7 @@ from dejavu_lightning.core.progress.long_work import long_work
 MARGIN = 32  # candidates beyond k that the fast float32 search keeps for the exact ranking
 QUERY_BLOCK = 1024
 BANK_BLOCK = 16384
+BANK_ELEMENTS = {"cpu": 1 << 23, "cuda": 1 << 27}  # of a block of the bank in float32, 32 and 512 MiB
 GROUP = 16  # columns of which only the least is compared at first
 EXACT_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 24}  # float64 differences held at once: 1 MB stays in a core's cache
 
@@ -24,11 +25,12 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
     A blocked float32 product finds candidates; their distances are then recomputed pair by pair in
     float64, so neither blocking nor device can reorder neighbours. Where the candidates cannot be
     guaranteed to hold the k nearest (many near-ties, as with collapsed embeddings), the query is compared
-    to the whole bank in float64. Memory is bounded by a block of pairs, never N x M.
+    to the whole bank in float64. Memory is bounded by a block of pairs, never N x M, and no more than a block of
+    the bank is copied: it may be float16 and mapped into memory from a file.
 
     Args:
         queries: (N, D) floating point.
-        bank: (M, D) on the same device.
+        bank: (M, D) floating point, on the same device.
         k: neighbours, in [1, M].
 
     Returns:
@@ -48,12 +50,14 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
     if not 1 <= k <= len(bank):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {len(bank)}; k must lie in [1, {len(bank)}]")
     for name, points in (("queries", queries), ("bank", bank)):
-        finite = torch.cat([torch.isfinite(block).all(dim=1) for block in torch.split(points, BANK_BLOCK)])
+        finite = torch.cat([torch.isfinite(block).all(dim=1) for block in torch.split(points, _bank_rows(points))])
         if not finite.all():
             raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} holds NaN or infinite values")
     distances = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
     indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
-    centre = bank.float().mean(dim=0)  # distances do not change, and float32 keeps more of them
+    # Distances from the centre are the same, and float32 keeps more of them.
+    centre = torch.stack([block.float().sum(dim=0) for block in torch.split(bank, _bank_rows(bank))]).sum(dim=0)
+    centre /= len(bank)
     with _full_float32(), long_work("nearest neighbours", len(queries), "sample") as advance:
         for start in range(0, len(queries), QUERY_BLOCK):
             rows = slice(start, start + QUERY_BLOCK)
@@ -68,8 +72,9 @@ def _search(queries: Tensor, bank: Tensor, centre: Tensor, k: int) -> tuple[Tens
     value = torch.empty(len(queries), 0, device=queries.device)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     longest = torch.zeros((), device=queries.device)
-    for start in range(0, len(bank), BANK_BLOCK):
-        block = bank[start : start + BANK_BLOCK].float() - centre  # m, D
+    step = _bank_rows(bank)
+    for start in range(0, len(bank), step):
+        block = bank[start : start + step].float() - centre  # m, D
         squares = block.square().sum(dim=1)
         longest = torch.maximum(longest, squares.max())
         found = torch.addmm(squares, near, block.T, alpha=-2)  # n, m: squared distance less |query|^2
@@ -123,6 +128,12 @@ def _brute_force(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     parts = [(query.double() - bank[s : s + step].double()).square().sum(dim=1) for s in range(0, len(bank), step)]
     distances, order = torch.cat(parts).sort(stable=True)
     return distances[:k], order[:k]
+
+
+def _bank_rows(points: Tensor) -> int:
+    """How many rows are copied at once."""
+    elements = BANK_ELEMENTS.get(points.device.type, BANK_ELEMENTS["cuda"])
+    return min(BANK_BLOCK, max(1, elements // max(1, points.shape[1])))
 
 
 def _exact_rows(device: torch.device, elements: int) -> int:

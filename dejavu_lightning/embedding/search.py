@@ -7,9 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dejavu_lightning.core.distributed import gathered
+from dejavu_lightning.core.distributed import joined_rows, rows_to_owners, world
+from dejavu_lightning.core.progress.long_work import long_work, nothing, shown_by
 from dejavu_lightning.embedding.embed import Embedded
-from dejavu_lightning.embedding.neighbors import nearest_neighbors
+from dejavu_lightning.embedding.neighbors import QUERY_BLOCK, nearest_neighbors
+
+CROSSING_ELEMENTS = (
+    1 << 24
+)  # of the queries of all processes that meet the banks at once, 64 MiB in float32; their finds no more
 
 
 class Found(NamedTuple):
@@ -22,13 +27,16 @@ class Found(NamedTuple):
 def search(queries: Embedded, bank: Embedded, k: int, role: str | None = None) -> Found:
     """The k nearest of the whole bank to every query, the same on every process.
 
-    All processes' queries meet each process's share of the bank; the finds are merged.
+    A block of all processes' queries at a time meets each process's share of the bank. What was found goes to the
+    process that has the query, which merges it; the k nearest of each query go to all. So a process holds its shares,
+    a block of queries and the finds, whatever the number of processes.
 
     Args:
         role: what errors call the set of the queries; None where a query may find itself.
 
     Raises:
-        ValueError: an id is in both sets, although a role is given.
+        ValueError: an id is in both sets, although a role is given; k is not in [1, size of the bank]; or queries and
+            bank differ in width.
     """
     known = set(queries.ids) & set(bank.ids) if role is not None else set()
     if known:
@@ -36,19 +44,56 @@ def search(queries: Embedded, bank: Embedded, k: int, role: str | None = None) -
             f"{len(known)} ids are both in the {role} set and in the public set, such as {min(known)!r}: "
             "a record would find itself; the sets must be disjoint"
         )
-    shares = gathered((queries.rows, queries.embeddings.cpu()))
-    rows = torch.cat([share[0] for share in shares])
-    asked = torch.cat([share[1] for share in shares if len(share[0])]).to(bank.embeddings.device)
-    own = len(bank.rows)
-    if own:
-        distances, local = nearest_neighbors(asked, bank.embeddings, min(k, own))
-        found = (distances.cpu(), bank.rows[local.cpu()])
+    if world()[1] == 1:
+        distances, indices = nearest_neighbors(queries.embeddings.to(bank.embeddings.device), bank.embeddings, k)
     else:
-        found = (torch.empty(len(asked), 0, dtype=torch.float64), torch.empty(len(asked), 0, dtype=torch.int64))
-    finds = gathered(found)
-    index, order = torch.cat([find[1] for find in finds], dim=1).sort(dim=1)
-    distance = torch.cat([find[0] for find in finds], dim=1).gather(1, order)
+        distances, indices = _among_processes(queries, bank, k)
+    found = Found(torch.empty_like(distances, device="cpu"), torch.empty_like(indices, device="cpu"))
+    rows = joined_rows(queries.rows)
+    found.distances[rows], found.indices[rows] = distances.cpu(), indices.cpu()
+    return found
+
+
+def _among_processes(queries: Embedded, bank: Embedded, k: int) -> tuple[Tensor, Tensor]:
+    """Distances and indices, the queries by process."""
+    processes = world()[1]
+    own = torch.tensor([[len(queries.rows), len(bank.rows), queries.embeddings.shape[1], bank.embeddings.shape[1]]])
+    shares, held, *widths = joined_rows(own).T.tolist()
+    width = max(*widths[0], *widths[1])
+    if not {*widths[0], *widths[1]} <= {0, width}:
+        raise ValueError(f"queries and bank must have one width, they have {sorted({*widths[0], *widths[1]} - {0})}")
+    if not 1 <= k <= sum(held):
+        raise ValueError(f"k={k} neighbours cannot be taken from a bank of {sum(held)}; k must lie in [1, {sum(held)}]")
+    # A find has 16 bytes, as four numbers of a query.
+    step = -(-max(QUERY_BLOCK, CROSSING_ELEMENTS // max(width, 4 * k)) // processes)
+    merged: list[tuple[Tensor, Tensor]] = []
+    with long_work("nearest neighbours", sum(shares), "sample") as advance, shown_by(nothing):
+        for start in range(0, max(shares), step):
+            counts = [min(max(share - start, 0), step) for share in shares]
+            asked = joined_rows(queries.embeddings[start : start + step].to(bank.embeddings.device))
+            finds = _own_finds(asked, bank, min(k, max(held)))
+            merged.append(_nearest(*(rows_to_owners(find, counts) for find in finds), k))
+            advance(sum(counts))
+    distances, indices = (torch.cat(parts) for parts in zip(*merged, strict=True))
+    return joined_rows(distances), joined_rows(indices)
+
+
+def _own_finds(asked: Tensor, bank: Embedded, k: int) -> tuple[Tensor, Tensor]:
+    """Distances and indices (n, k) on the CPU of the nearest in this process's share of the bank.
+
+    A share of fewer than k has infinitely distant ones beside them.
+    """
+    distances = torch.full((len(asked), k), torch.inf, dtype=torch.float64)
+    indices = torch.zeros(len(asked), k, dtype=torch.int64)
+    if own := min(k, len(bank.rows)):
+        near, local = nearest_neighbors(asked, bank.embeddings, own)
+        distances[:, :own], indices[:, :own] = near.cpu(), bank.rows[local.cpu()]
+    return distances, indices
+
+
+def _nearest(distances: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of all processes' finds (W, n, each) -> (n, k); equal distances by their index."""
+    index, order = indices.transpose(0, 1).flatten(1).sort(dim=1)
+    distance = distances.transpose(0, 1).flatten(1).gather(1, order)
     nearest = distance.argsort(dim=1, stable=True)[:, :k]
-    distances, indices = torch.empty(len(rows), k, dtype=torch.float64), torch.empty(len(rows), k, dtype=torch.int64)
-    distances[rows], indices[rows] = distance.gather(1, nearest), index.gather(1, nearest)
-    return Found(distances, indices)
+    return distance.gather(1, nearest), index.gather(1, nearest)

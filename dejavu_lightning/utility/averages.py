@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dejavu_lightning.core.distributed import gathered
+from dejavu_lightning.core.distributed import joined_rows
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.core.intervals import Floats, bounded_mean
 
@@ -47,10 +47,9 @@ def averages(rows: Tensor, hits: Mapping[str, Tensor], trials: int = 1) -> dict[
         ValueError: no process has a sample.
     """
     own = torch.stack([found.cpu().double() for found in hits.values()], dim=1)  # n, V
-    shares = gathered((rows.cpu(), own))
-    every = torch.cat([its_rows for its_rows, _ in shares])
+    every = joined_rows(rows.cpu())
     order = every.argsort()
-    values = torch.cat([found for _, found in shares])[order].numpy() / trials  # N, V
+    values = joined_rows(own)[order].numpy() / trials  # N, V
     if len(values) == 0:
         raise ValueError(f"{', '.join(hits)} cannot be measured: no sample has what it needs")
     samples = every[order].tolist()

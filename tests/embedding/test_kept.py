@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from dejavu_lightning.embedding import embed as embedding
+from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.kept import KeptEmbeddings, tensors_hash
 from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, ModuleEncoder, measure
 from dejavu_lightning.memorization.object_retrieval.attack import ObjectRetrieval
@@ -43,10 +45,12 @@ class Named(Pairs):
 SETS = MemorizationSets(attack=Named(12, 1), other_split=Named(12, 2), public=Named(36, 3), num_classes=10)
 
 
-def measured(folder, k=5, net=None, encode=None, batch_size=16, reference=None, sets=SETS, **provenance):
+def measured(
+    folder, k=5, net=None, encode=None, batch_size=16, reference=None, sets=SETS, precision="float32", **provenance
+):
     """What was found, how many sets came from the folder, and how often pictures were encoded."""
     net = net or Net()
-    kept = folder and KeptEmbeddings(folder, {"weights": tensors_hash(net.state_dict()), **provenance})
+    kept = folder and KeptEmbeddings(folder, {"weights": tensors_hash(net.state_dict()), **provenance}, precision)
     Net.calls = 0
     test = LabelInference(k=k, batch_size=batch_size)
     found = measure(ModuleEncoder(net, encode, kept=kept), test, reference or HeldOut(), sets)
@@ -177,11 +181,73 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
         KeptEmbeddings(tmp_path / "kept")
 
 
-def kept_by_one_of_two(folder):
-    return measured(folder)[1]
+def mapped_files():
+    return Path("/proc/self/maps").read_text().count(".safetensors")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mapped files are listed by Linux")
+def test_float16_ones_are_rounded_once_and_searched_where_they_lie(tmp_path):
+    kept = KeptEmbeddings(tmp_path, precision="float16")
+    exact = embed(ModuleEncoder(Net()), SETS.public, "public", 16, 0).embeddings
+    before = mapped_files()
+    for asked in (0, 1):
+        found = embed(ModuleEncoder(Net(), kept=kept), SETS.public, "public", 16, 0)
+        assert str(kept) == f"embeddings: {asked} of {asked + 1} sets from {tmp_path}, all rounded to float16"
+        assert torch.equal(found.embeddings, exact.half())
+        assert mapped_files() > before, "those just written are read from their file, too"
+        found = None
+        assert mapped_files() == before
+    file = next(tmp_path.iterdir())
+    assert file.stat().st_size < 2 * exact.numel() + 3000
+    wide = KeptEmbeddings(tmp_path)
+    assert torch.equal(embed(ModuleEncoder(Net(), kept=wide), SETS.public, "public", 16, 0).embeddings, exact)
+    assert str(wide) == f"embeddings: 0 of 1 sets from {tmp_path}", "files of another precision are others"
+
+
+def test_float16_ones_that_are_not_kept_are_rounded_too(tmp_path):
+    first, *work = measured(tmp_path, precision="float16")
+    again, *less = measured(tmp_path, precision="float16")
+    assert [work[0], less] == ["0 of 3", ["3 of 3", 0]]
+    with pytest.warns(UserWarning, match="not kept: a lambda"):
+        unkept = measured(tmp_path, encode=lambda module, images: module.encode(images), precision="float16")[0]
+    assert same(first, again)
+    assert same(first, unkept)
+
+
+def test_directions_of_float16_ones_are_of_length_one_to_its_precision(monkeypatch):
+    monkeypatch.setattr(embedding, "ROWS_AT_ONCE", 3)
+    exact = torch.randn(10, 64, generator=torch.Generator().manual_seed(0))
+    found = embedding.Embedded(torch.arange(10), exact.half(), list("abcdefghij"), [0] * 10).directions().embeddings
+    assert found.dtype == torch.float16
+    assert torch.equal(found, torch.nn.functional.normalize(exact.half().float(), dim=1).half())
+
+
+@pytest.mark.filterwarnings("ignore:embeddings are not kept")
+@pytest.mark.parametrize("scale", [1e6, 1e-8])
+def test_what_float16_cannot_hold_is_refused(tmp_path, scale):
+    encoder = ModuleEncoder(nn.Identity(), lambda _, images: scale * images.flatten(1), kept=KeptEmbeddings(tmp_path))
+    embed(encoder, SETS.attack, "attack", 16, 0)
+    encoder.kept = KeptEmbeddings(tmp_path, precision="float16")
+    with pytest.raises(
+        ValueError, match=r"'attack/0' \(attack set\) cannot be kept as float16, .*between 6e-5 and 65504"
+    ):
+        embed(encoder, SETS.attack, "attack", 16, 0)
+
+
+def test_other_precisions_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="precision='bfloat16' is none of float32, float16"):
+        KeptEmbeddings(tmp_path, precision="bfloat16")
+
+
+def kept_by_one_of_two(folder, precision):
+    found, kept, _ = measured(folder, precision=precision)
+    return kept, sorted(found.metrics.items())
 
 
 @pytest.mark.slow
-def test_several_processes_keep_nothing(tmp_path):
-    assert run_processes(2, kept_by_one_of_two, tmp_path) == ["0 of 0", "0 of 0"]
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_several_processes_keep_nothing_and_find_the_same(tmp_path, precision):
+    expected = sorted(measured(tmp_path / "alone", precision=precision)[0].metrics.items())
+    folder = tmp_path / "kept"
+    assert run_processes(2, kept_by_one_of_two, folder, precision) == [("0 of 0", expected)] * 2
+    assert list(folder.iterdir()) == []
