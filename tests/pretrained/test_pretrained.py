@@ -1,6 +1,7 @@
 """Models of others, from files that their libraries write, embed as the models that were saved."""
 
 import json
+import logging
 import shutil
 from argparse import Namespace
 
@@ -234,7 +235,8 @@ def test_open_clip_checkpoints(tmp_path, caplog, distributed, checkpoint):
     torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": optimizer} if checkpoint else state, file)
     caplog.clear()
     loaded = OpenClipModel("dejavu-tiny", file).load()
-    assert not caplog.records, "open_clip would tell of random weights"
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not warnings, "open_clip would tell of random weights"
     images, captions = torch.randn(2, 3, 48, 48), ["a cat", "two dogs and a red car"]
     with torch.no_grad():
         texts = nn.functional.normalize(model.encode_text(tokenizer(captions)), dim=1)
