@@ -1,6 +1,7 @@
 """Models of others, from files that their libraries write, embed as the models that were saved."""
 
 import json
+import logging
 import shutil
 from argparse import Namespace
 
@@ -234,7 +235,8 @@ def test_open_clip_checkpoints(tmp_path, caplog, distributed, checkpoint):
     torch.save({"epoch": 3, "name": "run", "state_dict": state, "optimizer": optimizer} if checkpoint else state, file)
     caplog.clear()
     loaded = OpenClipModel("dejavu-tiny", file).load()
-    assert not caplog.records, "open_clip would tell of random weights"
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not warnings, "open_clip would tell of random weights"
     images, captions = torch.randn(2, 3, 48, 48), ["a cat", "two dogs and a red car"]
     with torch.no_grad():
         texts = nn.functional.normalize(model.encode_text(tokenizer(captions)), dim=1)
@@ -511,7 +513,8 @@ def test_nothing_in_an_exported_file_is_unpickled(tmp_path):
     torch.save((Evil(marker),), pickled)
     with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
         for name in source.namelist():
-            target.writestr(name, pickled.getvalue() if "sample_inputs" in name else source.read(name))
+            inputs = "sample_inputs" in name or "example_inputs" in name  # as torch 2.11 and 2.6 call them
+            target.writestr(name, pickled.getvalue() if inputs else source.read(name))
     with pytest.raises(ValueError, match=r"bad.pt2: .* refused: \S*open\."):
         ExportedFile(str(bad)).load()
     assert not marker.exists()
