@@ -34,7 +34,7 @@ def build_clip(
     towers = {"pretrained_image": False, "pretrained_text": False}
     model: nn.Module = open_clip.create_model(known, pretrained=pretrained, **{**towers, **options})
     if not sigmoid and getattr(model, "logit_bias", None) is not None:
-        raise ValueError(f"CLIP model {name!r} has a logit bias: it is made for the sigmoid loss, not for CLIP's")
+        raise ValueError(f"CLIP model {name!r} has a logit bias: it is made for the sigmoid loss; set loss=siglip")
     return model, open_clip.get_tokenizer(known)
 
 
