@@ -14,7 +14,7 @@ from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, Duplicat
 from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
 from dejavu_lightning.data.partition.split_files import read_manifest
 from dejavu_lightning.data.partition.splits import partition_by_hash
-from dejavu_lightning.data.sources.caption_source import CaptionSource, shared_captions
+from dejavu_lightning.data.sources.caption_source import CaptionSource, captions_of, shared_captions
 
 
 class CaptionDataModule(ImageTextDataModule):
@@ -66,6 +66,12 @@ class CaptionDataModule(ImageTextDataModule):
     ) -> None:
         super().__init__(train_on, **settings)
         self.source = source
+        if self.caption_sampling and all(len(set(captions)) == 1 for captions in captions_of(source)):
+            raise ValueError(
+                f"caption_sampling=true needs several captions of a picture, {type(source).__name__} gives one: "
+                "CocoCaptions has about five, ObjectScenes(captions_per_scene=...) up to five, CaptionTable those of "
+                "several columns, lists or rows"
+            )
         sizes = {"A": per_split, "B": per_split, "held_out": held_out, "validation": validation}
         self.duplicates = Duplicates.of(source, duplicates, near_duplicates)
         self.manifest = (
@@ -79,14 +85,23 @@ class CaptionDataModule(ImageTextDataModule):
 
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
-        captions = self.source.captions
-        own, other = ([captions[i] for i in self._indices[split]] for split in (self.train_on, self.other_split))
-        told = (self.duplicates.told(self._indices), shared_captions(own, other))
+        every = captions_of(self.source)
+        own = [self.source.captions[i] for i in self._indices[self.train_on]]
+        other = [
+            caption
+            for i in self._indices[self.other_split]
+            for caption in (every[i] if self.caption_sampling else [self.source.captions[i]])
+        ]
+        told = [self.duplicates.told(self._indices), shared_captions(own, other)]
+        if self.caption_sampling:
+            trained = sum(len(every[i]) for i in self._indices[self.train_on])
+            told.append(f"{trained} captions of {len(own)} pictures to train on, one of each a time")
         self.leave_partition(self.manifest, self.source, *told)
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled batches of the training split; the order depends on the seed and the epoch alone."""
-        pictures = TrainingCaptionDataset(self.source, self._indices[self.train_on], self.training_transform, self.seed)
+        own, transform = self._indices[self.train_on], self.training_transform
+        pictures = TrainingCaptionDataset(self.source, own, transform, self.seed, self.caption_sampling)
         ranks, rank = self.ranks
         loader = EpochLoader(
             pictures,
