@@ -21,7 +21,7 @@ from dejavu_lightning.methods.clip_settings import (
 )
 from dejavu_lightning.methods.initial import check_preprocessing, freeze_parts, keep_frozen, load_initial, load_into
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
-from dejavu_lightning.models.clip_networks import build_clip, mask_tokens, token_kinds
+from dejavu_lightning.models.clip_networks import add_noise, build_clip, mask_tokens, token_kinds
 from dejavu_lightning.pretrained.open_clip_model import ClipEncoder
 from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 
@@ -32,7 +32,7 @@ class CLIP(LightningModule):
     Radford et al. (2021, arXiv 2103.00020) and Zhai et al. (2023, arXiv 2303.15343), on open_clip's models; see
     :func:`~dejavu_lightning.losses.clip_loss.clip_loss` and
     :func:`~dejavu_lightning.losses.siglip_loss.siglip_loss`. The mitigations are those of Jayaraman et al. (2024,
-    arXiv 2402.02103, section 5).
+    arXiv 2402.02103, section 5), and noise on the embeddings of captions, as of Wang et al. (2025, arXiv 2502.07830).
 
     Args:
         model: see :func:`~dejavu_lightning.models.clip_networks.build_clip`.
@@ -47,6 +47,8 @@ class CLIP(LightningModule):
         logit_bias: of "siglip", at the start, then learned; the pretrained model's, or -10, if not given.
         text_masking: probability that a token of a caption is masked, drawn afresh every step of training and
             never at measurements. Start, end and padding are never masked.
+        text_noise: standard deviation of noise on the unit vectors of captions, drawn afresh every step of training and
+            never at measurements; see :func:`~dejavu_lightning.models.clip_networks.add_noise`.
         optimizer: see :class:`ClipOptimizerConfig`.
         local_loss: see :func:`~dejavu_lightning.losses.clip_loss.clip_loss`; for large global batches.
         grad_checkpointing: compute activations twice instead of keeping them, to save memory.
@@ -54,8 +56,8 @@ class CLIP(LightningModule):
         compile: compile both towers for training with ``torch.compile``; measurements stay uncompiled.
 
     Raises:
-        ValueError: ``text_masking`` is not in [0, 1], the temperature's bounds are out of order, there is no such
-            model, or it has a logit bias that ``loss`` has no use for.
+        ValueError: ``text_masking`` is not in [0, 1], ``text_noise`` is negative, the temperature's bounds are out of
+            order, there is no such model, or it has a logit bias that ``loss`` has no use for.
 
     Example:
         >>> import torch
@@ -76,6 +78,7 @@ class CLIP(LightningModule):
         temperature: Temperature | None = None,
         logit_bias: float | None = None,
         text_masking: float = 0.0,
+        text_noise: float = 0.0,
         optimizer: ClipOptimizerConfig | None = None,
         local_loss: bool = False,
         grad_checkpointing: bool = False,
@@ -85,6 +88,8 @@ class CLIP(LightningModule):
         super().__init__()
         if not 0 <= text_masking <= 1:
             raise ValueError(f"text_masking must lie in [0, 1], got {text_masking}")
+        if not (math.isfinite(text_noise) and text_noise >= 0):
+            raise ValueError(f"text_noise must be 0 or more, got {text_noise}")
         self.temperature = temperature or Temperature()
         self.temperature.check()
         self.model: Any
@@ -116,6 +121,7 @@ class CLIP(LightningModule):
             nn.init.constant_(self.logit_scale, math.log(1 / initial))
         self.logit_scale.requires_grad_(self.temperature.learned)
         self.pretrained, self.loss = pretrained, loss
+        self.text_noise = text_noise
         self.text_masking, self.local_loss, self.compile_towers = text_masking, local_loss, compile
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.visual.to(memory_format=self.memory_format)
@@ -191,7 +197,8 @@ class CLIP(LightningModule):
         if self.text_masking:
             tokens = mask_tokens(tokens, self.text_masking, self.token_kinds)
         temperature = torch.exp(-self.logit_scale)
-        pairs = (self.encode_image(image), self.encode_tokens(tokens))
+        text = self.encode_tokens(tokens)
+        pairs = (self.encode_image(image), add_noise(text, self.text_noise) if self.text_noise else text)
         if self.loss == "siglip":
             bias = self.model.logit_bias
             loss = siglip_loss(*pairs, temperature=temperature, bias=bias, local_loss=self.local_loss)

@@ -49,7 +49,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (50, 12, 2)
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (51, 14, 2)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
@@ -98,7 +98,15 @@ def test_every_variant_of_a_study_parses(path):
 
 def test_the_papers_studies_have_the_variants_of_the_small_ones():
     small, papers = ({path.name for path in STUDIES if ("papers" in path.parts) == large} for large in (False, True))
-    names = ("mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods", "caption_sampling")
+    names = (
+        "mitigations_clip",
+        "mitigations_ssl",
+        "dataset_size",
+        "epochs",
+        "methods",
+        "caption_sampling",
+        "text_noise",
+    )
     assert small == papers == {f"{name}.yaml" for name in names}
 
 
