@@ -10,6 +10,7 @@ from dejavu_lightning.core.sets import MemorizationSets, UtilitySets
 from dejavu_lightning.data.batches import EpochLoader, EvenBatches
 from dejavu_lightning.data.caption_dataset import TrainingCaptionDataset, collate
 from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
+from dejavu_lightning.data.partition.duplicate_captions import DuplicateCaptions
 from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, Duplicates
 from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
 from dejavu_lightning.data.partition.split_files import read_manifest
@@ -34,7 +35,9 @@ class CaptionDataModule(ImageTextDataModule):
             :func:`~dejavu_lightning.data.partition.split_files.read_manifest`; refused where two splits have copies
             of a picture.
         duplicates: of pictures whose files are the same, "keep" those in one split that there is room for, "drop" all
-            but one, or "refuse" to start. Captions that several pictures have are counted and kept.
+            but one, or "refuse" to start.
+        duplicate_captions: the same of pictures whose own captions are the same but for case, punctuation and spaces;
+            if not given, they are counted and stay where they are.
         near_duplicates: take pictures that look alike for the same too.
         settings: more arguments of :class:`~dejavu_lightning.data.image_text_datamodule.ImageTextDataModule`.
 
@@ -61,6 +64,7 @@ class CaptionDataModule(ImageTextDataModule):
         split_seed: int = 0,
         manifest: str | None = None,
         duplicates: DuplicatePolicy = "keep",
+        duplicate_captions: DuplicatePolicy | None = None,
         near_duplicates: NearDuplicates | None = None,
         **settings: Any,
     ) -> None:
@@ -74,14 +78,18 @@ class CaptionDataModule(ImageTextDataModule):
             )
         sizes = {"A": per_split, "B": per_split, "held_out": held_out, "validation": validation}
         self.duplicates = Duplicates.of(source, duplicates, near_duplicates)
+        captions = DuplicateCaptions.of_captions(source, duplicate_captions) if duplicate_captions else None
+        self.duplicate_captions = captions
         self.manifest = (
             read_manifest(manifest, source.ids)
             if manifest
-            else partition_by_hash(source.ids, sizes, split_seed, self.duplicates)
+            else partition_by_hash(source.ids, sizes, split_seed, self.duplicates, captions)
         )
         self.record = self.manifest.record(train_on, source.ids, getattr(source, "contents", None))
         self._indices = {split: sorted(rows) for split, rows in self.manifest.positions(source.ids).items()}
         self.duplicates.check(self._indices, f"manifest={manifest!r}")
+        if captions is not None:
+            captions.check(self._indices, f"manifest={manifest!r}")
 
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
@@ -93,6 +101,9 @@ class CaptionDataModule(ImageTextDataModule):
             for caption in (every[i] if self.caption_sampling else [self.source.captions[i]])
         ]
         told = [self.duplicates.told(self._indices), shared_captions(own, other)]
+        if self.duplicate_captions is not None:
+            told.append(self.duplicate_captions.told(self._indices))
+            told += self.duplicate_captions.account(self.duplicates, self._indices).lines()[:1]
         if self.caption_sampling:
             trained = sum(len(every[i]) for i in self._indices[self.train_on])
             told.append(f"{trained} captions of {len(own)} pictures to train on, one of each a time")

@@ -49,7 +49,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (51, 14, 2)
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (52, 16, 2)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
@@ -98,15 +98,8 @@ def test_every_variant_of_a_study_parses(path):
 
 def test_the_papers_studies_have_the_variants_of_the_small_ones():
     small, papers = ({path.name for path in STUDIES if ("papers" in path.parts) == large} for large in (False, True))
-    names = (
-        "mitigations_clip",
-        "mitigations_ssl",
-        "dataset_size",
-        "epochs",
-        "methods",
-        "caption_sampling",
-        "text_noise",
-    )
+    names = ["mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods"]
+    names += ["caption_sampling", "text_noise", "duplicate_captions"]
     assert small == papers == {f"{name}.yaml" for name in names}
 
 
