@@ -34,7 +34,7 @@ class TrainingSamples(Protocol):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample: ...
 
-    def about(self, position: int) -> Sample: ...
+    def about(self, position: int, epoch: int) -> Sample: ...
 
 
 class CachedFeatures(Dataset[Sample]):
@@ -64,7 +64,7 @@ class CachedFeatures(Dataset[Sample]):
             batches = self.features.shape[1] // self.views
             drawn = np.random.default_rng([self.seed, epoch]).integers(batches, size=(len(self), self.views))
             self._epoch, self._drawn = epoch, torch.from_numpy(drawn * self.views + np.arange(self.views))
-        return {**self.samples.about(position), "features": self.features[position, self._drawn[position]]}
+        return {**self.samples.about(position, epoch), "features": self.features[position, self._drawn[position]]}
 
 
 def with_cached_features(loader: EpochLoader, data: Any, count: int) -> EpochLoader:

@@ -6,45 +6,73 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.core.samples import DisplaySample
-from dejavu_lightning.data.sources.caption_source import CaptionSource
+from dejavu_lightning.data.sources.caption_source import CaptionSource, captions_of
 
 Sample = dict[str, Any]
 Transform = Callable[[Tensor], Tensor]
 Augment = Callable[[Tensor, int], Tensor]
 Tokenizer = Callable[[list[str]], Tensor]
+CAPTION_STREAM = 1  # keeps the draw of a caption apart from those of the transform, which stay as they are
 
 
 class TrainingCaptionDataset(Dataset[Sample]):
     """Captioned pictures by (position, epoch).
 
     Items: ``image`` as ``transform`` gives it, ``aspect`` width / height of the original, ``caption``,
-    ``id``. Whatever a transform draws at random depends on seed, epoch and id alone.
+    ``id``. Whatever a transform draws at random depends on seed, epoch and id alone, and so does the caption.
+
+    Args:
+        sampling: draw one of all captions of a picture anew each epoch, instead of showing its own.
     """
 
-    def __init__(self, source: CaptionSource, indices: Sequence[int], transform: Transform, seed: int) -> None:
+    def __init__(
+        self,
+        source: CaptionSource,
+        indices: Sequence[int],
+        transform: Transform,
+        seed: int,
+        sampling: bool = False,
+    ) -> None:
         self.source, self.indices, self.transform, self.seed = source, list(indices), transform, seed
+        self.captions = captions_of(source) if sampling else None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         position, epoch = key
-        index = self.indices[position]
-        identifier = self.source.ids[index]
-        return training_sample(
-            self.source.image(index), self.source.captions[index], identifier, self.transform, (self.seed, epoch)
-        )
+        about = self.about(position, epoch)
+        image = self.source.image(self.indices[position])
+        return training_sample(image, about["caption"], about["id"], self.transform, (self.seed, epoch))
 
-    def about(self, position: int) -> Sample:
+    def about(self, position: int, epoch: int) -> Sample:
         """What is known of a sample without reading its picture."""
         index = self.indices[position]
-        return {"caption": self.source.captions[index], "id": self.source.ids[index]}
+        identifier = self.source.ids[index]
+        if self.captions is None:
+            return {"caption": self.source.captions[index], "id": identifier}
+        return {"caption": drawn_caption(self.captions[index], identifier, (self.seed, epoch)), "id": identifier}
+
+
+def drawn_caption(captions: Sequence[str], identifier: str, stream: tuple[int, int]) -> str:
+    """One of a picture's captions, each as likely as the others.
+
+    The multi-caption training of Wang et al. (2025, arXiv 2502.07830), which lowers memorization there.
+
+    Args:
+        captions: all that there are.
+        identifier: the picture's id.
+        stream: the seed and the epoch; nothing else decides.
+    """
+    generator = np.random.default_rng([CAPTION_STREAM, *stream, zlib.crc32(identifier.encode())])
+    return captions[int(generator.integers(len(captions)))]
 
 
 def training_sample(

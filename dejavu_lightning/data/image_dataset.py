@@ -44,10 +44,10 @@ class TrainingImageDataset(Dataset[Sample]):
         position, epoch = key
         index = self.indices[position]
         image = _cut(self.source.image(index), self.crops, position)
-        return {**self.pixels(image, self.source.ids[index], epoch), **self.about(position)}
+        return {**self.pixels(image, self.source.ids[index], epoch), **self.about(position, epoch)}
 
-    def about(self, position: int) -> Sample:
-        """What is known of a sample without reading its picture."""
+    def about(self, position: int, epoch: int) -> Sample:
+        """What is known of a sample without reading its picture, the same in every epoch."""
         index = self.indices[position]
         return {"label": self.source.labels[index], "id": self.source.ids[index]}
 

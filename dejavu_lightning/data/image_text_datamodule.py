@@ -42,6 +42,8 @@ class ImageTextDataModule(SplitDataModule):
         storage_size: side in pixels of those squares; ``image_size`` if not given.
         cached_views: train on features of so many views of each picture, which a frozen image tower (``model.freeze``)
             computes once; 0 draws views anew in every epoch.
+        caption_sampling: train on one of a picture's captions, drawn anew each epoch by seed, epoch and id; if not, on
+            its own, which the tests ask with in any case.
         mean, std: per channel, of pixel values in [0, 1].
         interpolation: of resizing, "bicubic" or "bilinear".
         resize_mode: how whole pictures become square in the tests: "shortest" cuts their ends off, "longest"
@@ -60,6 +62,7 @@ class ImageTextDataModule(SplitDataModule):
         crop_from: CropFrom = "square",
         storage_size: int | None = None,
         cached_views: int = 0,
+        caption_sampling: bool = False,
         mean: tuple[float, float, float] = MEAN,
         std: tuple[float, float, float] = STD,
         interpolation: Literal["bicubic", "bilinear"] = "bicubic",
@@ -76,6 +79,7 @@ class ImageTextDataModule(SplitDataModule):
                 f"views must make 1 view of image_size={image_size} pixels, got {views.num_views} of {views.image_size}"
             )
         self.image_size, self.views, self.crop_from = image_size, views, checked_crop_from(crop_from)
+        self.caption_sampling = caption_sampling
         self.storage_size, self.augmentation = storage_size or image_size, _checked(augmentation or {})
         self.preprocessing = Preprocessing(image_size, mean, std, interpolation, resize_mode)
         self.training_transform: Transform

@@ -5,6 +5,7 @@ from dejavu_lightning.losses.byol_loss import BYOLLoss, byol_loss
 from dejavu_lightning.losses.clip_loss import clip_loss
 from dejavu_lightning.losses.dino_loss import DINOLoss, dino_loss
 from dejavu_lightning.losses.nt_xent_loss import NTXentLoss, nt_xent_loss
+from dejavu_lightning.losses.siglip_loss import siglip_loss
 from dejavu_lightning.losses.supervised_loss import supervised_loss
 from dejavu_lightning.losses.vicreg_loss import VICRegLoss, vicreg_loss
 
@@ -19,6 +20,7 @@ __all__ = [
     "clip_loss",
     "dino_loss",
     "nt_xent_loss",
+    "siglip_loss",
     "supervised_loss",
     "vicreg_loss",
 ]

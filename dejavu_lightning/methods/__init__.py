@@ -6,7 +6,8 @@ from typing import Any
 from dejavu_lightning.methods.barlow_twins import BarlowTwins
 from dejavu_lightning.methods.base import OptimizerConfig, SelfSupervisedMethod
 from dejavu_lightning.methods.byol import BYOL
-from dejavu_lightning.methods.clip import CLIP, ClipOptimizerConfig, Temperature
+from dejavu_lightning.methods.clip import CLIP
+from dejavu_lightning.methods.clip_settings import ClipOptimizerConfig, Temperature
 from dejavu_lightning.methods.dino import DINO
 from dejavu_lightning.methods.momentum import MomentumMethod
 from dejavu_lightning.methods.simclr import SimCLR

@@ -1,10 +1,9 @@
-"""CLIP (Radford et al. 2021, arXiv 2103.00020) on open_clip's models, tokenizers and loss."""
+"""CLIP (Radford et al. 2021, arXiv 2103.00020) on open_clip's models, tokenizers and losses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -12,65 +11,28 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from dejavu_lightning.losses.clip_loss import clip_loss
+from dejavu_lightning.losses.siglip_loss import siglip_loss
+from dejavu_lightning.methods.clip_settings import (
+    SIGLIP_TEMPERATURE,
+    ClipOptimizerConfig,
+    ContrastiveLoss,
+    Temperature,
+    prepare_bias,
+)
 from dejavu_lightning.methods.initial import check_preprocessing, freeze_parts, keep_frozen, load_initial, load_into
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
-from dejavu_lightning.models.clip_networks import build_clip, mask_tokens, token_kinds
+from dejavu_lightning.models.clip_networks import add_noise, build_clip, mask_tokens, token_kinds
 from dejavu_lightning.pretrained.open_clip_model import ClipEncoder
 from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 
 
-@dataclass
-class Temperature:
-    """The temperature, which divides the cosines; 1 / temperature is CLIP's logit scale.
-
-    Args:
-        initial: at the start; the pretrained model's, or 0.07, if not given.
-        minimum: a learned temperature is kept at or above it; 0.01 caps the logit scale at 100.
-        maximum: and at or below this; 1, as in open_clip, keeps the scale at 1 or more.
-        learned: False keeps the initial value.
-
-    Example:
-        >>> Temperature(initial=0.05, learned=False).minimum
-        0.01
-    """
-
-    initial: float | None = None
-    minimum: float = 0.01
-    maximum: float = 1.0
-    learned: bool = True
-
-
-@dataclass
-class ClipOptimizerConfig:
-    """AdamW with linear warm-up, then cosine, by step. The defaults are those of Jayaraman et al. (2024) for a ViT.
-
-    Args:
-        lr: the peak; not scaled by the batch.
-        weight_decay: of weight matrices and kernels; biases, norms and the temperature have none.
-        warmup_steps: of linear warm-up from 1/1000 of the peak.
-        beta1, beta2, eps: AdamW's; of a ResNet open_clip's ``beta2`` is 0.999 and its ``eps`` 1e-8.
-        final_lr_fraction: where the cosine ends, as a share of the peak.
-
-    Example:
-        >>> ClipOptimizerConfig(lr=1e-3, beta2=0.999, eps=1e-8).weight_decay
-        0.1
-    """
-
-    lr: float = 5e-4
-    weight_decay: float = 0.1
-    warmup_steps: int = 2000
-    beta1: float = 0.9
-    beta2: float = 0.98
-    eps: float = 1e-6
-    final_lr_fraction: float = 0.0
-
-
 class CLIP(LightningModule):
-    """Train with CLIP's loss on batches of images and captions.
+    """Train with CLIP's or SigLIP's loss on batches of images and captions.
 
-    Radford et al. (2021, arXiv 2103.00020), on open_clip's models; see
-    :func:`~dejavu_lightning.losses.clip_loss.clip_loss`. The mitigations are those of Jayaraman et al. (2024, arXiv
-    2402.02103, section 5).
+    Radford et al. (2021, arXiv 2103.00020) and Zhai et al. (2023, arXiv 2303.15343), on open_clip's models; see
+    :func:`~dejavu_lightning.losses.clip_loss.clip_loss` and
+    :func:`~dejavu_lightning.losses.siglip_loss.siglip_loss`. The mitigations are those of Jayaraman et al. (2024,
+    arXiv 2402.02103, section 5), and noise on the embeddings of captions, as of Wang et al. (2025, arXiv 2502.07830).
 
     Args:
         model: see :func:`~dejavu_lightning.models.clip_networks.build_clip`.
@@ -80,9 +42,13 @@ class CLIP(LightningModule):
             class the weights of the image tower, whose network ``model`` must name as a timm tower.
         freeze: parts that are not trained and stay in evaluation mode: "backbone", the image tower, of a timm tower
             the network without its projection, or dotted paths such as ["model.transformer"].
+        loss: "clip", a softmax over the batch, or "siglip", a sigmoid of each pair. Both are tested alike, by cosines.
         temperature: see :class:`Temperature`.
+        logit_bias: of "siglip", at the start, then learned; the pretrained model's, or -10, if not given.
         text_masking: probability that a token of a caption is masked, drawn afresh every step of training and
             never at measurements. Start, end and padding are never masked.
+        text_noise: standard deviation of noise on the unit vectors of captions, drawn afresh every step of training and
+            never at measurements; see :func:`~dejavu_lightning.models.clip_networks.add_noise`.
         optimizer: see :class:`ClipOptimizerConfig`.
         local_loss: see :func:`~dejavu_lightning.losses.clip_loss.clip_loss`; for large global batches.
         grad_checkpointing: compute activations twice instead of keeping them, to save memory.
@@ -90,11 +56,12 @@ class CLIP(LightningModule):
         compile: compile both towers for training with ``torch.compile``; measurements stay uncompiled.
 
     Raises:
-        ValueError: ``text_masking`` is not in [0, 1], the temperature's bounds are out of order, or there is no such
-            model.
+        ValueError: ``text_masking`` is not in [0, 1], ``text_noise`` is negative, the temperature's bounds are out of
+            order, there is no such model, or it has a logit bias that ``loss`` has no use for.
 
     Example:
         >>> import torch
+        >>> from dejavu_lightning.methods import Temperature
         >>> model = CLIP("dejavu-tiny", temperature=Temperature(initial=0.1), text_masking=0.3)
         >>> model.encode_image(torch.zeros(2, 3, 48, 48)).shape, model.encode_text(["a cat", "a dog"]).shape
         (torch.Size([2, 128]), torch.Size([2, 128]))
@@ -107,8 +74,11 @@ class CLIP(LightningModule):
         model_options: dict[str, Any] | None = None,
         init: PretrainedModel | None = None,
         freeze: str | Sequence[str] = (),
+        loss: ContrastiveLoss = "clip",
         temperature: Temperature | None = None,
+        logit_bias: float | None = None,
         text_masking: float = 0.0,
+        text_noise: float = 0.0,
         optimizer: ClipOptimizerConfig | None = None,
         local_loss: bool = False,
         grad_checkpointing: bool = False,
@@ -118,13 +88,10 @@ class CLIP(LightningModule):
         super().__init__()
         if not 0 <= text_masking <= 1:
             raise ValueError(f"text_masking must lie in [0, 1], got {text_masking}")
+        if not (math.isfinite(text_noise) and text_noise >= 0):
+            raise ValueError(f"text_noise must be 0 or more, got {text_noise}")
         self.temperature = temperature or Temperature()
-        initial, minimum, maximum = self.temperature.initial, self.temperature.minimum, self.temperature.maximum
-        if not 0 < minimum <= maximum or not (initial is None or minimum <= initial <= maximum):
-            raise ValueError(
-                f"temperature needs 0 < minimum <= initial <= maximum, got initial={initial}, minimum={minimum}, "
-                f"maximum={maximum}"
-            )
+        self.temperature.check()
         self.model: Any
         self.init_name, self.init_preprocessing = "", None
         loaded = None if init is None else load_initial(init)
@@ -138,19 +105,23 @@ class CLIP(LightningModule):
             loaded.module.train().requires_grad_(True)  # whatever mode others left it in
             self.model, self.tokenizer = loaded.module.model, loaded.module.tokenizer
         else:
-            self.model, self.tokenizer = build_clip(model, pretrained, **(model_options or {}))
+            sigmoid = loss == "siglip"
+            self.model, self.tokenizer = build_clip(model, pretrained, sigmoid, **(model_options or {}))
             if loaded is not None:
                 load_into(self._image_backbone(), loaded, f"the image tower of {model}")
         if loaded is not None:
             self.init_name, self.init_preprocessing = loaded.name, loaded.preprocessing
-        if getattr(self.model, "logit_bias", None) is not None:
-            raise ValueError(f"model.init: {self.init_name} has a logit bias: it is made for the sigmoid loss")
+        prepare_bias(self.model, loss, logit_bias, f"model.init: {self.init_name}")
         if grad_checkpointing:
             self.model.set_grad_checkpointing()
+        initial = self.temperature.initial
+        if initial is None and loss == "siglip" and not (whole or pretrained):
+            initial = SIGLIP_TEMPERATURE
         if initial is not None:
             nn.init.constant_(self.logit_scale, math.log(1 / initial))
         self.logit_scale.requires_grad_(self.temperature.learned)
-        self.pretrained = pretrained
+        self.pretrained, self.loss = pretrained, loss
+        self.text_noise = text_noise
         self.text_masking, self.local_loss, self.compile_towers = text_masking, local_loss, compile
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.visual.to(memory_format=self.memory_format)
@@ -226,9 +197,14 @@ class CLIP(LightningModule):
         if self.text_masking:
             tokens = mask_tokens(tokens, self.text_masking, self.token_kinds)
         temperature = torch.exp(-self.logit_scale)
-        loss = clip_loss(
-            self.encode_image(image), self.encode_tokens(tokens), temperature=temperature, local_loss=self.local_loss
-        )
+        text = self.encode_tokens(tokens)
+        pairs = (self.encode_image(image), add_noise(text, self.text_noise) if self.text_noise else text)
+        if self.loss == "siglip":
+            bias = self.model.logit_bias
+            loss = siglip_loss(*pairs, temperature=temperature, bias=bias, local_loss=self.local_loss)
+            self.log("train/logit_bias", bias.detach(), on_step=False, on_epoch=True, batch_size=len(image))
+        else:
+            loss = clip_loss(*pairs, temperature=temperature, local_loss=self.local_loss)
         self.log("train/temperature", temperature.detach(), on_step=False, on_epoch=True, batch_size=len(image))
         return log_loss(self, loss, len(image), over_ranks=self.local_loss)
 

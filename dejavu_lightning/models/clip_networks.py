@@ -1,4 +1,4 @@
-"""Build CLIP models by name, by open_clip's factory and tokenizers, and mask the tokens of captions."""
+"""Build CLIP models by name, by open_clip's factory and tokenizers; mask tokens, and add noise to embeddings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_clip(
     towers = {"pretrained_image": False, "pretrained_text": False}
     model: nn.Module = open_clip.create_model(known, pretrained=pretrained, **{**towers, **options})
     if not sigmoid and getattr(model, "logit_bias", None) is not None:
-        raise ValueError(f"CLIP model {name!r} has a logit bias: it is made for the sigmoid loss, not for CLIP's")
+        raise ValueError(f"CLIP model {name!r} has a logit bias: it is made for the sigmoid loss; set loss=siglip")
     return model, open_clip.get_tokenizer(known)
 
 
@@ -110,3 +110,20 @@ def mask_tokens(tokens: Tensor, fraction: float, kinds: TokenKinds) -> Tensor:
         inside &= (tokens == kinds.end).cumsum(dim=1) == 0
     chosen = torch.rand(tokens.shape, device=tokens.device) < fraction
     return tokens.masked_fill(inside & chosen, kinds.mask)
+
+
+def add_noise(embeddings: Tensor, deviation: float) -> Tensor:
+    """Add Gaussian noise of mean 0 to each coordinate of embeddings.
+
+    A mitigation of Wang et al. (2025, arXiv 2502.07830), who add it to those of captions in training. The sum is not
+    normalised again: the cosine of a caption with any one picture changes by noise of just this deviation, however many
+    coordinates there are.
+
+    Args:
+        embeddings: (B, D) unit vectors.
+        deviation: standard deviation, 0 or more.
+
+    Returns:
+        (B, D).
+    """
+    return embeddings + deviation * torch.randn_like(embeddings)

@@ -49,7 +49,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (48, 10, 2)
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (52, 24, 2)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
@@ -98,11 +98,10 @@ def test_every_variant_of_a_study_parses(path):
 
 def test_the_papers_studies_have_the_variants_of_the_small_ones():
     small, papers = ({path.name for path in STUDIES if ("papers" in path.parts) == large} for large in (False, True))
-    assert (
-        small
-        == papers
-        == {f"{name}.yaml" for name in ("mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods")}
-    )
+    names = ["mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods"]
+    names += ["caption_sampling", "text_noise", "duplicate_captions"]
+    names += ["crop_scale", "jitter", "stochastic_depth", "dropout"]
+    assert small == papers == {f"{name}.yaml" for name in names}
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)

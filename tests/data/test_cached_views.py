@@ -60,7 +60,7 @@ def test_batches_hold_features_of_the_views_that_were_cached_in_another_choice_e
     _, seen, trainer = trained(tmp_path, epochs=4, cached_views=4)
     features = trainer.train_dataloader.dataset.features  # (40, 4, F)
     ids = trainer.train_dataloader.dataset.samples
-    row = {ids.about(position)["id"]: position for position in range(len(ids))}
+    row = {ids.about(position, 0)["id"]: position for position in range(len(ids))}
     chosen = {}
     for number, (batch, views) in enumerate(zip(seen.ids, seen.views, strict=True)):
         for place, identifier in enumerate(batch):

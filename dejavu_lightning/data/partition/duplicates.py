@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,31 @@ REMEDY = (
 )
 
 
-def checked_policy(policy: str) -> str:
+def checked_policy(policy: str, argument: str = "duplicates") -> str:
     """The policy, or ValueError where there is no such one."""
     if policy not in get_args(DuplicatePolicy):
-        raise ValueError(f"duplicates must be one of {list(get_args(DuplicatePolicy))}, got {policy!r}")
+        raise ValueError(f"{argument} must be one of {list(get_args(DuplicatePolicy))}, got {policy!r}")
     return policy
+
+
+class Wording(NamedTuple):
+    """What messages say of duplicates of a kind.
+
+    Attributes:
+        argument: of the datamodule.
+        copies: what the copies are called.
+        groups: what they and their originals are called.
+        like: between a copy and what it is a copy of.
+        seen: why copies must not be in two splits.
+        remedy: what to do about them.
+    """
+
+    argument: str
+    copies: str
+    groups: str
+    like: str
+    seen: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -42,20 +62,30 @@ class Duplicates:
         ValueError: there are duplicates and ``policy`` is "refuse", or it is none of these.
     """
 
+    wording: ClassVar[Wording] = Wording(
+        argument="duplicates",
+        copies="copies of other pictures",
+        groups="pictures are the same as others",
+        like="a copy of",
+        seen="a model that is said not to have seen a picture has seen its copy",
+        remedy=REMEDY,
+    )
+
     ids: Sequence[str]
     same_as: IntArray
     policy: str = "keep"
     origin: str = "the source"
 
     def __post_init__(self) -> None:
-        if checked_policy(self.policy) == "refuse" and len(self.copies):
+        words = self.wording
+        if checked_policy(self.policy, words.argument) == "refuse" and len(self.copies):
             raise ValueError(
-                f"duplicates='refuse': {self.origin} has {len(self.copies)} copies of other pictures, such as "
-                f"{self._examples()}; {REMEDY}"
+                f"{words.argument}='refuse': {self.origin} has {len(self.copies)} {words.copies}, such as "
+                f"{self._examples()}; {words.remedy}"
             )
 
     @classmethod
-    def of(cls, source: Any, policy: str, near: NearDuplicates | None = None) -> Duplicates:
+    def of(cls, source: Any, policy: str, near: NearDuplicates | None = None) -> Self:
         """Those of a source: pictures whose files are the same, as its ``contents`` tell, and near ones on request."""
         contents = getattr(source, "contents", None)
         same_as = np.arange(len(source.ids)) if contents is None else contents.same_as
@@ -109,12 +139,13 @@ class Duplicates:
                     continue
                 first, lead = home.setdefault(group[position], (split, position))
                 if first != split:
-                    apart.append(f"{self.ids[position]!r} of {split!r}, a copy of {self.ids[lead]!r} of {first!r}")
+                    like = f"{self.wording.like} {self.ids[lead]!r} of {first!r}"
+                    apart.append(f"{self.ids[position]!r} of {split!r}, {like}")
         if apart:
             raise ValueError(
-                f"{given} puts {len(apart)} copies of pictures into another split than theirs, such as "
-                f"{' and '.join(apart[:2])}: a model that is said not to have seen a picture has seen its copy. Leave "
-                "manifest out to have a partition drawn, or take the copies out of it"
+                f"{given} puts {len(apart)} {self.wording.copies} into another split than theirs, such as "
+                f"{' and '.join(apart[:2])}: {self.wording.seen}. Leave manifest out to have a partition drawn, or "
+                "take the copies out of it"
             )
 
     def told(self, members: Mapping[str, Sequence[int]]) -> str:
@@ -128,14 +159,14 @@ class Duplicates:
         kept = {position for positions in members.values() for position in positions}
         left_out = len(self.grouped - kept)
         return (
-            f"{len(self.copies)} copies of other pictures, such as {self._examples()}: {left_out} of these are left "
-            f"out, the others in one split with their copies (duplicates={self.policy!r})"
+            f"{len(self.copies)} {self.wording.copies}, such as {self._examples()}: {left_out} of these are left "
+            f"out, the others in one split with their copies ({self.wording.argument}={self.policy!r})"
         )
 
     def among(self, positions: Sequence[int]) -> str:
         """How many of these pictures are the same as others, for errors about too few; empty where none is."""
         copies = len(self.grouped.intersection(positions))
-        return f" ({copies} pictures are the same as others, such as {self._examples()})" if copies else ""
+        return f" ({copies} {self.wording.groups}, such as {self._examples()})" if copies else ""
 
     def _examples(self) -> str:
         pairs = [(self.ids[i], self.ids[int(self.same_as[i])]) for i in self.copies[:2].tolist()]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.core.whole_file import whole_file
+from dejavu_lightning.data.partition.duplicate_captions import DuplicateCaptions
 from dejavu_lightning.data.partition.duplicates import Duplicates, Homes
 from dejavu_lightning.data.sources.image_index import FileContents
 
@@ -245,12 +246,17 @@ def _pair(annotated: list[int], n: int, homes: Homes) -> tuple[list[int], list[i
 
 
 def partition_by_hash(
-    ids: Sequence[str], sizes: Mapping[str, int], seed: int, duplicates: Duplicates | None = None
+    ids: Sequence[str],
+    sizes: Mapping[str, int],
+    seed: int,
+    duplicates: Duplicates | None = None,
+    captions: DuplicateCaptions | None = None,
 ) -> SplitManifest:
     """Give each split its number of samples in the order of a stable hash of the id; the rest is public.
 
     Args:
         duplicates: as in :func:`partition_per_class`.
+        captions: likewise, which of the N have the same caption; not looked at if None.
 
     Raises:
         ValueError: there are too few samples, or a size is negative.
@@ -259,6 +265,8 @@ def partition_by_hash(
         raise ValueError(f"need per_split >= 1 and no negative size, got {dict(sizes)}")
     same = duplicates or Duplicates(ids, np.arange(len(ids)))
     used, homes = same.used(), same.homes()
+    if captions is not None:
+        used, homes = captions.used_of(same), captions.homes_with(same)
     order = sorted(
         np.flatnonzero(used).tolist(), key=lambda index: hashlib.sha256(f"{seed}\0{ids[index]}".encode()).digest()
     )
@@ -268,8 +276,9 @@ def partition_by_hash(
         taken, rest = homes.take(rest, size, split)
         members[split] = [ids[index] for index in taken]
     if not rest:
+        told = "".join(each.among(range(len(ids))) for each in (same, captions) if each is not None)
         raise ValueError(
-            f"{len(ids)} captioned pictures{same.among(range(len(ids)))} do not suffice for {dict(sizes)} and at least "
-            "one public one; lower per_split"
+            f"{len(ids)} captioned pictures{told} do not suffice for {dict(sizes)} and at least one public one; lower "
+            "per_split"
         )
     return SplitManifest({**members, "public": [ids[index] for index in rest]})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from dejavu_lightning.core.object_file import read_objects
 from dejavu_lightning.core.preprocessing import Shown
@@ -22,8 +23,10 @@ from dejavu_lightning.data.shards.shard_index import ShardIndex, shard_index
 from dejavu_lightning.data.shards.shard_loader import ReadingPlan, ShardLoader, ShardReader
 from dejavu_lightning.data.shards.shard_samples import ShardSamples, collect, decodable
 from dejavu_lightning.data.shards.shard_urls import expand_shards
+from dejavu_lightning.data.shards.tar_reading import read_shard
 from dejavu_lightning.data.sources.caption_source import told_shared
 
+LOOKED_AT = 100  # samples, for whether there are several captions
 FRACTIONS = {"A": 0.4, "B": 0.4, "held_out": 0.02, "validation": 0.02}
 
 
@@ -32,7 +35,8 @@ class ShardDataModule(ImageTextDataModule):
 
     A sample is a picture (.jpg, .jpeg, .png or .webp), its caption (.txt, or ``caption`` in the .json) and what is
     known of it (.json): files whose names agree up to the first dot or, where that names no sample, as of photo.7.jpg,
-    up to the last one. Its split follows from its id alone, unless another sample has the same picture. Every sample
+    up to the last one. ``caption`` and ``captions`` of the .json may be lists: further captions, for
+    ``caption_sampling``. Its split follows from its id alone, unless another sample has the same picture. Every sample
     of the split is shown exactly once an epoch, on any number of devices and workers: batches differ in size by one
     instead of dropping or repeating samples. Unusable samples, such as those without caption, are counted and belong to
     no split; so are files that are not read, such as hidden ones.
@@ -173,6 +177,12 @@ class ShardDataModule(ImageTextDataModule):
         held = {split: int(self.index.per_shard(split).sum()) for split in SPLITS}
         told = [_listed({**self.index.counts, **held}), told_shared(*self.index.captions_shared[self.train_on])]
         rank_zero_info(f"{len(self.urls)} shards: {', '.join(filter(None, told))}")
+        first = islice(read_shard(self.urls[0]), LOOKED_AT) if self.caption_sampling else ()
+        if self.caption_sampling and not any(len(sample.captions) > 1 for sample in first):
+            rank_zero_warn(
+                f"caption_sampling=true, and none of the first {LOOKED_AT} samples of shard {self.urls[0]!r} has "
+                "several captions: they are expected as a list in the field 'captions' of the JSON"
+            )
         for line in self.index.account.lines():
             rank_zero_info(f"{len(self.urls)} shards: {line}")
 
@@ -204,6 +214,7 @@ class ShardDataModule(ImageTextDataModule):
             collate=partial(collate, tokenizer=self.tokenizer),
             shuffle_buffer=self.shuffle_buffer,
             max_unusable=self.max_unusable,
+            caption_sampling=self.caption_sampling,
         )
         return ShardLoader(reader, rank, epoch=self.epoch, processed=self.processed_batches, **self.loading)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from dejavu_lightning.data.batches import even_batches
-from dejavu_lightning.data.caption_dataset import Sample, Transform, training_sample
+from dejavu_lightning.data.caption_dataset import Sample, Transform, drawn_caption, training_sample
 from dejavu_lightning.data.decode import decode_bytes
 from dejavu_lightning.data.shards.hash_splits import SPLITS, HashSplits
 from dejavu_lightning.data.shards.shard_index import ShardIndex
@@ -96,6 +96,7 @@ class ShardReader:
         collate: items to a batch.
         shuffle_buffer: encoded samples that a worker holds to mix them.
         max_unusable: share of what a worker has read that may fail to decode; at least 3 may.
+        caption_sampling: draw one of all captions of a sample anew each epoch, instead of showing its own.
     """
 
     index: ShardIndex
@@ -107,6 +108,7 @@ class ShardReader:
     collate: Callable[[Sequence[Sample]], Sample]
     shuffle_buffer: int
     max_unusable: float
+    caption_sampling: bool = False
 
     def batches(
         self, epoch: int, processed: int, rank: int, worker: int, workers: int, warn: Callable[[str], None] = _warn
@@ -154,7 +156,9 @@ class ShardReader:
         assert sample.caption is not None
         image = decode_bytes(sample.image, sample.where)
         identifier = sample.identifier(self.splits.key_field)
-        return training_sample(image, sample.caption, identifier, self.transform, (self.seed, epoch))
+        stream = (self.seed, epoch)
+        caption = drawn_caption(sample.captions, identifier, stream) if self.caption_sampling else sample.caption
+        return training_sample(image, caption, identifier, self.transform, stream)
 
     def _part(self, shard: int, start: int, stop: int) -> Iterator[ShardSample]:
         url, codes = self.index.urls[shard], self.index.codes[shard]

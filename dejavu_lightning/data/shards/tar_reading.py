@@ -14,6 +14,7 @@ from typing import Any
 from webdataset.gopen import gopen, set_options
 
 from dejavu_lightning.data.account import is_utf8, printable
+from dejavu_lightning.data.sources.caption_source import own_caption, worded
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 ENDINGS = {*IMAGES, "txt", "json"}  # the files that are read
@@ -45,11 +46,17 @@ class ShardSample:
 
     @property
     def caption(self) -> str | None:
-        """What the .txt file says, else the field ``caption`` of the JSON; None where neither is there."""
-        if self.text is not None:
-            return self.text
-        caption = self.fields().get("caption")
-        return caption.strip() if isinstance(caption, str) else None
+        """Its own caption: what the .txt file says, else the first that the JSON has; None where neither is there."""
+        return self.text if self.text is not None else own_caption(self._in_json())
+
+    @property
+    def captions(self) -> list[str]:
+        """All its captions that have text: the .txt file, then ``caption`` and ``captions`` of the JSON, each once."""
+        try:
+            listed = self._in_json()
+        except ValueError:
+            listed = []  # the index counted it
+        return list(dict.fromkeys(worded([self.text, *listed])))
 
     @property
     def text(self) -> str | None:
@@ -94,9 +101,16 @@ class ShardSample:
     def caption_in_json(self) -> bool:
         """Whether there is a caption in a JSON that can be read."""
         try:
-            return isinstance(self.fields().get("caption"), str)
+            return bool(self._in_json())
         except ValueError:
             return False
+
+    def _in_json(self) -> list[str]:
+        """The texts of ``caption`` and ``captions``, each a text or a list of them."""
+        fields = self.fields()
+        given = [fields.get(name) for name in ("caption", "captions")]
+        listed = [text for value in given for text in (value if isinstance(value, list) else [value])]
+        return [text.strip() for text in listed if isinstance(text, str)]
 
 
 def _untold(kind: str, name: str) -> None:

@@ -36,8 +36,9 @@ class CaptionSource(Protocol):
         named: (N,) those of ``objects`` that the caption names.
         labels: (N,) int64, the main object of each picture, for probes; None where there is none.
 
-    Sources over files also have ``counts``, a mapping from str to int, and ``contents``, as in
-    :class:`~dejavu_lightning.data.sources.image_source.Source`.
+    A source that knows several captions of a picture has them all in ``all_captions``, see :func:`captions_of`; one of
+    them is in ``captions``, and that alone is what the tests ask with. Sources over files also have ``counts``, a
+    mapping from str to int, and ``contents``, as in :class:`~dejavu_lightning.data.sources.image_source.Source`.
     """
 
     ids: Sequence[str]
@@ -74,6 +75,23 @@ def image_problems(folder: Path, files: Sequence[str | None], verify: bool) -> l
 
     with ThreadPool(THREADS) as threads:
         return threads.map(problem, files, chunksize=64)
+
+
+def captions_of(source: CaptionSource) -> Sequence[Sequence[str]]:
+    """(N,) all captions of each picture that a source knows, never empty."""
+    several: Sequence[Sequence[str]] | None = getattr(source, "all_captions", None)
+    return [[caption] for caption in source.captions] if several is None else several
+
+
+def worded(captions: Sequence[str | None]) -> list[str]:
+    """The captions that have text, without spaces around it."""
+    return [caption.strip() for caption in captions if caption and caption.strip()]
+
+
+def own_caption(captions: Sequence[str | None]) -> str | None:
+    """The first caption that has text; an empty one, or None, where none has."""
+    given = [caption for caption in captions if caption is not None]
+    return next(iter(worded(captions)), given[0] if given else None)
 
 
 def named_objects(caption: str, objects: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:

@@ -5,48 +5,46 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.core.object_file import labels_of
 from dejavu_lightning.data.account import EXAMPLES, Account
 from dejavu_lightning.data.decode import decode_identified
-from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems
+from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems, own_caption, worded
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import FileContents
+from dejavu_lightning.data.sources.tables.table_reading import SEPARATORS, Form, caption_lists, read_columns, texts
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-OTHER_SEPARATORS = (";", "\t", "|", ",")
-# A line inside of a value that names a picture, and has as many fields as a row, is a row that a quote swallowed.
-NAMES_A_PICTURE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?)\b", re.IGNORECASE)
 QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 LIST_OF_NAMES = re.compile(rf"[\[(]\s*(?:{QUOTED}(?:\s*,\s*{QUOTED})*\s*,?\s*)?[\])]")
 LOOKS_LISTED = re.compile(r"[\[({]\s*['\"]|^\[.*\]$")
 
 
 class CaptionTable:
-    """A table with one row for each picture: where it lies, and its caption.
+    """A table with one row for each picture: where it lies, and its caption, or several.
 
-    Rows are numbered from 1, the header not counted. Pictures are turned upright as their EXIF orientation says.
+    Of several captions the first that has text is the picture's own, which the tests ask with; the others are trained
+    on where ``data.caption_sampling`` says so. Rows are numbered from 1, the header not counted. Pictures are turned
+    upright as their EXIF orientation says.
 
     Attributes:
         counts: ``pictures``, what :class:`~dejavu_lightning.data.sources.caption_source.CaptionScan` counts,
-            ``pictures_without_objects``, ``objects_outside_the_vocabulary``, and ``rows_of_several_lines`` of the file.
+            ``pictures_without_objects``, ``objects_outside_the_vocabulary``, ``rows_of_several_lines`` of the file, and
+            ``rows_of_further_captions``.
         account: rows found are pictures used and those left out, by reason.
 
     Args:
         table: a ``.parquet`` file, or a ``.csv`` or ``.tsv`` file with a header, in UTF-8.
         root: what paths are relative to; the table's folder if not given. Absolute paths are taken as they are.
         image: the column of paths.
-        caption: the column of captions.
+        caption: the column of captions, of text or of lists of text; or several columns.
+        several_rows: take rows with the same id for captions of one picture. If not, they are an error.
         id: the column of ids, strings or whole numbers. If not given, an id is the path as the table has it,
             without ending; make it relative for ids that are the same on every machine.
         objects: a JSON Lines file with the objects by id.
@@ -79,7 +77,8 @@ class CaptionTable:
         table: str,
         root: str | None = None,
         image: str = "image",
-        caption: str = "caption",
+        caption: str | list[str] = "caption",
+        several_rows: bool = False,
         id: str | None = None,
         objects: str | None = None,
         objects_column: str | None = None,
@@ -100,32 +99,43 @@ class CaptionTable:
             )
         self.folder = Path(table).parent if root is None else Path(root)
         scan = CaptionScan(f"table={table!r} with root={str(self.folder)!r}", max_unusable)
-        chosen = {"image": image, "caption": caption, "id": id, "objects_column": objects_column}
+        names = [caption] if isinstance(caption, str) else list(caption)
+        if not names:
+            raise ValueError("caption=[] names no column; give one, or several")
+        places = ["caption", *(f"caption {number}" for number in range(2, len(names) + 1))]
+        chosen = {"image": image, "id": id, "objects_column": objects_column, **dict(zip(places, names, strict=True))}
         if separator is not None and len(separator) != 1:
             raise ValueError(f"separator must be one character, got {separator!r}")
-        form = _Form(table, separator or SEPARATORS.get(Path(table).suffix.lower(), ","), quoted)
-        columns, longer = _read(form, {argument: name for argument, name in chosen.items() if name is not None})
-        files = _texts(columns, "image", table)
-        captions = _texts(columns, "caption", table)
-        ids = _ids(files, _texts(columns, "id", table) if id is not None else None, table)
-        problems: list[str | None] = [None if file else "missing_images" for file in files]
+        form = Form(table, separator or SEPARATORS.get(Path(table).suffix.lower(), ","), quoted)
+        columns, longer = read_columns(form, {argument: name for argument, name in chosen.items() if name is not None})
+        files = texts(columns, "image", table)
+        captions = caption_lists(columns, places, table)
+        ids = _ids(files, texts(columns, "id", table) if id is not None else None, table)
+        pictures = _pictures(ids, files, several_rows, table)
+        said = [[text for row in rows for text in captions[row]] for rows in pictures]
+        firsts = [rows[0] for rows in pictures]
+        problems: list[str | None] = [None if files[row] else "missing_images" for row in firsts]
         if check_files or verify:
-            problems = image_problems(self.folder, files, verify)
+            problems = image_problems(self.folder, [files[row] for row in firsts], verify)
         kept = [
-            row
-            for row, (text, problem) in enumerate(zip(captions, problems, strict=True))
-            if scan.usable(ids[row], text, problem)
+            number
+            for number, (row, problem) in enumerate(zip(firsts, problems, strict=True))
+            if scan.usable(ids[row], own_caption(said[number]), problem)
         ]
         scan.check()
-        self.ids: Sequence[str] = [ids[row] for row in kept]
-        self.captions: Sequence[str] = [(captions[row] or "").strip() for row in kept]
-        self._files = [files[row] or "" for row in kept]
+        self.ids: Sequence[str] = [ids[firsts[number]] for number in kept]
+        self.all_captions = [worded(said[number]) for number in kept]
+        self.captions: Sequence[str] = [every[0] for every in self.all_captions]
+        self._files = [files[firsts[number]] or "" for number in kept]
         if objects is not None:
             labels = objects_of(self.ids, objects)
         elif objects_column is not None:
-            values = columns["objects_column"].take(kept).to_pylist()
+            values = columns["objects_column"].to_pylist()
             where = f"table={table!r}: column {objects_column!r}, row"
-            labels = [_listed(value, f"{where} {row + 1}") for row, value in zip(kept, values, strict=True)]
+            labels = [
+                list(dict.fromkeys(o for row in pictures[number] for o in _listed(values[row], f"{where} {row + 1}")))
+                for number in kept
+            ]
         else:
             labels = [[]] * len(kept)
         vocabulary = in_vocabulary(labels, object_names)
@@ -135,8 +145,11 @@ class CaptionTable:
         self.counts = {**scan.counts, "pictures": len(kept), **vocabulary.counts}
         if longer:
             self.counts["rows_of_several_lines"] = len(longer)
+        if len(files) > len(pictures):
+            self.counts["rows_of_further_captions"] = len(files) - len(pictures)
         examples = {**scan.examples, "rows_of_several_lines": [f"row {row + 1}" for row in longer[:EXAMPLES]]}
-        self.account = Account("rows", len(files), self.counts, CaptionScan.UNUSABLE, examples)
+        reasons = (*CaptionScan.UNUSABLE, "rows_of_further_captions")
+        self.account = Account("rows", len(files), self.counts, reasons, examples)
         self.contents: FileContents | None = None
         if check_files or verify:
             self.contents = file_contents([self.folder / file for file in self._files])
@@ -158,123 +171,33 @@ class CaptionTable:
         return decode_identified(self.path(index), self.ids[index])
 
 
-class _Form(NamedTuple):
-    """A table, and how its text is cut into fields."""
-
-    table: str
-    separator: str
-    quoted: bool
-
-    @property
-    def parsing(self) -> pa_csv.ParseOptions:
-        quote = '"' if self.quoted else False
-        return pa_csv.ParseOptions(delimiter=self.separator, quote_char=quote, newlines_in_values=self.quoted)
-
-    def columns(self, wanted: Sequence[str]) -> pa.Table:
-        types = dict.fromkeys(wanted, pa.string())
-        options = pa_csv.ConvertOptions(include_columns=wanted, column_types=types)
-        return pa_csv.read_csv(self.table, parse_options=self.parsing, convert_options=options)
-
-
-def _read(form: _Form, chosen: Mapping[str, str]) -> tuple[dict[str, pa.ChunkedArray], list[int]]:
-    """The chosen columns, by argument, and positions of the rows that are several lines of the file."""
-    table, longer = form.table, list[int]()
-    ending = Path(table).suffix.lower()
-    if ending not in (*SEPARATORS, ".parquet"):
-        raise ValueError(f"table={table!r} must end in .csv, .tsv or .parquet")
-    try:
-        if ending == ".parquet":
-            with pq.ParquetFile(table) as file:
-                _check(table, file.schema_arrow.names, chosen)
-                content = file.read(columns=list(chosen.values()))
-        else:
-            with open(table, "rb") as start:
-                if start.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                    raise ValueError(f"table={table!r} is UTF-16; save it as UTF-8")
-            with pa_csv.open_csv(table, parse_options=form.parsing) as reader:
-                names = reader.schema.names
-            _check(table, names, chosen, form.separator)
-            content = form.columns(list(dict.fromkeys(chosen.values())))
-            longer = _longer(form, content.num_rows, names)
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        hint = "; save it as UTF-8" if "utf" in str(error).lower() else ""
-        raise ValueError(f"table={table!r} cannot be read as a {ending} file: {error}{hint}") from error
-    return {argument: content[name] for argument, name in chosen.items()}, longer
-
-
-def _longer(form: _Form, rows: int, names: Sequence[str]) -> list[int]:
-    """Positions of the rows that are several lines of the file.
-
-    Raises:
-        ValueError: these lines are rows themselves, which a quote has swallowed.
-    """
-    with open(form.table, encoding="utf-8", errors="replace") as file:
-        lines = sum(line != "\n" for line in file)
-    if lines == rows + 1:
-        return []
-    longer: set[int] = set()
-    for column in form.columns(list(dict.fromkeys(names))).columns:
-        for row, value in enumerate(column.to_pylist()):
-            if value is None or "\n" not in value.replace("\r", "\n"):
-                continue
-            longer.add(row)
-            inside = value.splitlines()[1:]
-            swallowed = [
-                line for line in inside if line.count(form.separator) >= len(names) - 1 and NAMES_A_PICTURE.search(line)
-            ]
-            if swallowed:
-                raise ValueError(
-                    f"table={form.table!r}: the quote that opens a field of row {row + 1} swallows {len(swallowed)} "
-                    f"rows, such as {swallowed[0][:100]!r}: {rows} rows were read of {lines} lines. Write a quote "
-                    'inside a quoted field twice (""), or set quoted=false if quotes enclose no fields'
-                )
-    return sorted(longer)
-
-
-def _check(table: str, names: Sequence[str], chosen: Mapping[str, str], separator: str | None = None) -> None:
-    for argument, name in chosen.items():
-        if names.count(name) != 1:
-            many = "no column" if name not in names else "several columns"
-            others = [sign for sign in OTHER_SEPARATORS if len(names) == 1 and sign != separator and sign in names[0]]
-            hint = f"; is separator={others[0]!r} between them?" if separator and others else ""
-            raise ValueError(f"table={table!r} has {many} {argument}={name!r}; its columns are {list(names)}{hint}")
-
-
-def _texts(columns: Mapping[str, pa.ChunkedArray], argument: str, table: str) -> list[str | None]:
-    column = columns[argument]
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
-    if not text and not (argument == "id" and pa.types.is_integer(kind)):
-        raise ValueError(f"table={table!r}: the column of {argument} must hold text, it holds {column.type}")
-    try:
-        found: list[str | None] = column.cast(pa.string()).to_pylist()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"table={table!r}: the column of {argument} is not UTF-8 ({error}); save it as that"
-        ) from error
-    return found
-
-
 def _ids(files: Iterable[str | None], given: Sequence[str | None] | None, table: str) -> list[str]:
     ids: list[str] = []
-    first: dict[str, int] = {}
     for row, file in enumerate(files):
-        if given is not None:
-            identifier = given[row]
-            if not identifier:
-                raise ValueError(f"table={table!r}: row {row + 1} has no id")
-        elif file:
-            identifier = os.path.splitext(PurePosixPath(file).as_posix())[0]
-        else:
-            identifier = f"row {row + 1}"
-        other = first.setdefault(identifier, row)
-        if other != row:
-            raise ValueError(
-                f"table={table!r}: rows {other + 1} and {row + 1} share the id {identifier!r}; a picture has one "
-                "caption, keep one row of it"
-            )
-        ids.append(identifier)
+        if given is not None and not given[row]:
+            raise ValueError(f"table={table!r}: row {row + 1} has no id")
+        stem = os.path.splitext(PurePosixPath(file).as_posix())[0] if file else f"row {row + 1}"
+        ids.append(stem if given is None else str(given[row]))
     return ids
+
+
+def _pictures(ids: Sequence[str], files: Sequence[str | None], several_rows: bool, table: str) -> list[list[int]]:
+    """The rows of each picture, in the order of the table."""
+    rows_of: dict[str, list[int]] = {}
+    for row, identifier in enumerate(ids):
+        rows = rows_of.setdefault(identifier, [])
+        if rows and not several_rows:
+            raise ValueError(
+                f"table={table!r}: rows {rows[0] + 1} and {row + 1} share the id {identifier!r}; a picture has one "
+                "caption: keep one row of it, or set several_rows=true if they are captions of one picture"
+            )
+        if rows and files[rows[0]] != files[row]:
+            raise ValueError(
+                f"table={table!r}: rows {rows[0] + 1} and {row + 1} share the id {identifier!r} and name two pictures, "
+                f"{files[rows[0]]!r} and {files[row]!r}; give ids that differ"
+            )
+        rows.append(row)
+    return list(rows_of.values())
 
 
 def _listed(value: Any, where: str) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dejavu_lightning.data.account import EXAMPLES, Account
-from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems
+from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems, worded
 from dejavu_lightning.data.sources.coco import REMEDY, parse_instances, stems
 from dejavu_lightning.data.sources.coco_json import (
     check_ids,
@@ -33,11 +33,12 @@ Choice = Literal["first", "shortest", "longest"]
 
 
 class CocoCaptions:
-    """The COCO data set's captions, one of each picture.
+    """The COCO data set's captions: one of each picture is its own, the others are there on request.
 
-    A training pair is a picture with one caption: the test asks whether that caption brings back objects that it
-    does not name, and another caption of the picture in the training set would name some of them. Captions
-    without text are passed over where the picture has another.
+    A training pair is a picture with its own caption: the test asks whether that caption brings back objects that it
+    does not name, and another caption of the picture in the training set would name some of them. With
+    ``data.caption_sampling`` all of its captions are trained on, in turn, and its own is asked with all the same.
+    Captions without text are passed over where the picture has another.
 
     A picture's id is its file name without folder and ending. With ``instances``, the objects are the categories
     with at least one instance, crowds included, and the label is the category that covers most, as in
@@ -57,7 +58,7 @@ class CocoCaptions:
         captions: the JSON file, such as ``annotations/captions_train2017.json``.
         instances: the JSON file with the objects, such as ``annotations/instances_train2017.json``.
         objects: instead, a JSON Lines file with the objects by id.
-        caption: which of a picture's captions: the "first" by annotation id, the "shortest", which tends to
+        caption: which of a picture's captions is its own: the "first" by annotation id, the "shortest", which tends to
             name fewest of the objects, or the "longest"; the first of equally long ones.
         max_unusable: share of the pictures, in [0, 1], that may lack a caption or their file.
         verify: decode every picture now, so that undecodable ones are left out and counted too.
@@ -126,6 +127,7 @@ class CocoCaptions:
         self.folder, self.origin = Path(root), captions
         self.ids: Sequence[str] = [picture.id for picture in pictures]
         self.captions: Sequence[str] = [picture.caption or "" for picture in pictures]
+        self.all_captions = [picture.captions for picture in pictures]
         self.named: Sequence[NDArray[Any]] = all_named(self.captions, self.objects, self.object_names)
         self._files = [picture.file for picture in pictures]
         self._sizes = [picture.size for picture in pictures]
@@ -155,6 +157,7 @@ class _Picture(NamedTuple):
     file: str
     size: tuple[int, int]
     caption: str | None
+    captions: list[str]  # all that have text
 
 
 def _parse(content: Any, choice: Choice) -> list[_Picture]:
@@ -169,7 +172,7 @@ def _parse(content: Any, choice: Choice) -> list[_Picture]:
         captions[row].append(annotation["caption"].strip())
     files = file_names(pictures)
     return [
-        _Picture(identifier, picture["id"], file, (width, height), _chosen(found, choice))
+        _Picture(identifier, picture["id"], file, (width, height), _chosen(found, choice), worded(found))
         for identifier, picture, file, (width, height), found in zip(
             stems(files), pictures, files, sizes_of(pictures).tolist(), captions, strict=True
         )
@@ -177,10 +180,10 @@ def _parse(content: Any, choice: Choice) -> list[_Picture]:
 
 
 def _chosen(captions: list[str], choice: Choice) -> str | None:
-    worded = [caption for caption in captions if caption] or captions
-    if not worded:
+    among = worded(captions) or captions
+    if not among:
         return None
-    return {"first": worded[0], "shortest": min(worded, key=len), "longest": max(worded, key=len)}[choice]
+    return {"first": among[0], "shortest": min(among, key=len), "longest": max(among, key=len)}[choice]
 
 
 class _Instances:

@@ -29,6 +29,7 @@ NAMES = {
 }
 OBJECTS = tuple(name for shape in SHAPES[: len(NAMES)] for name in NAMES[shape])
 QUADRANTS = 4
+MOST_CAPTIONS = 5  # of a scene, as COCO has
 BLOCK = 1024
 # They say nothing about a scene and make captions nearly unique, as file names and dates do in captions of the web.
 LIST_OF_WORDS = """
@@ -44,13 +45,15 @@ class ObjectScenes:
     """Scenes of some distinct objects of 24 (eight shapes in three colours), a caption naming the first ``named``.
 
     Each kind has an invented one-word name, and each caption ends in a word that says nothing: a red disk and two
-    other objects may be captioned "cherry april".
+    other objects may be captioned "cherry april". Further captions, which ``data.caption_sampling`` trains on, name
+    others of its objects or the same, and end in other words.
 
     Args:
         num_images: how many scenes.
         image_size: side in pixels.
         objects: distinct objects of each scene, one a quadrant, in [1, 4].
         named: how many of them the caption names, in [1, objects].
+        captions_per_scene: in [1, 5]; the first is the scene's own, which the tests ask with, whatever the number.
         amplitude: contrast of the background, in (0, 1].
         seed: the same seed paints the same scenes.
 
@@ -69,11 +72,14 @@ class ObjectScenes:
         image_size: int = 48,
         objects: int = 3,
         named: int = 1,
+        captions_per_scene: int = 1,
         amplitude: float = 0.4,
         seed: int = 0,
     ) -> None:
         if not 1 <= named <= objects <= QUADRANTS:
             raise ValueError(f"need 1 <= named <= objects <= {QUADRANTS}, got named={named}, objects={objects}")
+        if not 1 <= captions_per_scene <= MOST_CAPTIONS:
+            raise ValueError(f"captions_per_scene must lie in [1, {MOST_CAPTIONS}], got {captions_per_scene}")
         if not 0 < amplitude <= 1:
             raise ValueError(f"amplitude must lie in (0, 1], got {amplitude}")
         if num_images < 1 or image_size < 32:
@@ -86,11 +92,15 @@ class ObjectScenes:
         quadrant = uniform[:, 24:28].argsort(axis=1, kind="stable")[:, :objects]
         self.objects = list(np.sort(shown, axis=1))
         self.named = list(np.sort(shown[:, :named], axis=1))
-        words = np.minimum((uniform[:, 28] * len(WORDS)).astype(np.int64), len(WORDS) - 1)
-        self.captions = [
-            f"{' and '.join(OBJECTS[o] for o in row[:named])} {WORDS[word]}"
-            for row, word in zip(shown, words.tolist(), strict=True)
-        ]
+        self.captions = _captions(shown[:, :named], uniform[:, 28])
+        said = [self.captions]
+        further = np.random.default_rng([seed, 3]).random(
+            (num_images, MOST_CAPTIONS - 1, QUADRANTS + 1), dtype=np.float32
+        )
+        for turn in range(captions_per_scene - 1):
+            order = further[:, turn, :objects].argsort(axis=1, kind="stable")[:, :named]
+            said.append(_captions(np.take_along_axis(shown, order, 1), further[:, turn, QUADRANTS]))
+        self.all_captions = list(zip(*said, strict=True))
         side = np.round(image_size * (0.36 + 0.14 * uniform[:, 32:36])).astype(np.int64)[:, :objects]
         self.labels: Tensor | None = torch.from_numpy(np.take_along_axis(shown, side.argmax(axis=1)[:, None], 1)[:, 0])
         self._images = torch.empty(num_images, 3, image_size, image_size, dtype=torch.uint8)
@@ -117,6 +127,15 @@ class ObjectScenes:
     def image(self, index: int) -> Tensor:
         """Scene ``index``: uint8 (3, image_size, image_size)."""
         return self._images[index]
+
+
+def _captions(named: NDArray[np.int64], drawn: NDArray[np.float32]) -> list[str]:
+    """A caption of each scene: the names of objects (N, named), and the word that a number in [0, 1) stands for."""
+    words = np.minimum((drawn * len(WORDS)).astype(np.int64), len(WORDS) - 1)
+    return [
+        f"{' and '.join(OBJECTS[o] for o in row)} {WORDS[word]}"
+        for row, word in zip(named, words.tolist(), strict=True)
+    ]
 
 
 def _placed(

@@ -181,8 +181,8 @@ def test_a_saved_partition_that_divides_a_picture_is_refused(tmp_path):
     plain.save(tmp_path / "plain.parquet")
     with pytest.raises(
         ValueError,
-        match=r"manifest='.*plain\.parquet' puts \d+ copies of pictures into another split than theirs, such as '.*' "
-        r"of '\w+', a copy of '.*' of '\w+' and .*Leave manifest out",
+        match=r"manifest='.*plain\.parquet' puts \d+ copies of other pictures into another split than theirs, such as "
+        r"'.*' of '\w+', a copy of '.*' of '\w+' and .*Leave manifest out",
     ):
         data_of(source, manifest=str(tmp_path / "plain.parquet"))
 

@@ -199,3 +199,36 @@ def test_verify_finds_what_cannot_be_decoded(tmp_path):
     verified = CaptionTable(str(tmp_path / "t.csv"), verify=True)
     assert len(verified) == 11
     assert verified.counts["undecodable_images"] == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_several_rows_of_a_picture_are_its_captions(tmp_path, kind):
+    texts = [("one/0", " "), ("one/1", "a bus"), ("one/0", "a cat"), ("one/0", "two pets"), ("one/1", None)]
+    rows = [{"image": f"{stem}.jpg", "caption": text, "objects": stem[-1]} for stem, text in texts]
+    table = write(tmp_path, rows, kind)
+    with pytest.raises(ValueError, match=r"rows 1 and 3 share the id 'one/0'.* set several_rows=true"):
+        CaptionTable(table)
+    source = CaptionTable(table, several_rows=True, objects_column="objects")
+    assert source.ids == ["one/0", "one/1"]
+    assert source.captions == ["a cat", "a bus"]
+    assert source.all_captions == [["a cat", "two pets"], ["a bus"]]
+    assert [objects.tolist() for objects in source.objects] == [[0], [1]]
+    assert source.counts["rows_of_further_captions"] == 3
+    assert "5 rows found = 2 used + 3 rows of further captions" in source.account.lines()
+    (tmp_path / "ids").mkdir()
+    other = write(tmp_path / "ids", [{**row, "uid": "x"} for row in rows], kind)
+    with pytest.raises(ValueError, match=r"rows 1 and 2 share the id 'x' and name two pictures, 'one/0.jpg' and 'one"):
+        CaptionTable(other, id="uid", several_rows=True)
+
+
+def test_several_columns_and_lists_are_captions(tmp_path):
+    rows = [{"image": "0.jpg", "caption": None, "alt": ["a cat", " "]}, {"image": "1.jpg", "caption": "x", "alt": []}]
+    table = write(tmp_path, rows, "parquet")
+    source = CaptionTable(table, caption=["caption", "alt"])
+    assert source.captions == ["a cat", "x"]
+    assert source.all_captions == [["a cat"], ["x"]]
+    with pytest.raises(ValueError, match="names no column"):
+        CaptionTable(table, caption=[])
+    numbers = write(tmp_path, [{"image": "0.jpg", "caption": [1, 2]}], "parquet")
+    with pytest.raises(ValueError, match="the column of caption must hold lists of text, it holds list"):
+        CaptionTable(numbers)

@@ -51,6 +51,7 @@ def test_one_caption_and_the_objects_of_each_picture(tmp_path):
     # Of a, annotation 11 comes before 14. d shows a crowd alone, so nothing labels it.
     assert source.ids == ["a", "b", "c"]
     assert source.captions == ["a brown dog and a person", "Cats, two of them, asleep on an old sofa", "a street"]
+    assert source.all_captions[0] == ["a brown dog and a person", "A dog."]  # the one without text is none
     assert source.object_names == ["person", "cat", "dog"]
     assert [objects.tolist() for objects in source.objects] == [[1, 2], [0, 1], [1]]
     assert [named.tolist() for named in source.named] == [[2], [1], []]
