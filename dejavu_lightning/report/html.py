@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.report.collection import Collection, read_collection
+from dejavu_lightning.report.panels.by_group import by_group
 from dejavu_lightning.report.panels.classes import classes
 from dejavu_lightning.report.panels.differences import differences
 from dejavu_lightning.report.panels.distributions import spreads
@@ -37,6 +38,7 @@ PANELS: tuple[Callable[[Collection], Panel | None], ...] = (
     top_gaps,
     spreads,
     classes,
+    by_group,
     galleries,
     forgetting,
 )
