@@ -156,6 +156,25 @@ def read_terms(folder: Path, estimate: str) -> list[dict[str, float]]:
     return [dict(zip(rows["id"].to_pylist(), rows[estimate].to_pylist(), strict=True)) for rows in samples]
 
 
+def read_epoch_terms(folder: Path, estimate: str) -> dict[int, dict[str, float]]:
+    """By epoch that a monitor measured, what the records add to an estimate of one sample, in order.
+
+    Args:
+        folder: of the monitor.
+        estimate: a gap of paired records; epochs where it is none are left out.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for tables in sorted(folder.glob("epoch=*")):
+        epoch = tables.name.partition("=")[2]
+        samples = read_terms(tables, estimate) if epoch.isdigit() else []
+        if len(samples) == 1:
+            found[int(epoch)] = samples[0]
+    return found
+
+
 def write_agreement(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``agreement.csv``, a row for each two references."""
     write_rows(folder / "agreement.csv", rows)
