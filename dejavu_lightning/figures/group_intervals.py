@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -14,6 +15,8 @@ from dejavu_lightning.figures import style
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.groups import Breakdown, GroupDifference, GroupEstimates
 from dejavu_lightning.runs.measurement_folder import figure_file
+
+Line = TypeVar("Line")
 
 SHOWN = 20  # groups of a table or a figure, the highest and the lowest of more
 NAMED = 5  # groups without estimates that are named
@@ -41,7 +44,7 @@ def by_value(groups: Sequence[GroupEstimates], metric: str) -> list[GroupEstimat
     return sorted(known, key=lambda group: -group.estimates[metric].value)
 
 
-def shown(groups: Sequence[GroupEstimates]) -> list[GroupEstimates]:
+def shown(groups: Sequence[Line]) -> list[Line]:
     """All groups, or the first and the last of many."""
     return list(groups) if len(groups) <= SHOWN else [*groups[: SHOWN // 2], *groups[-SHOWN // 2 :]]
 

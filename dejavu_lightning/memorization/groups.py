@@ -123,7 +123,8 @@ def break_down(
     groups = [
         GroupEstimates(group, size("target", group), size("held_out", group), found.get(group, {})) for group in order
     ]
-    return Breakdown(column.column, groups, [one for name in gaps if (one := _clearest(name, gaps[name], of, column))])
+    differences = [_clearest(name, terms, of, column) for name, terms in gaps.items()]
+    return Breakdown(column.column, groups, [clearest for clearest in differences if clearest is not None])
 
 
 def _split(records: Records, of: Mapping[str, str]) -> dict[str, Records]:

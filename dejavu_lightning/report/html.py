@@ -19,6 +19,7 @@ from dejavu_lightning.report.panels.epochs import memorization_curves, utility_c
 from dejavu_lightning.report.panels.fractions import fractions
 from dejavu_lightning.report.panels.panel import Panel
 from dejavu_lightning.report.panels.partitions import partitions, partitions_by_epoch
+from dejavu_lightning.report.panels.record_events import record_events
 from dejavu_lightning.report.panels.summary import summary
 from dejavu_lightning.report.panels.top_gaps import top_gaps
 from dejavu_lightning.report.panels.top_records import forgetting, galleries
@@ -39,6 +40,7 @@ PANELS: tuple[Callable[[Collection], Panel | None], ...] = (
     spreads,
     classes,
     by_group,
+    record_events,
     galleries,
     forgetting,
 )
