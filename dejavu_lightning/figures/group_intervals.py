@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from dejavu_lightning.core.estimate import Estimate, format_p
+from dejavu_lightning.core.estimate import Estimate, format_p, net_parts
 from dejavu_lightning.figures import style
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.groups import Breakdown, GroupDifference, GroupEstimates
@@ -22,8 +22,14 @@ SHOWN = 20  # groups of a table or a figure, the highest and the lowest of more
 NAMED = 5  # groups without estimates that are named
 
 
+def metric_of_groups(found: Breakdown, metric: str) -> str:
+    """The metric, or of a net value the gap where no group has enough held-out records."""
+    return metric if by_value(found.groups, metric) else net_parts(metric)[1]
+
+
 def print_groups(found: Breakdown, metric: str) -> None:
     """Print a metric of the groups, the highest first, who differ most clearly, and which groups are too small."""
+    metric = metric_of_groups(found, metric)
     estimated = by_value(found.groups, metric)
     table = Table(title=f"{metric} by {found.column}", title_justify="left", caption_justify="left")
     table.add_column(found.column)
@@ -75,6 +81,7 @@ def told_left_out(found: Breakdown, metric: str) -> list[str]:
 
 def draw_groups(found: Breakdown, folder: Path, metric: str, display: Display) -> dict[str, Path]:
     """Draw ``groups.png``: a metric of each group with simultaneous intervals; by name, empty where none has it."""
+    metric = metric_of_groups(found, metric)
     groups = shown(by_value(found.groups, metric))
     if not groups:
         return {}
@@ -93,7 +100,7 @@ def plot_groups(lines: Sequence[tuple[str, int, Estimate]], label: str, column: 
         style.beside(axes, height, str(records))
     axes.axvline(0, color=style.NEUTRAL, linewidth=0.8)
     axes.set_yticks(range(len(lines)), [name if len(name) < 24 else f"{name[:22]}…" for name, *_ in lines])
-    axes.invert_yaxis()
+    axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_xlabel(f"{label}, simultaneous 95% intervals; right: records")
     axes.set_ylabel(column)
     return figure

@@ -34,7 +34,7 @@ def draw_records(found: RecordsOverSeeds, path: str | Path) -> Path:
     right.axvline(0, color=style.NEUTRAL, linewidth=0.8)
     right.set_yticks(range(len(lines)), [name for name, _ in lines])
     right.invert_yaxis()
-    right.set_xlabel("rank correlation over records (right: how many)")
+    right.set_xlabel("rank correlation; right: records")
     right.set_title("Two seeds; mean with facts (orange)", loc="left", fontsize=10)
     style.plain(right)
     return style.save(figure, path)
@@ -61,7 +61,7 @@ def draw_events(epochs: Sequence[EpochEvents], path: str | Path) -> Path:
 
 def plot_events(epochs: Sequence[EpochEvents]) -> Figure:
     """Plot how many records are first memorized and learned again by epoch, upwards, and forgotten, downwards."""
-    figure, axes = style.canvas(5.4, 3.4)
+    figure, axes = style.canvas(5.4, 4.0)
     places = range(len(epochs))
     first = [one.first_memorized for one in epochs]
     axes.bar(places, first, color=FIRST, label="first memorized")
@@ -73,6 +73,6 @@ def plot_events(epochs: Sequence[EpochEvents]) -> Figure:
     every = max(1, len(epochs) // 10)
     axes.set_xticks(list(places)[::every], [str(one.epoch) for one in epochs][::every])
     axes.set_xlabel("epochs completed")
-    axes.set_ylabel("records since the measurement before")
+    axes.set_ylabel("records")
     style.legend_below(figure, axes)
     return figure

@@ -110,8 +110,10 @@ def forgetting(measured: Mapping[int, RecordTerms]) -> Forgetting:
         RecordEvents(
             identifier,
             epochs[int(first[:, place].argmax())] if first[:, place].any() else None,
-            *(int(each[:, place].sum()) for each in (is_memorized, lost, again)),
-            bool(is_memorized[-1, place]),
+            measurements=int(is_memorized[:, place].sum()),
+            forgotten=int(lost[:, place].sum()),
+            learned_again=int(again[:, place].sum()),
+            memorized=bool(is_memorized[-1, place]),
         )
         for place, identifier in enumerate(ids)
     ]

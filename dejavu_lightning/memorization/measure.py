@@ -214,12 +214,13 @@ def _against(
         estimates |= control(unseen) | net(comparison, unseen)
         gaps |= net_terms(comparison, unseen)
     summed_up = headline(test, estimates)
-    found = Measurement(estimates, comparison, target, answer.attack, summed_up, gaps)
+    measured = Measurement(estimates, comparison, target, answer.attack, summed_up, gaps)
     if groups is None:
-        return found
-    tested = {name: gaps[name] for name, *_ in test.display.shown_gaps(gaps)} | {summed_up: gaps[summed_up]}
+        return measured
+    shown = (name for found in test.display.shown_gaps(gaps) for name in (found[0], found[2]) if name)
+    tested = {name: gaps[name] for name in (summed_up, *shown)}
     parts = break_down(groups, of, target, answer, held_out, paired, tested)
     for one in parts.differences:
         if one.metric == summed_up:
             estimates["group_difference"] = Estimate(one.difference, p_value=one.p_value)
-    return replace(found, groups=parts)
+    return replace(measured, groups=parts)

@@ -1,7 +1,8 @@
-"""``records`` on runs of the real monitor, in process."""
+"""``records``, and ``memorization --groups``, on runs of the real monitor, in process."""
 
 import csv
 import shutil
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -9,11 +10,20 @@ import yaml
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor
 
 from dejavu_lightning.cli import main
+from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.cli.evaluation.record_facts import facts_of_data, read_data
+from dejavu_lightning.cli.evaluation.trained import MeasurementSettings
 from dejavu_lightning.data import ObjectScenes, Scenes
 from dejavu_lightning.data.caption_dataset import CaptionDataset
 from dejavu_lightning.data.image_dataset import ImageDataset
-from dejavu_lightning.memorization import Checkpoint, HeldOut, LabelInference, MemorizationSets, Preprocessing
+from dejavu_lightning.memorization import (
+    Checkpoint,
+    GroupColumn,
+    HeldOut,
+    LabelInference,
+    MemorizationSets,
+    Preprocessing,
+)
 from dejavu_lightning.report.html import write_report
 from tests.commands import TINY
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
@@ -29,7 +39,9 @@ def runs(tmp_path_factory):
         callbacks = [monitor, EpochCheckpoint(every_n_epochs=1)]
         trainer = tiny_trainer(root / name, callbacks=callbacks, enable_checkpointing=True)
         trainer.fit(tiny_vicreg(seed), tiny_data(split))
-        (root / name / "config.yaml").write_text(yaml.safe_dump(TINY))
+        config = deepcopy(TINY)
+        config["model"]["init_args"]["projector_widths"] = [16, 16]
+        (root / name / "config.yaml").write_text(yaml.safe_dump(config))
 
     fit("reference", "B", 5, HeldOut())
     other = Checkpoint(root / "reference" / "checkpoints")
@@ -108,3 +120,30 @@ def test_what_pictures_and_captions_tell():
     assert found["pictures with its caption"][captioned.ids[0]] == captioned.captions.count(captioned.captions[0])
     plain = [(0, 1)]
     assert facts_of_data(MemorizationSets(plain, plain, num_classes=2)) == {}
+
+
+def test_the_evaluator_breaks_a_measurement_down(runs, tmp_path, capsys):
+    ids = tiny_data().memorization_sets().attack.ids
+    file, out = tmp_path / "licences.csv", tmp_path / "out"
+    lines = [f"{one},{'open' if place % 4 else 'closed'}" for place, one in enumerate(ids)]
+    file.write_text("\n".join(["key,licence", *lines]))
+    checkpoints = [str(runs / name / "checkpoints" / "epoch=0002.ckpt") for name in ("one", "reference")]
+    command = ["memorization", "--target", checkpoints[0], "--reference", checkpoints[1], "--output", str(out)]
+    main([*command, "--groups.file", str(file), "--groups.column", "licence", "--groups.id", "key", "--device", "cpu"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "by licence" in printed
+    assert "for the largest of 1 pairs" in printed
+    groups = rows(out / "groups.csv")
+    assert [(row["group"], row["records"]) for row in groups] == [("open", "30"), ("closed", "10")]
+    assert {row["held_out"] for row in groups} == {"0"}
+    assert all(row["score_low"] and not row.get("net_score") for row in groups)
+    assert {row["metric"] for row in rows(out / "group_differences.csv")} == {"score"}
+
+
+def test_a_config_names_a_column_of_groups():
+    parser = PlainLightningParser(exit_on_error=False)
+    parser.add_class_arguments(MemorizationMonitor, "memorization")
+    parser.add_class_arguments(MeasurementSettings, "measurement")
+    given = {"groups": {"file": "licences.csv", "column": "licence"}}
+    built = parser.instantiate_classes(parser.parse_object({"memorization": given, "measurement": given}))
+    assert built.memorization.groups == built.measurement.groups == GroupColumn("licences.csv", "licence")

@@ -183,7 +183,7 @@ def test_a_monitor_breaks_each_measurement_down_and_the_page_shows_it(tmp_path):
     groups, differences = read_groups(epoch_folder(tmp_path / "run" / "memorization", 1))
     assert sorted(row["group"] for row in groups) == ["closed", "open"]
     assert all(row["net_score"] and row["net_score_low"] and row["column"] == "licence" for row in groups)
-    assert {row["metric"] for row in differences} == {"net_score"}
+    assert {row["metric"] for row in differences} == {"net_score", "score"}
     page = write_report([tmp_path / "run"], tmp_path / "page.html").read_text()
     assert "Memorization by licence" in page
     assert "above" in page

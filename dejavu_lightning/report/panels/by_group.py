@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dejavu_lightning.core.estimate import Estimate, format_p
+from dejavu_lightning.core.estimate import Estimate, format_p, net_parts
 from dejavu_lightning.figures.group_intervals import SHOWN, plot_groups, shown
 from dejavu_lightning.report.collection import Collection, Entry
 from dejavu_lightning.report.formatting import metric_label, variant_name
@@ -27,17 +27,20 @@ def by_group(collection: Collection) -> Panel | None:
         if not groups:
             continue
         column = groups[0]["column"]
-        rows += [_row(entry, line, collection.metric) for line in groups]
-        lines = [found for line in groups if (found := _line(line, collection.metric))]
+        # Of a net value the gap, where no group has enough held-out records.
+        known = any(line.get(collection.metric) for line in groups)
+        metric = collection.metric if known else net_parts(collection.metric)[1]
+        rows += [_row(entry, line, metric) for line in groups]
+        lines = [found for line in groups if (found := _line(line, metric))]
         if entry.variant in drawn or not lines:
             continue
         drawn.add(entry.variant)
         name = variant_name(collection, entry.variant)
         lines.sort(key=lambda line: -line[2].value)
-        figure = plot_groups(shown(lines), metric_label(collection, collection.metric), column)
-        pictures.append(svg_picture(figure, f"{collection.metric} by {column}: {name}", name))
-        told += [f"{entry.name}: {_told(one)}" for one in differences if one["metric"] == collection.metric]
-        told += _left_out(entry, groups, collection.metric)
+        figure = plot_groups(shown(lines), metric_label(collection, metric), column)
+        pictures.append(svg_picture(figure, f"{metric} by {column}: {name}", name))
+        told += [f"{entry.name}: {_told(one)}" for one in differences if one["metric"] == metric]
+        told += _left_out(entry, groups, metric)
     if not pictures:
         return None
     caption = (
@@ -75,7 +78,8 @@ def _line(line: Mapping[str, str], metric: str) -> Line | None:
 
 def _row(entry: Entry, line: Mapping[str, str], metric: str) -> dict[str, Any]:
     held_out = line.get("held_out", "")
-    numbers = {name: line.get(name, "") for name in (metric, f"{metric}_low", f"{metric}_high")}
+    numbers = {"metric": metric, "value": line.get(metric, "")}
+    numbers |= {end: line.get(f"{metric}_{end}", "") for end in ("low", "high")}
     seed = "" if entry.seed is None else entry.seed
     counts = {"group": line["group"], "records": line["records"], "held_out": held_out}
     return {"variant": entry.variant, "seed": seed, **counts, **numbers}
