@@ -1,6 +1,6 @@
-"""Measure trained models and show what was found: ``python evaluate.py {memorization,utility,report} --help``."""
+"""Measure trained models, show what was found: ``python evaluate.py {memorization,utility,report,records} --help``."""
 
 from dejavu_lightning.cli import main
 
 if __name__ == "__main__":
-    main(commands=("memorization", "utility", "report"))
+    main(commands=("memorization", "utility", "report", "records"))

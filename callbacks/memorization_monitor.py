@@ -35,6 +35,7 @@ from dejavu_lightning.figures.artifacts import (
 )
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.display import GalleryRow
+from dejavu_lightning.memorization.group_column import GroupColumn
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
@@ -75,6 +76,8 @@ class MemorizationMonitor(Monitor):
         figures: draw the curve, the partition and the gallery: at every measurement for a logger that shows
             images, otherwise when training ends.
         name: prefix of the logged keys; give each of several monitors its own.
+        groups: a column that says which group each record is of; each measurement is broken down by it, in
+            ``groups.csv`` beside its records.
 
     Attributes:
         history: one row per measurement: ``epoch`` (number completed) and the metrics. Travels in
@@ -112,13 +115,14 @@ class MemorizationMonitor(Monitor):
         folder: str | None = None,
         figures: bool = True,
         name: str = "memorization",
+        groups: GroupColumn | None = None,
     ) -> None:
         super().__init__(name, folder, every_n_epochs, max_records=max_records, max_public=max_public)
         self.test: MemorizationTest = test or DEFAULT_TEST()
         self.reference, self.extra_references = reference or HeldOut(), extra_references
         self.data, self.encode, self.transform = data, encode, transform
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
-        self.figures = figures
+        self.figures, self.groups = figures, groups
         self._found: MemorizationSets | None = None  # all of them, and those that are measured
         self._active: MemorizationSets | None = None
         self._latest: Measurement | None = None
@@ -136,6 +140,8 @@ class MemorizationMonitor(Monitor):
             self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
             self._tell_checkpoints()
             self.test.check(ModuleEncoder(pl_module, self.encode))
+            if self.groups is not None:
+                self.groups.read()
             check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""
@@ -154,7 +160,8 @@ class MemorizationMonitor(Monitor):
     def _measure(self, trainer: Trainer, pl_module: LightningModule, epoch: int) -> Mapping[str, float]:
         assert self._active is not None
         encoder = ModuleEncoder(pl_module, self.encode)
-        found = measure(encoder, self.test, self.reference, self._active, epoch, self.extra_references)
+        extra = self.extra_references
+        found = measure(encoder, self.test, self.reference, self._active, epoch, extra, groups=self.groups)
         self.headline = found.headline
         self.history.append({"epoch": float(epoch), **found.metrics})
         folder = self.output(trainer)

@@ -34,8 +34,9 @@ from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.kept import KeptEmbeddings
 from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
+from dejavu_lightning.figures.group_intervals import draw_groups, print_groups
 from dejavu_lightning.figures.tables import print_agreement, print_references, print_sample_gaps, print_table
-from dejavu_lightning.memorization import Checkpoint, Reference, SecondModel, symmetric_average
+from dejavu_lightning.memorization import Checkpoint, GroupColumn, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
 from dejavu_lightning.runs.measurement_folder import METRICS, write_metrics
@@ -100,7 +101,8 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     curves = [one for one in (named.reference, *further.values()) if isinstance(one, Checkpoint)]
     decided = [*(model.decision for model in models.values()), *(one.decision(target.epoch) for one in curves)]
     part = chosen_part(built.leave_out, decided)
-    found, sets = _measure(target, named.reference, part, further, keep)
+    groups = built.groups or target.settings.groups
+    found, sets = _measure(target, named.reference, part, further, keep, groups)
     if part is not None:
         print(told_left_out(found.left_out, part))
     test, estimates = target.settings.test, dict(found.estimates)
@@ -114,6 +116,8 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     print_table(estimates, test.display, f"{target.name} against {named.name}")
     if found.extra_references:
         print_references(found.extra_references, test)
+    if found.groups is not None:
+        print_groups(found.groups, found.headline)
     if found.agreement:
         print_agreement(found.agreement)
     if found.comparison.sample_gaps is not None:
@@ -174,13 +178,14 @@ def _measure(
     part: DecisionPart | None,
     extra: Mapping[str, Reference] | None = None,
     keep: Callable[[MeasuredModel, MemorizationSets], None] | None = None,
+    groups: GroupColumn | None = None,
 ) -> tuple[Measurement, MemorizationSets]:
     test, sets = target.settings.test, target.sets()
     if keep is not None:
         keep(target, sets)
     test.check(target.encoder)
     check_references(reference, extra, test, sets, [] if target.epoch is None else [target.epoch])
-    return measure(target.encoder, test, reference, sets, target.epoch, extra, part), sets
+    return measure(target.encoder, test, reference, sets, target.epoch, extra, part, groups), sets
 
 
 def _versions() -> dict[str, str]:
@@ -209,6 +214,8 @@ def _write(
     save_records(found, output)
     display = target.settings.test.display
     figures = draw_most_memorized(found, sets, output, display) | save_ranking(found, sets, output, display)
+    if found.groups is not None:
+        figures |= draw_groups(found.groups, output, found.headline, display)
     if target.epoch is not None:
         row = {"epoch": float(target.epoch), **found.metrics}
         history = target.history()

@@ -18,7 +18,7 @@ from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.evaluation.leave_out import add_leave_out
 from dejavu_lightning.cli.evaluation.several_devices import add_several_devices
 from dejavu_lightning.embedding.kept import Precision
-from dejavu_lightning.memorization import MemorizationTest, Reference
+from dejavu_lightning.memorization import GroupColumn, MemorizationTest, Reference
 from dejavu_lightning.pretrained import PretrainedModel
 
 
@@ -59,6 +59,12 @@ def memorization_parser() -> ArgumentParser:
         help="another memorization test than the config's, such as LabelInference, its arguments as --test.k 50",
     )
     parser.add_argument("--k", type=int | None, help="neighbours, in place of those of the config's test")
+    parser.add_argument(
+        "--groups",
+        type=GroupColumn | None,
+        help="break everything down by a column of a table, as --groups.file licences.csv --groups.column licence; "
+        "in place of the config's",
+    )
     parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
     parser.add_argument(
         "--allow_unverified_split",

@@ -1,8 +1,7 @@
 """95% intervals of shares, means and differences over independent records, and p-values of many together.
 
-None draws samples. docs/reference/calibration.md has what they cover: shares and their differences .93 to .97 of 50
-records or more, and more of those few of which count. None is of width 0 where all records are alike.
-scipy is imported where it is used: it takes longer than listing a study.
+None draws samples or is of width 0. docs/reference/calibration.md has what they cover: shares and their differences
+.93 to .97 of 50 records or more. scipy is imported where it is used: it takes longer than listing a study.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_lightning.core.estimate import LEVEL, OVER_SEEDS, Estimate
+from dejavu_lightning.core.simultaneous.joint_intervals import exact_share, joint_gap, of_many, upper_quantile
 
 Floats = NDArray[np.float64]
 RecordTerms = Mapping[str, float]  # id -> what the record adds to an estimate
@@ -47,8 +47,8 @@ def share(part: int, whole: int) -> Estimate:
 def wilson(value: float, records: float, kind: str = "Wilson over records") -> Estimate:
     """Estimate a share in [0, 1] with Wilson's interval (1927).
 
-    Near 0 and 1 it is too short: a count of 1 to 3, of either kind, has the end of a Poisson count (Brown, Cai and
-    DasGupta 2001, Statistical Science 16, 101, section 4.1.1).
+    A count of 1 to 3, of either kind, has the end of a Poisson count (Brown, Cai and DasGupta 2001, Statistical Science
+    16, 101, section 4.1.1), since near 0 and 1 Wilson's is too short.
 
     Args:
         value: the share.
@@ -59,6 +59,8 @@ def wilson(value: float, records: float, kind: str = "Wilson over records") -> E
         >>> "{:.2f} [{:.2f}, {:.2f}]".format(*wilson(0.0, 50)[:3])
         '0.00 [0.00, 0.07]'
     """
+    if of_many():
+        return exact_share(value, records)
     centre = (value + Z**2 / (2 * records)) / (1 + Z**2 / records)
     half = Z * math.sqrt(value * (1 - value) / records + Z**2 / (4 * records**2)) / (1 + Z**2 / records)
     low = min(value, centre - half, _rare(value * records) / records)
@@ -123,7 +125,8 @@ def paired_gap(differences: Floats) -> Estimate:
         size = min(largest, squares / total)
     grown = min(1.0, (total + value * count) / (2 * count * size))
     shrunk = min(1.0, (total - value * count) / (2 * count * size))
-    low, high = -_tango(shrunk, grown, count), _tango(grown, shrunk, count)
+    tango = not of_many() and (-_tango(shrunk, grown, count), _tango(grown, shrunk, count))
+    low, high = tango or joint_gap(grown, shrunk, count)
     return Estimate(value, min(value, size * low), max(value, size * high), kind="Tango over records")
 
 
@@ -137,10 +140,8 @@ def _tango(grown: float, shrunk: float, count: int) -> float:
         slope = (2 - value) * tried - grown - shrunk
         least = (math.sqrt(slope**2 + 8 * shrunk * tried * (1 - tried)) - slope) / 4
         variance = 2 * least + tried * (1 - tried)
-        if count * (tried - value) ** 2 <= Z**2 * variance:
-            inside = tried
-        else:
-            outside = tried
+        fits = count * (tried - value) ** 2 <= Z**2 * variance
+        inside, outside = (tried, outside) if fits else (inside, tried)
     rare = (1 - grown) * count
     return max(inside, 1 - _rare(rare) / count) if rare <= FEW else inside
 
@@ -161,7 +162,7 @@ def unbounded_mean(values: Floats) -> Estimate:
         return Estimate(mean)
     from scipy.stats import t
 
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * float(values.std(ddof=1)) / math.sqrt(count)
+    half = float(t.ppf(upper_quantile(), count - 1)) * float(values.std(ddof=1)) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, kind="Student's t over records")
 
 

@@ -20,6 +20,7 @@ from dejavu_lightning.runs.measurement_folder import (
     read_table,
     write_agreement,
     write_class_names,
+    write_groups,
     write_ranking,
     write_records,
     write_table,
@@ -33,7 +34,8 @@ def save_records(measurement: Measurement, folder: Path) -> None:
     """Write ``target.parquet``, ``reference.parquet``, ``terms.parquet``, of paired records ``comparison.parquet``.
 
     Of object retrieval also ``sample_gaps.parquet``. Each extra reference has a folder of its name, and
-    ``agreement.csv`` tells of each pair how far they agree.
+    ``agreement.csv`` tells of each pair how far they agree. ``groups.csv`` and ``group_differences.csv`` are
+    there where the measurement was broken down.
     """
     write_records(folder, "target", measurement.target)
     _save_reference(measurement, folder)
@@ -56,6 +58,12 @@ def read_answers(folder: Path) -> Measurement | None:
 def _save_reference(measurement: Measurement, folder: Path) -> None:
     write_records(folder, "reference", measurement.reference)
     write_terms(folder, measurement.gaps)
+    if measurement.groups is not None:
+        write_groups(
+            folder,
+            [{"column": measurement.groups.column, **group.row()} for group in measurement.groups.groups],
+            [one._asdict() for one in measurement.groups.differences],
+        )
     comparison = measurement.comparison
     for name, table in (("comparison", comparison.table), ("sample_gaps", comparison.sample_gaps)):
         if table is not None:

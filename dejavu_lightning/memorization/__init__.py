@@ -10,6 +10,7 @@ from dejavu_lightning.embedding.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.catalog import TESTS, find_test, register_test
 from dejavu_lightning.memorization.compare import compare, symmetric_average
 from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.group_column import GroupColumn
 from dejavu_lightning.memorization.label_inference.attack import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure
 from dejavu_lightning.memorization.object_retrieval.attack import ObjectRetrieval
@@ -34,6 +35,7 @@ __all__ = [
     "DisplaySample",
     "DisplayableSamples",
     "Encoder",
+    "GroupColumn",
     "HeldOut",
     "LabelInference",
     "LabelledSamples",

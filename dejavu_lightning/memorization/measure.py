@@ -18,6 +18,8 @@ from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.agreement import Agreement, agreement
 from dejavu_lightning.memorization.compare import compare, control, headline, net, net_terms
+from dejavu_lightning.memorization.group_column import GroupColumn, check_groups
+from dejavu_lightning.memorization.groups import Breakdown, break_down
 from dejavu_lightning.memorization.protocols import Comparison, MemorizationTest, Reference, ReferenceRecords
 from dejavu_lightning.memorization.statistics import Terms
 
@@ -37,6 +39,7 @@ class Measurement:
         extra_references: the measurement with each extra reference by its name.
         agreement: what the references say of the same records, pair by pair.
         left_out: how many records of each set decided and were left out, where some were.
+        groups: the same of each group of records, where a column of groups was given.
 
     Example:
         >>> from torch import tensor
@@ -57,6 +60,7 @@ class Measurement:
     extra_references: Mapping[str, Measurement] = field(default_factory=dict)
     agreement: Sequence[Agreement] = ()
     left_out: Mapping[str, SampleCounts] = field(default_factory=dict)
+    groups: Breakdown | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -72,6 +76,7 @@ def measure(
     epoch: int | None = None,
     extra_references: Mapping[str, Reference] | None = None,
     leave_out: DecisionPart | None = None,
+    groups: GroupColumn | None = None,
     *,
     distributed: bool = True,
 ) -> Measurement:
@@ -90,10 +95,12 @@ def measure(
         extra_references: further references by name, each compared with the same attack of the target.
         leave_out: the records that decided when the target, or a reference, stopped training: what chose a model must
             not judge it.
+        groups: a column of groups, by which all of it is broken down, see
+            :func:`~dejavu_lightning.memorization.groups.break_down`.
         distributed: whether processes share the work; False where only some call it, as after ``if rank == 0:``.
 
     Raises:
-        ValueError: they are all records of a set.
+        ValueError: ``leave_out`` are all records of a set, or ``groups`` has fewer than two of attacked records.
         TimeoutError: not all processes came.
 
     Example:
@@ -127,8 +134,11 @@ def measure(
         left_out = {name: leave_out.count(records.ids) for name, records in counted.items()}
         target, held_out = target.judging(leave_out), None if held_out is None else held_out.judging(leave_out)
         answers = {name: answer.judging(leave_out) for name, answer in answers.items()}
+    of = {} if groups is None else groups.read()
+    if groups is not None:
+        check_groups(groups, of, target.ids)
     first, *others = (
-        _against(answers[name], target, held_out, asked.paired, test)
+        _against(answers[name], target, held_out, asked.paired, test, groups, of)
         for name, asked in tracked(references.items(), "comparing target and reference", "reference")
     )
     _, *names = references
@@ -188,7 +198,13 @@ def _signed(asked: Reference, answer: ReferenceRecords) -> ReferenceRecords:
 
 
 def _against(
-    answer: ReferenceRecords, target: Records, held_out: Records | None, paired: bool, test: MemorizationTest
+    answer: ReferenceRecords,
+    target: Records,
+    held_out: Records | None,
+    paired: bool,
+    test: MemorizationTest,
+    groups: GroupColumn | None,
+    of: Mapping[str, str],
 ) -> Measurement:
     """Compare, and compare on held-out records, whose target records are ``held_out``: what only a control may find."""
     comparison = compare(target, answer.attack, paired=paired)
@@ -197,4 +213,14 @@ def _against(
         unseen = compare(held_out, answer.neither_split)
         estimates |= control(unseen) | net(comparison, unseen)
         gaps |= net_terms(comparison, unseen)
-    return Measurement(estimates, comparison, target, answer.attack, headline(test, estimates), gaps)
+    summed_up = headline(test, estimates)
+    measured = Measurement(estimates, comparison, target, answer.attack, summed_up, gaps)
+    if groups is None:
+        return measured
+    shown = (name for found in test.display.shown_gaps(gaps) for name in (found[0], found[2]) if name)
+    tested = {name: gaps[name] for name in (summed_up, *shown)}
+    parts = break_down(groups, of, target, answer, held_out, paired, tested)
+    for one in parts.differences:
+        if one.metric == summed_up:
+            estimates["group_difference"] = Estimate(one.difference, p_value=one.p_value)
+    return replace(measured, groups=parts)

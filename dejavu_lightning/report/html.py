@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.report.collection import Collection, read_collection
+from dejavu_lightning.report.panels.by_group import by_group
 from dejavu_lightning.report.panels.classes import classes
 from dejavu_lightning.report.panels.differences import differences
 from dejavu_lightning.report.panels.distributions import spreads
@@ -18,6 +19,7 @@ from dejavu_lightning.report.panels.epochs import memorization_curves, utility_c
 from dejavu_lightning.report.panels.fractions import fractions
 from dejavu_lightning.report.panels.panel import Panel
 from dejavu_lightning.report.panels.partitions import partitions, partitions_by_epoch
+from dejavu_lightning.report.panels.record_events import record_events
 from dejavu_lightning.report.panels.summary import summary
 from dejavu_lightning.report.panels.top_gaps import top_gaps
 from dejavu_lightning.report.panels.top_records import forgetting, galleries
@@ -37,6 +39,8 @@ PANELS: tuple[Callable[[Collection], Panel | None], ...] = (
     top_gaps,
     spreads,
     classes,
+    by_group,
+    record_events,
     galleries,
     forgetting,
 )

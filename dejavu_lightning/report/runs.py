@@ -43,6 +43,7 @@ class Run:
         target, reference: records of the final measurement; of other samples with ``HeldOut``.
         comparison: both models' answers record by record; None with ``HeldOut``.
         sample_gaps: gaps of the top records beside their null, of object retrieval.
+        curves: folder of what its monitor measured by epoch, if it has one.
         gallery: picture of the most memorized records, where one was drawn.
         class_names: what labels, or objects, are called; empty where it was not kept.
         epochs: how many the measured model had completed, where that is known.
@@ -59,6 +60,7 @@ class Run:
     reference: Records
     comparison: pa.Table | None
     sample_gaps: pa.Table | None
+    curves: Path | None
     gallery: Path | None
     class_names: Sequence[str]
     epochs: float | None
@@ -169,6 +171,7 @@ def _read(
         reference=read_records(records, "reference"),
         comparison=comparison,
         sample_gaps=read_table(records, "sample_gaps"),
+        curves=fit.memorization if fit else None,
         gallery=gallery if gallery.is_file() else None,
         class_names=read_class_names(pictures),
         epochs=epochs,

@@ -30,3 +30,26 @@ def write_rows(file: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
         writer.writeheader()
         writer.writerows(rows)
     return file
+
+
+def read_rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file that :func:`write_rows` wrote; none where there is no such file.
+
+    Args:
+        file: to be read.
+        needed: columns that it must have.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    if not file.is_file():
+        return []
+    try:
+        with file.open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    lacking = [name for row in rows for name in needed if row.get(name) is None]
+    if lacking:
+        raise ValueError(f"{file} is damaged: it lacks {lacking[0]!r}")
+    return rows

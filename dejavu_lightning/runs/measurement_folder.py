@@ -6,6 +6,7 @@
     comparison.parquet    both models' answers record by record, of paired records; further tables by name
     terms.parquet         what each record adds to the gaps and their net values
     agreement.csv         of several references, how far they agree
+    groups.csv            the estimates of each group of records    group_differences.csv  who differ most clearly
     ranking.csv           records by memorization confidence
     classes.json          what labels, or objects, are called
     metrics.json          of ``evaluate.py memorization``; a folder that has it is complete
@@ -30,7 +31,7 @@ import pyarrow.parquet as pq
 from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.whole_file import whole_file, write_json, write_text
 from dejavu_lightning.runs.checkpoints import epoch_name
-from dejavu_lightning.runs.files import read_json, write_rows
+from dejavu_lightning.runs.files import read_json, read_rows, write_rows
 from dejavu_lightning.runs.history import HISTORY
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.json"
 TERMS = "terms"
 CLASSES = "classes.json"
+GROUPS, GROUP_DIFFERENCES = "groups.csv", "group_differences.csv"
 RANKING = "ranking.csv"
 RECORD_TABLE = "record_table.csv"  # the final records, for loggers that show tables
 
@@ -154,9 +156,47 @@ def read_terms(folder: Path, estimate: str) -> list[dict[str, float]]:
     return [dict(zip(rows["id"].to_pylist(), rows[estimate].to_pylist(), strict=True)) for rows in samples]
 
 
+def read_epoch_terms(folder: Path, estimate: str) -> dict[int, dict[str, float]]:
+    """By epoch that a monitor measured, what the records add to an estimate of one sample, in order.
+
+    Args:
+        folder: of the monitor.
+        estimate: a gap of paired records; epochs where it is none are left out.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for tables in sorted(folder.glob("epoch=*")):
+        epoch = tables.name.partition("=")[2]
+        samples = read_terms(tables, estimate) if epoch.isdigit() else []
+        if len(samples) == 1:
+            found[int(epoch)] = samples[0]
+    return found
+
+
 def write_agreement(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``agreement.csv``, a row for each two references."""
     write_rows(folder / "agreement.csv", rows)
+
+
+def write_groups(folder: Path, rows: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``groups.csv``, a row for each group, and ``group_differences.csv`` where groups could be compared."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    write_rows(folder / GROUPS, rows, list(columns))
+    if differences:
+        write_rows(folder / GROUP_DIFFERENCES, differences)
+
+
+def read_groups(folder: Path) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Rows of ``groups.csv`` and of ``group_differences.csv``; none where they were not kept.
+
+    Raises:
+        ValueError: naming the file, which is damaged.
+    """
+    return read_rows(folder / GROUPS, ("group", "records")), read_rows(
+        folder / GROUP_DIFFERENCES, ("metric", "p_value")
+    )
 
 
 def write_ranking(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

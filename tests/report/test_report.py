@@ -133,7 +133,7 @@ def test_every_number_is_that_of_the_runs(fits, page):
     assert set(found) == {
         *("summary.csv", "tradeoff.csv", "memorization_by_epoch.csv", "utility_by_epoch.csv", "partition.csv"),
         *("partition_by_epoch.csv", "score_by_fraction.csv", "memorization_confidence.csv"),
-        *("memorized_by_class.csv", "forgotten.csv", "differences.csv"),
+        *("memorized_by_class.csv", "forgotten.csv", "differences.csv", "record_events.csv"),
     }
     for number, variant in enumerate(("plain", "changed")):
         history = read_history(fits / variant / "memorization")
@@ -162,6 +162,8 @@ def test_every_number_is_that_of_the_runs(fits, page):
         stack = [row for row in found["partition_by_epoch.csv"] if row["variant"] == variant]
         assert [float(row["memorized"]) for row in stack] == [row["memorized"] for row in history]
         assert float(found["partition.csv"][number]["misrepresented_high"]) == history[-1]["misrepresented_high"]
+        events = [row for row in found["record_events.csv"] if row["variant"] == variant]
+        assert [int(row["memorized"]) for row in events] == [round(40 * row["memorized"]) for row in history]
         fractions = {row["fraction"]: row for row in found["score_by_fraction.csv"] if row["variant"] == variant}
         for fraction, name in (("0.05", "score@5"), ("0.2", "score@20"), ("1.0", "score")):
             for end in ("", "_low", "_high"):

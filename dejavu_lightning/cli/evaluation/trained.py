@@ -26,6 +26,7 @@ from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.hosts import MemorizationData
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
+from dejavu_lightning.memorization.group_column import GroupColumn
 from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.runs.checkpoints import checkpoint_names, completed_epochs, load_checkpoint, training_progress
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder, config_above
@@ -49,6 +50,7 @@ class MeasurementSettings:
     max_records: int | None = None
     max_public: int | None = None
     seed: int = 0
+    groups: GroupColumn | None = None
 
 
 class MeasuredModel(NamedTuple):

@@ -21,7 +21,7 @@ MEASURES: Mapping[str, Sequence[str]] = {
     "CaptionDataModule": ("--measures+", "caption_retrieval"),
     "ShardDataModule": ("--measures+", "caption_retrieval"),
 }
-EVALUATES = ("memorization", "utility", "report")  # of evaluate.py, where train.py has the others
+EVALUATES = ("memorization", "utility", "report", "records")  # of evaluate.py, where train.py has the others
 
 
 class Step(NamedTuple):

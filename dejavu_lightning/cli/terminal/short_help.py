@@ -149,6 +149,22 @@ HELP: dict[str, ShortHelp] = {
             "report runs/studies/first --metric score@20 --output report.html --overwrite true",
         ),
     ),
+    "records": ShortHelp(
+        "RUN [RUN ...] --output DIR [options]",
+        "Tell which records are memorized over seeds and epochs, and what predicts it. RUN: pairs that differ in their "
+        "seed, or a study.",
+        {
+            "--output DIR": "a new folder for tables and figures",
+            "--variant NAME": "of the study; its default if not given",
+            "--data false": "do not look at crops, captions and copies in the data of the configs",
+            "--overwrite true": "replace the tables that --output holds",
+        },
+        (
+            "records runs/seed0 runs/seed1 runs/seed2 --output records",
+            "records runs/studies/records --variant vicreg --output records",
+            "records runs/quickstart --data false --output records",
+        ),
+    ),
 }
 
 

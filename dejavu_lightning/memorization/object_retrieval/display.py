@@ -90,4 +90,5 @@ DISPLAY = ObjectDisplay(
         "gap": "most found beyond the reference",
     },
     memorization="correct_gap",
+    predictors={"reference_min_distance": "distance to the nearest public sample, by the reference"},
 )

@@ -1,0 +1,1 @@
+"""Intervals of many estimates that hold together."""

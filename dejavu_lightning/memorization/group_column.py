@@ -1,0 +1,100 @@
+"""A column that says which group each record belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+EXAMPLES = 3
+READERS: Mapping[str, Callable[[Path], pa.Table]] = {
+    ".csv": pyarrow.csv.read_csv,
+    ".tsv": lambda file: pyarrow.csv.read_csv(file, parse_options=pyarrow.csv.ParseOptions(delimiter="\t")),
+    ".jsonl": pyarrow.json.read_json,
+    ".parquet": pyarrow.parquet.read_table,
+}
+
+
+@dataclass(frozen=True)
+class GroupColumn:
+    r"""A column of a table that says which group each record belongs to, such as a licence or a donor.
+
+    Args:
+        file: a ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` table with a row for each record; it may have more. The
+            table that the data were read from will do.
+        column: of the groups, text or numbers; empty cells are records without a group.
+        id: the column of the records' ids.
+        min_records: a group of fewer records of either kind that a comparison needs is counted and named, without
+            estimates.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("licences.csv").write_text("id,licence\na,open\nb,\nc,closed\n")
+        >>> GroupColumn("licences.csv", "licence").read()
+        {'a': 'open', 'c': 'closed'}
+    """
+
+    file: str
+    column: str
+    id: str = "id"
+    min_records: int = 10
+
+    def __post_init__(self) -> None:
+        if self.min_records < 2:
+            raise ValueError(f"groups: min_records must be at least 2, got {self.min_records}")
+
+    def read(self) -> dict[str, str]:
+        """Read the group of each id.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it cannot be read, lacks a column, or has an id in two groups.
+        """
+        path = Path(self.file)
+        if not path.is_file():
+            raise FileNotFoundError(f"groups: file={self.file!r} is not a file")
+        if path.suffix not in READERS:
+            raise ValueError(f"groups: file={self.file!r} must end in {', '.join(READERS)}")
+        try:
+            table = READERS[path.suffix](path)
+        except pa.ArrowException as error:
+            raise ValueError(f"groups: {self.file} cannot be read: {error}") from error
+        lacking = [name for name in (self.id, self.column) if name not in table.column_names]
+        if lacking:
+            raise ValueError(
+                f"groups: {self.file} has no column {lacking[0]!r}; it has {', '.join(table.column_names[:20])}; name "
+                "the groups' by column, the ids' by id"
+            )
+        found: dict[str, str] = {}
+        ids, groups = (pc.cast(table[name], pa.string()).to_pylist() for name in (self.id, self.column))
+        for identifier, group in zip(ids, groups, strict=True):
+            if not group or identifier is None:
+                continue
+            if found.setdefault(identifier, group) != group:
+                raise ValueError(f"groups: {self.file} has {identifier!r} in {found[identifier]!r} and in {group!r}")
+        return found
+
+
+def check_groups(column: GroupColumn, of: Mapping[str, str], ids: Sequence[str]) -> None:
+    """Raise where the attacked records are of fewer than two groups.
+
+    Raises:
+        ValueError: the message has ids of both sides where none is known.
+    """
+    met = {of[identifier] for identifier in ids if identifier in of}
+    if not met:
+        raise ValueError(
+            f"groups: none of the {len(ids)} attacked records is in {column.file}: they are called "
+            f"{list(ids)[:EXAMPLES]}, those of its column {column.id!r} {list(of)[:EXAMPLES]}"
+        )
+    if len(met) < 2:
+        raise ValueError(
+            f"groups: all attacked records that {column.file} knows are of one group, {met.pop()!r} in column "
+            f"{column.column!r}; groups are compared, so at least two are needed"
+        )

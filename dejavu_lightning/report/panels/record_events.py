@@ -1,0 +1,44 @@
+"""When records are first memorized, forgotten and learned again, by epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dejavu_lightning.figures.record_figures import plot_events
+from dejavu_lightning.memorization.forgetting import forgetting
+from dejavu_lightning.report.collection import Collection
+from dejavu_lightning.report.formatting import variant_name
+from dejavu_lightning.report.panels.panel import Panel, svg_picture
+from dejavu_lightning.report.runs import Run
+from dejavu_lightning.runs.measurement_folder import read_epoch_terms
+
+
+def record_events(collection: Collection) -> Panel | None:
+    """Draw them of each variant's first run that was measured at three epochs or more; the CSV has every run."""
+    pictures, rows = [], []
+    drawn: set[str] = set()
+    for entry, run in collection.measured():
+        measured = epoch_terms(run)
+        if len(measured) < 3:
+            continue
+        found = forgetting(measured)
+        seed: Any = "" if entry.seed is None else entry.seed
+        rows += [{"variant": entry.variant, "seed": seed, **one._asdict()} for one in found.epochs]
+        if entry.variant not in drawn:
+            drawn.add(entry.variant)
+            name = variant_name(collection, entry.variant)
+            pictures.append(svg_picture(plot_events(found.epochs), f"Events of records by epoch: {name}", name))
+    if not pictures:
+        return None
+    caption = (
+        "Of the attacked records: of which the target knows more than the reference for the first time, again, and no "
+        "more. Dashes: of which the reference knows more for the first time, which is what two equally able models "
+        "come to without memory. Of each variant the first run; counts of single models, no intervals. Between two "
+        "measurements nothing is seen. evaluate.py records lists the records."
+    )
+    return Panel("record_events", "Memorized, forgotten and learned again", caption, rows, pictures)
+
+
+def epoch_terms(run: Run) -> dict[int, dict[str, float]]:
+    """By epoch, of each record what it adds to the headline gap; empty without a reference per record."""
+    return {} if run.comparison is None or run.curves is None else read_epoch_terms(run.curves, run.test.headline)

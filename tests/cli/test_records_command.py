@@ -1,0 +1,149 @@
+"""``records``, and ``memorization --groups``, on runs of the real monitor, in process."""
+
+import csv
+import shutil
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import yaml
+from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor
+
+from dejavu_lightning.cli import main
+from dejavu_lightning.cli.errors import PlainLightningParser
+from dejavu_lightning.cli.evaluation.record_facts import facts_of_data, read_data
+from dejavu_lightning.cli.evaluation.trained import MeasurementSettings
+from dejavu_lightning.data import ObjectScenes, Scenes
+from dejavu_lightning.data.caption_dataset import CaptionDataset
+from dejavu_lightning.data.image_dataset import ImageDataset
+from dejavu_lightning.memorization import (
+    Checkpoint,
+    GroupColumn,
+    HeldOut,
+    LabelInference,
+    MemorizationSets,
+    Preprocessing,
+)
+from dejavu_lightning.report.html import write_report
+from tests.commands import TINY
+from tests.models import tiny_data, tiny_trainer, tiny_vicreg
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A reference, two targets against it, and one against held-out records."""
+    root = tmp_path_factory.mktemp("runs")
+
+    def fit(name, split, seed, reference):
+        monitor = MemorizationMonitor(test=LabelInference(k=5), reference=reference, every_n_epochs=1, figures=False)
+        callbacks = [monitor, EpochCheckpoint(every_n_epochs=1)]
+        trainer = tiny_trainer(root / name, callbacks=callbacks, enable_checkpointing=True)
+        trainer.fit(tiny_vicreg(seed), tiny_data(split))
+        config = deepcopy(TINY)
+        config["model"]["init_args"]["projector_widths"] = [16, 16]
+        (root / name / "config.yaml").write_text(yaml.safe_dump(config))
+
+    fit("reference", "B", 5, HeldOut())
+    other = Checkpoint(root / "reference" / "checkpoints")
+    fit("one", "A", 0, other)
+    fit("two", "A", 1, other)
+    return root
+
+
+def rows(file):
+    with file.open() as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_records_of_two_seeds(runs, tmp_path, capsys):
+    out = tmp_path / "records"
+    main(["records", str(runs / "one"), str(runs / "two"), "--output", str(out)])
+    printed = capsys.readouterr().out
+    assert "40 records were attacked: 40 in 2 of 2 runs" in printed
+    table = rows(out / "records.csv")
+    assert len(table) == 40
+    assert {row["seeds"] for row in table} == {"2"}
+    facts = {"pictures of its class", "share of the picture that the crop shows", "confidence of the reference"}
+    assert facts <= set(table[0])
+    assert all(0 < float(row["share of the picture that the crop shows"]) < 1 for row in table)
+    assert [float(row["mean"]) for row in table] == sorted((float(row["mean"]) for row in table), reverse=True)
+    assert [(row["first"], row["second"]) for row in rows(out / "stability.csv")] == [("one", "two")]
+    predictors = {row["second"]: row for row in rows(out / "predictors.csv")}
+    assert predictors["attacked records of its class"]["correlation"] == ""  # four of each
+    assert predictors["confidence of the reference"]["records"] == "40"
+    by_epoch = rows(out / "one" / "events_by_epoch.csv")
+    assert [row["epoch"] for row in by_epoch] == ["0", "1", "2"]
+    by_record = rows(out / "one" / "events_by_record.csv")
+    assert sum(row["memorized"] == "True" for row in by_record) == int(by_epoch[-1]["memorized"])
+    for picture in (out / "records.png", out / "one" / "events.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+    with pytest.raises(SystemExit, match="exists; name a new folder"):
+        main(["records", str(runs / "one"), "--output", str(out)])
+    main(["records", str(runs / "one"), "--output", str(out), "--data", "false", "--overwrite", "true"])
+    assert "share of the picture that the crop shows" not in rows(out / "records.csv")[0]
+    assert not (out / "stability.csv").exists()
+
+
+def test_the_page_shows_events(runs, tmp_path):
+    page = write_report([runs / "one"], tmp_path / "page.html").read_text()
+    assert "Memorized, forgotten and learned again" in page
+    assert "Memorized, forgotten" not in write_report([runs / "reference"], tmp_path / "other.html").read_text()
+
+
+def test_runs_that_cannot_be_joined_are_refused(runs, tmp_path):
+    with pytest.raises(SystemExit, match="does not answer for the attacked records"):
+        main(["records", str(runs / "reference"), "--output", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="--variant is of a study"):
+        main(["records", str(runs / "one"), "--variant", "x", "--output", str(tmp_path / "out")])
+    other = shutil.copytree(runs / "two", tmp_path / "two")
+    changed = yaml.safe_load((other / "config.yaml").read_text())
+    changed["data"]["init_args"]["source"]["init_args"]["seed"] = 1
+    (other / "config.yaml").write_text(yaml.safe_dump(changed))
+    with pytest.raises(ValueError, match=r"one and two are of other pictures.*data.source is .*seed_keys"):
+        read_data({"one": runs / "one" / "config.yaml", "two": other / "config.yaml"})
+
+
+def test_what_pictures_and_captions_tell():
+    scenes = Scenes(20)
+    crops = np.array([[0, 0, 16, 32], [8, 8, 16, 16]])
+    pictures = ImageDataset(scenes, [3, 7], crops, Preprocessing(32))
+    found = facts_of_data(MemorizationSets(pictures, pictures, num_classes=10))
+    share = found["share of the picture that the crop shows"]
+    assert list(share.values()) == [0.5, 64 / 1024]
+    of_class = int((scenes.labels == scenes.labels[3]).sum())
+    assert found["pictures of its class"][scenes.ids[3]] == of_class
+    captioned = ObjectScenes(30)
+    told = CaptionDataset(captioned, [0, 1, 2], None)
+    found = facts_of_data(MemorizationSets(told, told, num_classes=len(captioned.object_names)))
+    assert found["words of its caption"][captioned.ids[0]] == len(captioned.captions[0].replace(",", " ").split())
+    assert found["pictures with its caption"][captioned.ids[0]] == captioned.captions.count(captioned.captions[0])
+    plain = [(0, 1)]
+    assert facts_of_data(MemorizationSets(plain, plain, num_classes=2)) == {}
+
+
+def test_the_evaluator_breaks_a_measurement_down(runs, tmp_path, capsys):
+    ids = tiny_data().memorization_sets().attack.ids
+    file, out = tmp_path / "licences.csv", tmp_path / "out"
+    lines = [f"{one},{'open' if place % 4 else 'closed'}" for place, one in enumerate(ids)]
+    file.write_text("\n".join(["key,licence", *lines]))
+    checkpoints = [str(runs / name / "checkpoints" / "epoch=0002.ckpt") for name in ("one", "reference")]
+    command = ["memorization", "--target", checkpoints[0], "--reference", checkpoints[1], "--output", str(out)]
+    main([*command, "--groups.file", str(file), "--groups.column", "licence", "--groups.id", "key", "--device", "cpu"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "by licence" in printed
+    assert "for the largest of 1 pairs" in printed
+    groups = rows(out / "groups.csv")
+    assert [(row["group"], row["records"]) for row in groups] == [("open", "30"), ("closed", "10")]
+    assert {row["held_out"] for row in groups} == {"0"}
+    assert all(row["score_low"] and not row.get("net_score") for row in groups)
+    assert {row["metric"] for row in rows(out / "group_differences.csv")} == {"score"}
+
+
+def test_a_config_names_a_column_of_groups():
+    parser = PlainLightningParser(exit_on_error=False)
+    parser.add_class_arguments(MemorizationMonitor, "memorization")
+    parser.add_class_arguments(MeasurementSettings, "measurement")
+    given = {"groups": {"file": "licences.csv", "column": "licence"}}
+    built = parser.instantiate_classes(parser.parse_object({"memorization": given, "measurement": given}))
+    assert built.memorization.groups == built.measurement.groups == GroupColumn("licences.csv", "licence")
