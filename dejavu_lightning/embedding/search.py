@@ -72,7 +72,8 @@ def _among_processes(queries: Embedded, bank: Embedded, k: int) -> tuple[Tensor,
             counts = [min(max(share - start, 0), step) for share in shares]
             asked = joined_rows(queries.embeddings[start : start + step].to(bank.embeddings.device))
             finds = _own_finds(asked, bank, min(k, max(held)))
-            merged.append(_nearest(*(rows_to_owners(find, counts) for find in finds), k))
+            distances, indices = (rows_to_owners(find, counts) for find in finds)
+            merged.append(_nearest(distances, indices, k))
             advance(sum(counts))
     distances, indices = (torch.cat(parts) for parts in zip(*merged, strict=True))
     return joined_rows(distances), joined_rows(indices)
