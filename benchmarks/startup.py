@@ -13,7 +13,9 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 BASE = "import lightning"
 COMMANDS = {
     "--help": ["--help"],
@@ -27,7 +29,7 @@ COMMANDS = {
 def seconds(arguments: list[str]) -> tuple[float, float]:
     """Of the processor and of the clock, of one interpreter."""
     before, start = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     after, end = os.times(), time.perf_counter()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     return used, end - start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from dejavu_lightning.cli.evaluation.record_facts import Facts, config_of, facts
 from dejavu_lightning.core.intervals import RecordTerms
 from dejavu_lightning.figures.record_figures import draw_events, draw_records
 from dejavu_lightning.figures.tables import print_values
-from dejavu_lightning.memorization.forgetting import forgetting
-from dejavu_lightning.memorization.over_seeds import RecordsOverSeeds, over_seeds
+from dejavu_lightning.memorization.record_events import forgetting
+from dejavu_lightning.memorization.records_over_seeds import RecordsOverSeeds, over_seeds
 from dejavu_lightning.report.collection import read_collection
 from dejavu_lightning.report.panels.record_events import epoch_terms
 from dejavu_lightning.report.runs import Run, read_run
 from dejavu_lightning.runs.files import write_rows
+from dejavu_lightning.runs.measurement_folder import figure_file
 from dejavu_lightning.runs.run_folder import StudyFolder
 
 RECORDS, STABILITY, PREDICTORS = "records.csv", "stability.csv", "predictors.csv"
@@ -28,13 +30,23 @@ def records(arguments: list[str]) -> None:
     """Write tables and figures of single records; ``arguments`` begin with "records"."""
     options = _parser().parse_args(arguments[1:])
     output = Path(options.output)
-    if output.exists() and not (options.overwrite and (output / RECORDS).is_file()):
+    if output.exists() and not (
+        options.overwrite and (output / RECORDS).is_file() and figure_file(output, "records").is_file()
+    ):
         raise SystemExit(f"error: --output {output} exists; name a new folder, or --overwrite true for an earlier one")
     runs = _read(options)
     seeds = _terms(runs)
     facts = _facts(runs, options.data)
     found = over_seeds(seeds, facts)
+    shared = _sharing(runs)
+    if shared:
+        print(f"no stability of runs that share a reference, which agree for that alone: {len(shared)} pairs of runs")
+    stability = [one for one in found.stability if (one.first, one.second) not in shared]
+    found = found._replace(stability=stability)
     if output.exists():
+        for run in options.run:
+            if Path(run).resolve().is_relative_to(output.resolve()):
+                raise SystemExit(f"error: --output {output} holds the run {run}; name another folder")
         shutil.rmtree(output)
     output.mkdir(parents=True)
     _write(output, found, facts)
@@ -44,7 +56,7 @@ def records(arguments: list[str]) -> None:
             folder.mkdir()
             write_rows(folder / "events_by_epoch.csv", [one._asdict() for one in events.epochs])
             write_rows(folder / "events_by_record.csv", [one._asdict() for one in events.records])
-            draw_events(events.epochs, folder / "events.png")
+            draw_events(events.epochs, figure_file(folder, "events"))
     _print(found, len(runs))
     print(f"wrote {output}")
 
@@ -84,7 +96,15 @@ def _read(options: Any) -> dict[str, Run]:
     variant = options.variant or collection.default
     if variant not in collection.variants:
         raise SystemExit(f"error: --variant {variant!r} is not in the study; it has {', '.join(collection.variants)}")
-    found = {f"seed={entry.seed}": run for entry, run in collection.measured() if entry.variant == variant}
+    folder = StudyFolder(options.run[0])
+    found = {
+        folder.run(variant, entry.seed or 0).name: run
+        for entry, run in collection.measured()
+        if entry.variant == variant
+    }
+    lost = [str(entry.seed) for entry in collection.entries if entry.variant == variant and entry.run is None]
+    if lost:
+        print(f"left out, since they failed: seed {', '.join(lost)}")
     if not found:
         raise SystemExit(f"error: all runs of {variant!r} failed")
     return found
@@ -123,6 +143,15 @@ def _terms(runs: dict[str, Run]) -> dict[str, RecordTerms]:
     return found
 
 
+def _sharing(runs: dict[str, Run]) -> set[tuple[str, str]]:
+    """Pairs of runs whose references answered the same."""
+    return {
+        (first, second)
+        for first, second in combinations(runs, 2)
+        if runs[first].reference.table.equals(runs[second].reference.table)
+    }
+
+
 def _listed(one: Run, other: Run, keys: set[str]) -> str:
     ours, theirs = one.target.settings, other.target.settings
     told = [f"{key}: {ours.get(key)} against {theirs.get(key)}" for key in sorted(keys)]
@@ -149,7 +178,7 @@ def _write(output: Path, found: RecordsOverSeeds, facts: Facts) -> None:
     for name, correlations in ((STABILITY, found.stability), (PREDICTORS, found.predictors)):
         if correlations:
             write_rows(output / name, [one.row() for one in correlations])
-    draw_records(found, output / "records.png")
+    draw_records(found, figure_file(output, "records"))
 
 
 def _print(found: RecordsOverSeeds, runs: int) -> None:

@@ -137,7 +137,9 @@ def joined_rows(local: Tensor) -> Tensor:
             continue
         if source == rank:
             part.copy_(local)
-        crossing = part.to(own.device)
+            crossing = part.to(own.device)
+        else:
+            crossing = part if part.device == own.device else torch.empty_like(part, device=own.device)
         dist.broadcast(crossing.view(torch.uint8), source)  # no backend sends every type
         if crossing is not part:
             part.copy_(crossing)

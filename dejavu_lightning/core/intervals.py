@@ -127,7 +127,12 @@ def paired_gap(differences: Floats) -> Estimate:
     shrunk = min(1.0, (total - value * count) / (2 * count * size))
     tango = not of_many() and (-_tango(shrunk, grown, count), _tango(grown, shrunk, count))
     low, high = tango or joint_gap(grown, shrunk, count)
-    return Estimate(value, min(value, size * low), max(value, size * high), kind="Tango over records")
+    return Estimate(
+        value,
+        min(value, size * low),
+        max(value, size * high),
+        kind="Tango over records" if tango else "of two shares over records",
+    )
 
 
 def _tango(grown: float, shrunk: float, count: int) -> float:

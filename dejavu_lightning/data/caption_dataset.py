@@ -64,7 +64,7 @@ class TrainingCaptionDataset(Dataset[Sample]):
 def drawn_caption(captions: Sequence[str], identifier: str, stream: tuple[int, int]) -> str:
     """One of a picture's captions, each as likely as the others.
 
-    The multi-caption training of Wang et al. (2025, arXiv 2502.07830), which lowers memorization there.
+    After Wang et al. (2025, arXiv 2502.07830), who mitigate memorization in the text domain.
 
     Args:
         captions: all that there are.

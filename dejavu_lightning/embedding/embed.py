@@ -119,7 +119,12 @@ def embed(
         raise ValueError(f"the {role} set is empty: nothing can be measured")
     dtype = encoder.kept.dtype if isinstance(encoder, ModuleEncoder) and encoder.kept else torch.float32
     arguments = (encoder, dataset, role, batch_size, num_workers, read, dtype)
-    if not isinstance(encoder, ModuleEncoder) or encoder.kept is None or world()[1] > 1:
+    if not isinstance(encoder, ModuleEncoder) or encoder.kept is None:
+        return _embed(*arguments)
+    rank, processes = world()
+    if processes > 1:
+        if rank == 0:
+            encoder.kept.warn(f"embeddings are not kept: {processes} processes share the work")
         return _embed(*arguments)
     ids = getattr(dataset, "ids", None)
     names = {"encode": encode_name(encoder.encode or ""), "read": encode_name(read)}
@@ -251,16 +256,23 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
         role: what errors call the dataset.
 
     Raises:
-        ValueError: they do not, to the precision of float32, so that all neighbours are as near as any other.
+        ValueError: they do not, to the precision of float32, so that all neighbours are as near as any other; or
+            float16 holds too little of what they differ by.
     """
     held = found.embeddings
     ends = torch.stack([held.amin(dim=0), held.amax(dim=0)])[None] if len(held) else held.new_empty(0, 2, 0)
     ends = joined_rows(ends.cpu().float())
     low, high = ends[:, 0].amin(dim=0), ends[:, 1].amax(dim=0)
     largest = torch.maximum(low.abs(), high.abs()).max()
-    if len(found.ids) > 1 and (high - low).max() <= 4 * torch.finfo(torch.float32).eps * largest:
+    spread = (high - low).max()
+    if held.dtype == torch.float16 and len(found.ids) > 1 and spread <= 64 * torch.finfo(torch.float16).eps * largest:
         raise ValueError(
-            f"all {len(found.ids)} embeddings of the {role} set are the same (within {float((high - low).max()):.1e}): "
+            f"embeddings of the {role} set differ by {float(spread):.1e} around numbers of {float(largest):.1e}, of "
+            "which float16 holds too little: leave precision (--embeddings_precision) at float32"
+        )
+    if len(found.ids) > 1 and spread <= 4 * torch.finfo(torch.float32).eps * largest:
+        raise ValueError(
+            f"all {len(found.ids)} embeddings of the {role} set are the same (within {float(spread):.1e}): "
             "the model has collapsed, or encode= names a part that does not see its input; nearest neighbours mean "
             "nothing here"
         )
@@ -276,7 +288,7 @@ def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None, dtype: 
             f"the encoder returned embeddings of width {output.shape[1]} from {ids[0]!r} on ({role} set), before it "
             f"{width}: all samples need the same width"
         )
-    bad = ~torch.isfinite(output[: len(ids)]).all(dim=1)
+    bad = ~torch.isfinite(output[: len(ids)].float()).all(dim=1)  # as they will be held
     if bad.any():
         first = ids[int(bad.nonzero()[0])]
         return (

@@ -26,14 +26,15 @@ Precision = Literal["float32", "float16"]
 class KeptEmbeddings:
     """Embeddings of one model and set in a folder of safetensors files, of which any may be deleted.
 
-    On the CPU they are read where they lie, mapped into memory: only what is at work on needs to be there.
+    On the CPU they are read where they lie, mapped into memory: only what is worked on needs to be there. In a folder
+    of the network no other machine may delete a file while one reads it.
 
     Args:
         folder: is made where there is none.
         provenance: what the embeddings depend on, as JSON holds it: weights, settings, data, ...; ``embed`` adds what
             it knows. Anything else, such as code and the pixels of pictures, must not change while a folder is used.
-        precision: ``"float16"`` halves the files and rounds every embedding, also those that are not kept, which moves
-            near neighbours and so the numbers a little.
+        precision: ``"float16"`` halves the files and rounds the embeddings, also where they could not be kept, which
+            moves near neighbours and so the numbers a little.
 
     Raises:
         ValueError: the folder cannot be written, or there is no such precision.
@@ -58,7 +59,7 @@ class KeptEmbeddings:
             raise ValueError(f"{str(folder)!r} is no folder in which embeddings can be kept: {error}") from error
 
     def __str__(self) -> str:
-        rounded = f", all rounded to {self.provenance['precision']}" if "precision" in self.provenance else ""
+        rounded = f", rounded to {self.provenance['precision']}" if "precision" in self.provenance else ""
         return f"embeddings: {self._counts['found']} of {self._counts['asked']} sets from {self.folder}{rounded}"
 
     def with_provenance(self, **more: Any) -> KeptEmbeddings:
@@ -91,6 +92,7 @@ class KeptEmbeddings:
                 raise ValueError("its content is not what was written")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             self.warn(f"{self.path} is damaged and is made anew: {error}")
+            self.path.unlink(missing_ok=True)
             return None
         written = json.loads(metadata["provenance"])
         for name in {**self.provenance, **written}:
@@ -119,8 +121,9 @@ class KeptEmbeddings:
         tensors = {"embeddings": embeddings.cpu().contiguous(), "samples": samples}
         told = {"provenance": provenance, "sha256": tensors_hash(tensors, provenance)}
         try:
-            with whole_file(self.path, shared=True) as partial:
-                save_file(tensors, partial, told)
+            if not self.path.exists():  # one that another process wrote meanwhile may be mapped there
+                with whole_file(self.path, shared=True) as partial:
+                    save_file(tensors, partial, told)
             if embeddings.device.type == "cpu":
                 with safe_open(self.path, framework="pt") as file:
                     embeddings = file.get_tensor("embeddings")

@@ -132,13 +132,13 @@ def _brute_force(query: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _bank_rows(points: Tensor) -> int:
     """How many rows are copied at once."""
-    elements = BANK_ELEMENTS.get(points.device.type, BANK_ELEMENTS["cuda"])
+    elements = BANK_ELEMENTS["cpu" if points.device.type == "cpu" else "cuda"]
     return min(BANK_BLOCK, max(1, elements // max(1, points.shape[1])))
 
 
 def _exact_rows(device: torch.device, elements: int) -> int:
     """How many rows of so many float64 differences are computed at once."""
-    return max(1, EXACT_ELEMENTS.get(device.type, EXACT_ELEMENTS["cuda"]) // elements)
+    return max(1, EXACT_ELEMENTS["cpu" if device.type == "cpu" else "cuda"] // elements)
 
 
 @contextmanager

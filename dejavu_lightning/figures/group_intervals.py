@@ -75,7 +75,7 @@ def told_left_out(found: Breakdown, metric: str) -> list[str]:
     if small:
         named = ", ".join(f"{group.group} ({group.records})" for group in small[:NAMED])
         more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
-        lines.append(f"too few records, no estimates: {named}{more}; {sum(group.records for group in small)} records")
+        lines.append(f"too few records for {metric}: {named}{more}; {sum(group.records for group in small)} records")
     return [*lines, f"records without a group: {alone}"] if alone else lines
 
 

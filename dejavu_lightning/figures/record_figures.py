@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dejavu_lightning.figures import style
-from dejavu_lightning.memorization.forgetting import EpochEvents
-from dejavu_lightning.memorization.over_seeds import RecordMean, RecordsOverSeeds
+from dejavu_lightning.memorization.record_events import EpochEvents
+from dejavu_lightning.memorization.records_over_seeds import RecordMean, RecordsOverSeeds
 
 FIRST, AGAIN, FORGOTTEN = style.ABOVE, "#E69F00", style.BELOW
 

@@ -17,6 +17,8 @@ from dejavu_lightning.memorization.object_retrieval.attack import ObjectRetrieva
 from dejavu_lightning.memorization.object_retrieval.sample_level import sample_gaps
 from dejavu_lightning.memorization.pair_alignment.attack import PairAlignment
 from dejavu_lightning.memorization.protocols import Attack, Comparison, MemorizationTest, Reference, ReferenceRecords
+from dejavu_lightning.memorization.record_events import forgetting
+from dejavu_lightning.memorization.records_over_seeds import over_seeds
 from dejavu_lightning.memorization.references.checkpoint import Checkpoint
 from dejavu_lightning.memorization.references.crop_classifier import CropClassifier
 from dejavu_lightning.memorization.references.held_out import HeldOut
@@ -57,8 +59,10 @@ __all__ = [
     "ViewAlignment",
     "compare",
     "find_test",
+    "forgetting",
     "measure",
     "nearest_neighbors",
+    "over_seeds",
     "register_test",
     "sample_gaps",
     "symmetric_average",

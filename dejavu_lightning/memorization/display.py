@@ -97,8 +97,6 @@ class Display:
         truth_labels: one and several of what that column holds, such as ("class", "classes").
         orders: name -> meaning of the orders in ``sample_gaps``.
         memorization: column of the comparison, positive where the target knows more of a record than the reference.
-        predictors: column of the comparison -> what it says of a record that the reference alone tells, and that may
-            predict whether it is memorized.
         most_memorized_title: of the gallery, with a reference per record.
         best_answered_title: of the gallery without one.
 
@@ -118,7 +116,6 @@ class Display:
     truth_labels: tuple[str, str] = ("class", "classes")
     orders: Mapping[str, str] = field(default_factory=dict)
     memorization: str = "memorization"
-    predictors: Mapping[str, str] = field(default_factory=dict)
     most_memorized_title: str = "Most memorized records"
     best_answered_title: str = "Records that the target knows best (no reference per record)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,35 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 
 EXAMPLES = 3
+
+
+def _text_table(path: Path, delimiter: str) -> pa.Table:
+    """All cells as text: "007" is an id, not 7."""
+    parsing = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with pyarrow.csv.open_csv(path, parse_options=parsing) as reader:
+        types = dict.fromkeys(reader.schema.names, pa.string())
+    conversion = pyarrow.csv.ConvertOptions(column_types=types)
+    return pyarrow.csv.read_csv(path, parse_options=parsing, convert_options=conversion)
+
+
+def _json_lines(path: Path) -> pa.Table:
+    """A row for each line; what is no text as JSON writes it."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: [_told(row.get(name)) for row in rows] for name in names})
+
+
+def _told(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
 READERS: Mapping[str, Callable[[Path], pa.Table]] = {
-    ".csv": pyarrow.csv.read_csv,
-    ".tsv": lambda file: pyarrow.csv.read_csv(file, parse_options=pyarrow.csv.ParseOptions(delimiter="\t")),
-    ".jsonl": pyarrow.json.read_json,
+    ".csv": lambda file: _text_table(file, ","),
+    ".tsv": lambda file: _text_table(file, "\t"),
+    ".jsonl": _json_lines,
     ".parquet": pyarrow.parquet.read_table,
 }
 
@@ -26,12 +48,15 @@ class GroupColumn:
     r"""A column of a table that says which group each record belongs to, such as a licence or a donor.
 
     Args:
-        file: a ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` table with a row for each record; it may have more. The
-            table that the data were read from will do.
+        file: a ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` table with a row for each record, of both splits where
+            both are attacked; it may have more.
         column: of the groups, text or numbers; empty cells are records without a group.
         id: the column of the records' ids.
         min_records: a group of fewer records of either kind that a comparison needs is counted and named, without
             estimates.
+
+    Raises:
+        ValueError: ``min_records`` is below 2.
 
     Example:
         >>> from pathlib import Path
@@ -63,8 +88,8 @@ class GroupColumn:
             raise ValueError(f"groups: file={self.file!r} must end in {', '.join(READERS)}")
         try:
             table = READERS[path.suffix](path)
-        except pa.ArrowException as error:
-            raise ValueError(f"groups: {self.file} cannot be read: {error}") from error
+        except (pa.ArrowException, ValueError, AttributeError, TypeError) as error:
+            raise ValueError(f"groups: {self.file} cannot be read as {path.suffix[1:]}: {error}") from error
         lacking = [name for name in (self.id, self.column) if name not in table.column_names]
         if lacking:
             raise ValueError(
@@ -72,13 +97,24 @@ class GroupColumn:
                 "the groups' by column, the ids' by id"
             )
         found: dict[str, str] = {}
-        ids, groups = (pc.cast(table[name], pa.string()).to_pylist() for name in (self.id, self.column))
+        ids, groups = (self._texts(table, name) for name in (self.id, self.column))
         for identifier, group in zip(ids, groups, strict=True):
-            if not group or identifier is None:
+            if not group or not identifier:
                 continue
             if found.setdefault(identifier, group) != group:
                 raise ValueError(f"groups: {self.file} has {identifier!r} in {found[identifier]!r} and in {group!r}")
         return found
+
+    def _texts(self, table: pa.Table, name: str) -> list[str | None]:
+        if table.column_names.count(name) > 1:
+            raise ValueError(f"groups: {self.file} has more than one column {name!r}; leave one")
+        try:
+            texts: list[str | None] = pc.cast(table[name], pa.string()).to_pylist()
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"groups: {self.file}: column {name!r} must hold text or numbers, not {table[name].type}"
+            ) from error
+        return texts
 
 
 def check_groups(column: GroupColumn, of: Mapping[str, str], ids: Sequence[str]) -> None:

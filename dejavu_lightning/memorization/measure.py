@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from dejavu_lightning.core.decision_part import DecisionPart, SampleCounts
-from dejavu_lightning.core.distributed import shared_work
+from dejavu_lightning.core.distributed import failing_together, shared_work
 from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.progress.long_work import stage, tracked
 from dejavu_lightning.core.records import Records
@@ -116,7 +116,13 @@ def measure(
         encoder = ModuleEncoder(encoder)
     references = named_references(reference, extra_references)
     kept = preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext()
+    of: dict[str, str] = {}
     with shared_work(distributed), kept:
+        if groups is not None:
+            with failing_together():
+                of = groups.read()
+                if (ids := getattr(sets.attack, "ids", None)) is not None:
+                    check_groups(groups, of, ids)
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
         answers = {}
@@ -134,7 +140,6 @@ def measure(
         left_out = {name: leave_out.count(records.ids) for name, records in counted.items()}
         target, held_out = target.judging(leave_out), None if held_out is None else held_out.judging(leave_out)
         answers = {name: answer.judging(leave_out) for name, answer in answers.items()}
-    of = {} if groups is None else groups.read()
     if groups is not None:
         check_groups(groups, of, target.ids)
     first, *others = (

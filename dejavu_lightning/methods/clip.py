@@ -197,8 +197,8 @@ class CLIP(LightningModule):
         if self.text_masking:
             tokens = mask_tokens(tokens, self.text_masking, self.token_kinds)
         temperature = torch.exp(-self.logit_scale)
-        text = self.encode_tokens(tokens)
-        pairs = (self.encode_image(image), add_noise(text, self.text_noise) if self.text_noise else text)
+        images, text = self.encode_image(image), self.encode_tokens(tokens)
+        pairs = (images, add_noise(text, self.text_noise) if self.text_noise else text)
         if self.loss == "siglip":
             bias = self.model.logit_bias
             loss = siglip_loss(*pairs, temperature=temperature, bias=bias, local_loss=self.local_loss)

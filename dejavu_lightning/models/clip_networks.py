@@ -115,9 +115,9 @@ def mask_tokens(tokens: Tensor, fraction: float, kinds: TokenKinds) -> Tensor:
 def add_noise(embeddings: Tensor, deviation: float) -> Tensor:
     """Add Gaussian noise of mean 0 to each coordinate of embeddings.
 
-    A mitigation of Wang et al. (2025, arXiv 2502.07830), who add it to those of captions in training. The sum is not
-    normalised again: the cosine of a caption with any one picture changes by noise of just this deviation, however many
-    coordinates there are.
+    After Wang et al. (2025, arXiv 2502.07830), who mitigate memorization in the text domain; amount and place are our
+    choice. The sum is not normalised again: the cosine of a caption with any one picture changes by noise of just this
+    deviation, however many coordinates there are.
 
     Args:
         embeddings: (B, D) unit vectors.

@@ -44,9 +44,9 @@ def runs(tmp_path_factory):
         (root / name / "config.yaml").write_text(yaml.safe_dump(config))
 
     fit("reference", "B", 5, HeldOut())
-    other = Checkpoint(root / "reference" / "checkpoints")
-    fit("one", "A", 0, other)
-    fit("two", "A", 1, other)
+    fit("another", "B", 6, HeldOut())
+    fit("one", "A", 0, Checkpoint(root / "reference" / "checkpoints"))
+    fit("two", "A", 1, Checkpoint(root / "another" / "checkpoints"))
     return root
 
 
@@ -63,14 +63,15 @@ def test_records_of_two_seeds(runs, tmp_path, capsys):
     table = rows(out / "records.csv")
     assert len(table) == 40
     assert {row["seeds"] for row in table} == {"2"}
-    facts = {"pictures of its class", "share of the picture that the crop shows", "confidence of the reference"}
+    facts = {"pictures of its class", "share of the picture that the crop shows"}
     assert facts <= set(table[0])
     assert all(0 < float(row["share of the picture that the crop shows"]) < 1 for row in table)
     assert [float(row["mean"]) for row in table] == sorted((float(row["mean"]) for row in table), reverse=True)
     assert [(row["first"], row["second"]) for row in rows(out / "stability.csv")] == [("one", "two")]
     predictors = {row["second"]: row for row in rows(out / "predictors.csv")}
     assert predictors["attacked records of its class"]["correlation"] == ""  # four of each
-    assert predictors["confidence of the reference"]["records"] == "40"
+    assert predictors["share of the picture that the crop shows"]["records"] == "40"
+    assert "confidence" not in str(table[0]), "what is subtracted goes with the mean without any memory"
     by_epoch = rows(out / "one" / "events_by_epoch.csv")
     assert [row["epoch"] for row in by_epoch] == ["0", "1", "2"]
     by_record = rows(out / "one" / "events_by_record.csv")
@@ -83,6 +84,26 @@ def test_records_of_two_seeds(runs, tmp_path, capsys):
     main(["records", str(runs / "one"), "--output", str(out), "--data", "false", "--overwrite", "true"])
     assert "share of the picture that the crop shows" not in rows(out / "records.csv")[0]
     assert not (out / "stability.csv").exists()
+
+
+def test_runs_that_share_a_reference_have_no_stability(runs, tmp_path, capsys):
+    shutil.copytree(runs / "one", tmp_path / "again")
+    folders = [str(runs / "one"), str(tmp_path / "again"), str(runs / "two")]
+    main(["records", *folders, "--output", str(tmp_path / "out"), "--data", "false"])
+    assert "no stability of runs that share a reference, which agree for that alone: 1 pairs" in capsys.readouterr().out
+    found = [(row["first"], row["second"]) for row in rows(tmp_path / "out" / "stability.csv")]
+    assert found == [("one", "two"), ("again", "two")]
+
+
+def test_output_is_never_a_folder_of_runs(runs, tmp_path):
+    out = shutil.copytree(runs, tmp_path / "runs")
+    (out / "records.csv").touch()
+    with pytest.raises(SystemExit, match=r"exists; name a new folder"):
+        main(["records", str(out / "one"), "--output", str(out), "--overwrite", "true"])
+    (out / "records.png").touch()
+    with pytest.raises(SystemExit, match=r"holds the run .*one; name another folder"):
+        main(["records", str(out / "one"), "--output", str(out), "--overwrite", "true"])
+    assert (out / "one").is_dir()
 
 
 def test_the_page_shows_events(runs, tmp_path):

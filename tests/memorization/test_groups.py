@@ -1,4 +1,5 @@
 import csv
+import re
 from itertools import combinations
 from math import comb
 
@@ -104,7 +105,7 @@ def test_each_group_is_estimated_as_the_whole_is(capsys):
     (largest,) = found.differences
     assert (largest.higher, largest.lower, largest.difference, largest.groups) == ("x", "y", 0.5, 2)
     assert told_left_out(found, "score") == [
-        "too few records, no estimates: z (3); 3 records",
+        "too few records for score: z (3); 3 records",
         "records without a group: 2",
     ]
     print_groups(found, "score")
@@ -195,3 +196,33 @@ def test_a_monitor_refuses_a_wrong_table_before_training(tmp_path):
     monitor = MemorizationMonitor(test=LabelInference(k=5), groups=GroupColumn("nowhere.csv", "licence"))
     with pytest.raises(FileNotFoundError, match=r"groups: file='nowhere.csv'"):
         tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), tiny_data())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("groups.csv", "id,site\n0001,1\n1,2\n1e3,2020-01-01\n"),
+        ("groups.tsv", "id\tsite\n0001\t1\n1\t2\n1e3\t2020-01-01\n"),
+        ("groups.jsonl", '{"id": "0001", "site": 1}\n{"id": 1, "site": "2"}\n\n{"id": "1e3", "site": "2020-01-01"}\n'),
+    ],
+)
+def test_ids_are_text_as_it_stands(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    found = GroupColumn(str(tmp_path / name), "site").read()
+    assert found == {"0001": "1", "1": "2", "1e3": "2020-01-01"}
+
+
+def test_tables_that_cannot_be_read_say_why(tmp_path):
+    def message(name, table):
+        file = tmp_path / name
+        file.write_text(table) if isinstance(table, str) else pq.write_table(table, file)
+        with pytest.raises(ValueError, match=re.escape(name)) as caught:
+            GroupColumn(str(file), "site").read()
+        return str(caught.value)
+
+    assert "more than one column 'site'; leave one" in message("twice.csv", "id,site,site\na,1,2\n")
+    lists = pa.table({"id": ["a"], "site": [[["b"]]]})
+    assert "column 'site' must hold text or numbers, not list" in message("lists.parquet", lists)
+    assert "cannot be read as jsonl: " in message("broken.jsonl", '{"id": "a", "site"\n')
+    assert "cannot be read as jsonl: " in message("words.jsonl", '"a"\n')
+    assert "cannot be read as csv: " in message("ragged.csv", "id,site\na,1,2\n")

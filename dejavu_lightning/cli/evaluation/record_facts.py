@@ -16,13 +16,17 @@ from dejavu_lightning.data.caption_dataset import CaptionDataset
 from dejavu_lightning.data.image_dataset import ImageDataset
 from dejavu_lightning.data.sources.caption_source import normalized_caption
 from dejavu_lightning.report.runs import Run
+from dejavu_lightning.runs.run_folder import CONFIG, PairFolder
 
 Facts = dict[str, dict[str, float]]  # name -> id -> number
 PICTURES = ("source", "shards", "class_path")  # of a config's section data, what says which pictures there are
 
 
 def facts_of_tables(run: Run) -> Facts:
-    """What the records themselves tell: how many are of their class, or rarest object, and what the test names."""
+    """What the records themselves tell: how many are of their class, or rarest object.
+
+    Nothing that the reference answered: it is subtracted, so that the two go together without any memory.
+    """
     assert run.comparison is not None
     display, table = run.display, run.comparison
     ids = table["id"].to_pylist()
@@ -32,9 +36,6 @@ def facts_of_tables(run: Run) -> Facts:
         counts = Counter(one for each in truth for one in each)
         sizes = [min((counts[one] for one in each), default=0) for each in truth]
         found[f"attacked records of its {display.truth_labels[0]}"] = dict(zip(ids, map(float, sizes), strict=True))
-    for column, name in display.predictors.items():
-        if column in table.column_names:
-            found[name] = dict(zip(ids, map(float, table[column].to_pylist()), strict=True))
     return found
 
 
@@ -66,7 +67,7 @@ def facts_of_data(sets: MemorizationSets) -> Facts:
 
 def config_of(run: Run) -> Path | None:
     """The config that a run's target was trained with; None where there is none beside it."""
-    tried = (run.folder / "target" / "config.yaml", run.folder / "config.yaml")
+    tried = (PairFolder(run.folder).target.path / CONFIG, run.folder / CONFIG)
     return next((file for file in tried if file.is_file()), None)
 
 

@@ -100,7 +100,6 @@ DISPLAY = LabelDisplay(
     left_out="annotated pictures without usable background",
     truth="label",
     truth_labels=("class", "classes"),
-    predictors={"reference_confidence": "confidence of the reference"},
     most_memorized_title="Most memorized records: only the target infers the label, ordered by its confidence",
     best_answered_title="Records whose label the target infers, ordered by its confidence (no reference per record)",
 )

@@ -90,5 +90,4 @@ DISPLAY = ObjectDisplay(
         "gap": "most found beyond the reference",
     },
     memorization="correct_gap",
-    predictors={"reference_min_distance": "distance to the nearest public sample, by the reference"},
 )

@@ -65,7 +65,7 @@ def _left_out(entry: Entry, groups: list[dict[str, str]], metric: str) -> list[s
     if small:
         named = ", ".join(f"{line['group']} ({line['records']})" for line in small[:NAMED])
         more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
-        told.append(f"{entry.name}: too few records for estimates in {named}{more}.")
+        told.append(f"{entry.name}: too few records for {metric} in {named}{more}.")
     return [*told, f"{entry.name}: {alone} records without a group."] if alone else told
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dejavu_lightning.figures.record_figures import plot_events
-from dejavu_lightning.memorization.forgetting import forgetting
+from dejavu_lightning.memorization.record_events import forgetting
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import variant_name
 from dejavu_lightning.report.panels.panel import Panel, svg_picture
@@ -40,5 +40,13 @@ def record_events(collection: Collection) -> Panel | None:
 
 
 def epoch_terms(run: Run) -> dict[int, dict[str, float]]:
-    """By epoch, of each record what it adds to the headline gap; empty without a reference per record."""
-    return {} if run.comparison is None or run.curves is None else read_epoch_terms(run.curves, run.test.headline)
+    """By epoch, of each record what it adds to the headline gap; empty without a reference per record.
+
+    Epochs of the curve up to the measured model, at which the same records were attacked as at the last of them.
+    """
+    if run.comparison is None or run.curves is None:
+        return {}
+    listed = {row["epoch"] for row in run.history if run.epochs is None or row["epoch"] <= run.epochs}
+    terms = read_epoch_terms(run.curves, run.test.headline)
+    found = {epoch: records for epoch, records in terms.items() if epoch in listed}
+    return {epoch: records for epoch, records in found.items() if records.keys() == found[max(found)].keys()}

@@ -100,8 +100,9 @@ def over_seeds(seeds: Mapping[str, RecordTerms], facts: Mapping[str, Mapping[str
     for terms in seeds.values():
         for identifier, value in terms.items():
             met.setdefault(identifier, []).append(value)
+    right_or_wrong = all(value in (-1.0, 0.0, 1.0) for values in met.values() for value in values)
     records = [
-        RecordMean(identifier, len(values), sum(value > 0 for value in values), _mean(np.array(values)))
+        RecordMean(identifier, len(values), sum(value > 0 for value in values), _mean(np.array(values), right_or_wrong))
         for identifier, values in met.items()
     ]
     records.sort(key=lambda record: (-record.mean.value, record.id))
@@ -113,11 +114,11 @@ def over_seeds(seeds: Mapping[str, RecordTerms], facts: Mapping[str, Mapping[str
     return RecordsOverSeeds(records, stability, predictors)
 
 
-def _mean(values: Floats) -> Estimate:
-    """Over seeds; of answers that are right or wrong with the interval of paired shares, of which two have a width."""
-    if len(values) < 2:
+def _mean(values: Floats, right_or_wrong: bool) -> Estimate:
+    """Over seeds; of right or wrong answers with the interval of paired shares, which has a width of equal ones too."""
+    if len(values) < 2 or not (right_or_wrong or np.ptp(values)):
         return Estimate(float(values.mean()))
-    return paired_gap(values) if np.isin(values, (-1.0, 0.0, 1.0)).all() else unbounded_mean(values)
+    return paired_gap(values) if right_or_wrong else unbounded_mean(values)
 
 
 def _correlation(first: str, second: str, one: Mapping[str, float], other: Mapping[str, float]) -> RankCorrelation:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from dejavu_lightning.core.intervals import paired_gap, unbounded_mean
-from dejavu_lightning.memorization.over_seeds import over_seeds
+from dejavu_lightning.memorization.records_over_seeds import over_seeds
 
 
 def test_records_are_averaged_over_the_seeds_that_attacked_them():
@@ -22,10 +22,22 @@ def test_records_are_averaged_over_the_seeds_that_attacked_them():
         ("b", 2, 0),
     ]
     by_id = {one.id: one.mean for one in found.records}
-    assert by_id["a"] == paired_gap(np.array([1.0, 1.0, 0.0]))
+    assert by_id["a"] == unbounded_mean(np.array([1.0, 1.0, 0.0])), "one kind for all, and c has a half"
     assert by_id["c"] == unbounded_mean(np.array([0.0, 0.5]))
     assert by_id["d"][:3] == (1.0, None, None)
     assert found.records[0].row()["mean_low"] == ""
+
+
+def test_intervals_of_a_record_are_of_one_kind():
+    answers = {"0": {"a": 1.0, "b": 0.0}, "1": {"a": 1.0, "b": -1.0}}
+    assert {one.id: one.mean for one in over_seeds(answers, {}).records} == {
+        "a": paired_gap(np.array([1.0, 1.0])),  # of a width above 0
+        "b": paired_gap(np.array([0.0, -1.0])),
+    }
+    distances = {"0": {"a": 0.5, "b": 0.5}, "1": {"a": 0.5, "b": 0.25}}
+    means = {one.id: one.mean for one in over_seeds(distances, {}).records}
+    assert means["a"][:3] == (0.5, None, None), "Student's t of equal values has no width"
+    assert means["b"] == unbounded_mean(np.array([0.5, 0.25]))
 
 
 def test_stability_is_spearman_s_correlation_of_the_common_records():
