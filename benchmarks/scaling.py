@@ -27,9 +27,11 @@ class Constants:
 
     vicreg_rate: float = constant(1093, "pictures/s from files to weights: VICReg, ResNet-50, 224 px, batch 128", CARD)
     clip_rate: float = constant(1986, "pairs/s of the step alone: CLIP, ViT-S-16, 224 px, batch 256", CARD)
-    picture_encoding: float = constant(935, "pictures/s encoded by ResNet-50 in float32 from files", CARD)
+    picture_encoding: float = constant(
+        935, "pictures/s of a whole measurement: ResNet-50 in float32, painted pictures, nothing decoded", CARD
+    )
     pair_encoding: float = constant(
-        1600, "pictures/s encoded by ViT-S-16", "ASSUMED: as much slower than its training step as ResNet-50 was"
+        1030, "pictures/s encoded by ViT-S-16", "ASSUMED: .52 of its step's rate alone, as ResNet-50's 935 of 1808"
     )
     products: float = constant(
         1.9e13, "products of two numbers a second in a search of width 8192, ranking in it", CARD
@@ -146,7 +148,10 @@ class Measuring:
         return 4 * self.public * self.width / self.gpus
 
     def memory(self) -> float:
-        return self.copies * self.bank() + self.given.search_bytes
+        """The shares of bank and records, and the search, or before it the pickled ids of all processes (NCCL)."""
+        own = 4 * self.queries * self.width / self.gpus
+        names = self.given.name_bytes * self.public * (1 + 1 / self.gpus) if self.gpus > 1 else 0.0
+        return self.copies * (self.bank() + own) + max(self.given.search_bytes, names)
 
     def host_memory(self) -> float:
         """Bytes of each process: ids and facts of all public samples."""

@@ -14,7 +14,7 @@ from dejavu_lightning.cli.evaluation.record_facts import Facts, config_of, facts
 from dejavu_lightning.core.intervals import RecordTerms
 from dejavu_lightning.figures.record_figures import draw_events, draw_records
 from dejavu_lightning.figures.tables import print_values
-from dejavu_lightning.memorization.record_events import forgetting
+from dejavu_lightning.memorization.forgotten_records import forgetting
 from dejavu_lightning.memorization.records_over_seeds import RecordsOverSeeds, over_seeds
 from dejavu_lightning.report.collection import read_collection
 from dejavu_lightning.report.panels.record_events import epoch_terms

@@ -115,8 +115,7 @@ def paired_gap(differences: Floats) -> Estimate:
         >>> "{:.2f} [{:.2f}, {:.2f}]".format(*paired_gap(differences)[:3])
         '0.10 [-0.01, 0.21]'
     """
-    count, value = len(differences), float(differences.mean())
-    sizes = np.abs(differences)
+    count, value, sizes = len(differences), float(differences.mean()), np.abs(differences)
     total, largest = float(sizes.sum()), float(sizes.max())
     size = 1.0
     if total > 0:
@@ -127,12 +126,8 @@ def paired_gap(differences: Floats) -> Estimate:
     shrunk = min(1.0, (total - value * count) / (2 * count * size))
     tango = not of_many() and (-_tango(shrunk, grown, count), _tango(grown, shrunk, count))
     low, high = tango or joint_gap(grown, shrunk, count)
-    return Estimate(
-        value,
-        min(value, size * low),
-        max(value, size * high),
-        kind="Tango over records" if tango else "of two shares over records",
-    )
+    kind = f"{'Tango' if tango else 'of two shares'} over records"
+    return Estimate(value, min(value, size * low), max(value, size * high), kind=kind)
 
 
 def _tango(grown: float, shrunk: float, count: int) -> float:

@@ -15,6 +15,7 @@ from dejavu_lightning.core.distributed import gathered, joined_rows, world
 from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.embedding.flaws import flaw
 from dejavu_lightning.embedding.host_samples import (
     ReadableSamples,
     Unreadable,
@@ -26,15 +27,7 @@ from dejavu_lightning.embedding.host_samples import (
 )
 from dejavu_lightning.embedding.kept import encode_name
 
-# What to do about an output, by its number of dimensions.
-ADVICE = {
-    4: "pool its feature maps: encode=lambda module, images: module.backbone(images).mean(dim=(2, 3)), or give another "
-    "part of it",
-    3: "take one of its tokens: encode=lambda module, images: module.backbone(images)[:, 0], or their mean(dim=1)",
-    0: "choose another encode=",
-}
 ROWS_AT_ONCE = 4096  # that are float32 while float16 ones are made of them
-ROUNDED = 2.0**-10  # what an embedding may lose of its length: twice what float16 takes of a number
 
 
 class Embedded(NamedTuple):
@@ -184,7 +177,7 @@ def _embed(
                 ids += [reading.identifier for reading in readings]
                 facts += [reading.facts for reading in readings]
                 output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
-                problem = problem or _flaw(output, ids[-len(rows) :], role, held.shape[1] if filled else None, dtype)
+                problem = problem or flaw(output, ids[-len(rows) :], role, held.shape[1] if filled else None, dtype)
                 if problem:
                     break
                 if not filled:  # at once, since parts of it would be in memory twice when they are put together
@@ -263,9 +256,10 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
     ends = torch.stack([held.amin(dim=0), held.amax(dim=0)])[None] if len(held) else held.new_empty(0, 2, 0)
     ends = joined_rows(ends.cpu().float())
     low, high = ends[:, 0].amin(dim=0), ends[:, 1].amax(dim=0)
-    largest = torch.maximum(low.abs(), high.abs()).max()
-    spread = (high - low).max()
-    if held.dtype == torch.float16 and len(found.ids) > 1 and spread <= 64 * torch.finfo(torch.float16).eps * largest:
+    sizes, spreads = torch.maximum(low.abs(), high.abs()), high - low
+    largest, spread = sizes.max(), spreads.max()
+    rounding = torch.finfo(torch.float16).eps * sizes.norm()
+    if held.dtype == torch.float16 and len(found.ids) > 1 and spreads.norm() <= 64 * rounding:
         raise ValueError(
             f"embeddings of the {role} set differ by {float(spread):.1e} around numbers of {float(largest):.1e}, of "
             "which float16 holds too little: leave precision (--embeddings_precision) at float32"
@@ -276,31 +270,3 @@ def check_not_collapsed(found: Embedded, role: str) -> None:
             "the model has collapsed, or encode= names a part that does not see its input; nearest neighbours mean "
             "nothing here"
         )
-
-
-def _flaw(output: Any, ids: Sequence[str], role: str, width: int | None, dtype: torch.dtype) -> str:
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        advice = ADVICE.get(output.ndim, ADVICE[0]) if isinstance(output, Tensor) else ADVICE[0]
-        return f"the encoder must return embeddings of shape (B, D), it returned {shape}; {advice}"
-    if width is not None and output.shape[1] != width:
-        return (
-            f"the encoder returned embeddings of width {output.shape[1]} from {ids[0]!r} on ({role} set), before it "
-            f"{width}: all samples need the same width"
-        )
-    bad = ~torch.isfinite(output[: len(ids)].float()).all(dim=1)  # as they will be held
-    if bad.any():
-        first = ids[int(bad.nonzero()[0])]
-        return (
-            f"the embedding of {first!r} ({role} set) holds NaN or infinite values, {int(bad.sum())} of {len(ids)} in "
-            "its batch: the model has diverged, or its inputs are not normalised"
-        )
-    if dtype != torch.float32:
-        exact = output[: len(ids)].detach().float()
-        lost = (exact.to(dtype).float() - exact).norm(dim=1) > ROUNDED * exact.norm(dim=1)
-        if lost.any():
-            return (
-                f"the embedding of {ids[int(lost.nonzero()[0])]!r} ({role} set) cannot be kept as float16, whose "
-                "numbers lie between 6e-5 and 65504: leave precision (--embeddings_precision) at float32"
-            )
-    return ""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dejavu_lightning.figures import style
-from dejavu_lightning.memorization.record_events import EpochEvents
+from dejavu_lightning.memorization.forgotten_records import EpochEvents
 from dejavu_lightning.memorization.records_over_seeds import RecordMean, RecordsOverSeeds
 
 FIRST, AGAIN, FORGOTTEN = style.ABOVE, "#E69F00", style.BELOW

@@ -10,6 +10,7 @@ from dejavu_lightning.embedding.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.catalog import TESTS, find_test, register_test
 from dejavu_lightning.memorization.compare import compare, symmetric_average
 from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.forgotten_records import forgetting
 from dejavu_lightning.memorization.group_column import GroupColumn
 from dejavu_lightning.memorization.label_inference.attack import LabelInference
 from dejavu_lightning.memorization.measure import Measurement, measure
@@ -17,7 +18,6 @@ from dejavu_lightning.memorization.object_retrieval.attack import ObjectRetrieva
 from dejavu_lightning.memorization.object_retrieval.sample_level import sample_gaps
 from dejavu_lightning.memorization.pair_alignment.attack import PairAlignment
 from dejavu_lightning.memorization.protocols import Attack, Comparison, MemorizationTest, Reference, ReferenceRecords
-from dejavu_lightning.memorization.record_events import forgetting
 from dejavu_lightning.memorization.records_over_seeds import over_seeds
 from dejavu_lightning.memorization.references.checkpoint import Checkpoint
 from dejavu_lightning.memorization.references.crop_classifier import CropClassifier

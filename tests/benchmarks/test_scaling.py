@@ -48,10 +48,12 @@ def test_clip_by_hand():
 
 
 def test_measuring_by_hand():
-    given = Constants(products=1e9, link=1e6, search_bytes=5.0, name_bytes=30)
+    given = Constants(products=1e9, link=1e6, search_bytes=50_000.0, name_bytes=30)
     case = Measuring(given, 4, public=1000, queries=100, width=10, encoding=2.0, sample_bytes=50, copies=2, k=10)
     assert case.bank() == 10_000
-    assert case.memory() == 20_005
+    assert case.memory() == 2 * (10_000 + 4 * 100 * 10 / 4) + 50_000
+    many = Measuring(given, 4, public=4000, queries=100, width=10, encoding=2.0, sample_bytes=50, copies=1, k=10)
+    assert many.memory() == 40_000 + 1000 + 30 * 4000 * 1.25  # pickled ids of all, more than the search
     assert case.host_memory() == 50_000
     received = 0.75 * (4 * 100 * 10 + 2 * 16 * 100 * 10 + 30 * 1000)
     assert case.received() == received
@@ -61,6 +63,6 @@ def test_measuring_by_hand():
 
 
 def test_a_bank_that_does_not_fit_is_marked(capsys):
-    scaling.main(["--gpus", "1", "2", "--pictures", "1000", "--memory", str(1.2e9)])
+    scaling.main(["--gpus", "1", "2", "--pictures", "1000", "--memory", str(1.7e9)])
     marked = [line for line in capsys.readouterr().out.splitlines() if "**too much**" in line]
     assert [line[:9] for line in marked] == ["| 1 | 128", "| 2 | 256", "| 1 | 256", "| 2 | 512", "| 1k | 1 "]

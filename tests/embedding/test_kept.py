@@ -240,6 +240,13 @@ def test_float16_of_numbers_that_hardly_differ_is_refused(tmp_path):
     found = embed(encoder, SETS.attack, "attack", 16, 0)
     with pytest.raises(ValueError, match=r"attack set differ by .* float16 holds too little: .* at float32"):
         embedding.check_not_collapsed(found, "attack")
+    constant = torch.cat(
+        [torch.full((10, 1), 10.0), torch.randn(10, 63, generator=torch.Generator().manual_seed(0))], dim=1
+    )
+    one_large = embedding.Embedded(torch.arange(10), constant.half(), list("abcdefghij"), [0] * 10)
+    embedding.check_not_collapsed(
+        one_large, "attack"
+    )  # a large number that is the same of all takes nothing from the others
 
 
 def test_other_precisions_are_refused(tmp_path):

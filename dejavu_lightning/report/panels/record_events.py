@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dejavu_lightning.figures.record_figures import plot_events
-from dejavu_lightning.memorization.record_events import forgetting
+from dejavu_lightning.memorization.forgotten_records import forgetting
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import variant_name
 from dejavu_lightning.report.panels.panel import Panel, svg_picture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dejavu_lightning.memorization.record_events import forgetting
+from dejavu_lightning.memorization.forgotten_records import forgetting
 
 
 def slowly(measured):
