@@ -121,8 +121,7 @@ def _one_pass(
     found = []
     for part, batch in zip(starts, batches, strict=True):
         _seed(data.seed, number, part[0])
-        moved = data.trainer.strategy.batch_to_device(batch, module.device)
-        made = data.on_after_batch_transfer(moved, 0)
+        made = data.trainer.strategy.batch_to_device(batch, module.device)  # with the hook that makes the views
         views = made.get("views") or [made["image"]]
         _check(views, count)
         with data.trainer.precision_plugin.forward_context():

@@ -107,6 +107,22 @@ def test_captions_train_on_cached_pictures(tmp_path):
     assert all(torch.equal(before[key], value) for key, value in module.model.visual.state_dict().items())
 
 
+def test_cached_features_of_captioned_pictures_are_those_of_views_made_once(tmp_path):
+    module = tiny_clip(tmp_path / "tiny.json", freeze="backbone")
+    data = caption_data(cached_views=2)
+    data.views.scale, data.views.ratio = (1.0, 1.0), (1.0, 1.0)  # views without chance: the whole picture
+    trainer = tiny_trainer(tmp_path, max_epochs=1)
+    trainer.fit(module, datamodule=data)
+    cached = trainer.train_dataloader.dataset
+    module.eval()
+    for position in range(3):
+        picture = cached.samples[position, 0]
+        view = data.views(picture["image"][None], picture["aspect"][None])[0]
+        with torch.no_grad():
+            expected = module.frozen_features(view)
+        assert torch.allclose(cached.features[position], expected.expand(2, -1), atol=1e-5)
+
+
 def several_sizes(folder):
     data = tiny_data(cached_views=4)
     data.views.append(RandomViews(16, flip=0.0, jitter=0.0, grayscale=0.0, **PLAIN))
