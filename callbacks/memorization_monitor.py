@@ -35,7 +35,7 @@ from dejavu_lightning.figures.artifacts import (
 )
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.display import GalleryRow
-from dejavu_lightning.memorization.group_column import GroupColumn, check_groups
+from dejavu_lightning.memorization.group_column import GroupColumn, read_groups_of
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
@@ -141,9 +141,7 @@ class MemorizationMonitor(Monitor):
             self._tell_checkpoints()
             self.test.check(ModuleEncoder(pl_module, self.encode))
             if self.groups is not None:
-                of, ids = self.groups.read(), getattr(self._active.attack, "ids", None)
-                if ids is not None:
-                    check_groups(self.groups, of, ids)
+                read_groups_of(self.groups, self._active.attack)
             check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""

@@ -51,7 +51,10 @@ def records(arguments: list[str]) -> None:
     output.mkdir(parents=True)
     _write(output, found, facts)
     for name, run in runs.items():
-        if len(measured := epoch_terms(run)) > 1:
+        measured, other_records = epoch_terms(run)
+        if other_records:
+            print(f"{name}: {other_records}")
+        if len(measured) > 1:
             events, folder = forgetting(measured), output / name
             folder.mkdir()
             write_rows(folder / "events_by_epoch.csv", [one._asdict() for one in events.epochs])

@@ -117,6 +117,18 @@ class GroupColumn:
         return texts
 
 
+def read_groups_of(column: GroupColumn, samples: object) -> dict[str, str]:
+    """Read the group of each id, and check those of the attacked samples where their ids are known beforehand.
+
+    Raises:
+        FileNotFoundError, ValueError: as :meth:`GroupColumn.read` and :func:`check_groups`.
+    """
+    found = column.read()
+    if (ids := getattr(samples, "ids", None)) is not None:
+        check_groups(column, found, ids)
+    return found
+
+
 def check_groups(column: GroupColumn, of: Mapping[str, str], ids: Sequence[str]) -> None:
     """Raise where the attacked records are of fewer than two groups.
 

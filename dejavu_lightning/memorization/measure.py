@@ -18,7 +18,7 @@ from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.agreement import Agreement, agreement
 from dejavu_lightning.memorization.compare import compare, control, headline, net, net_terms
-from dejavu_lightning.memorization.group_column import GroupColumn, check_groups
+from dejavu_lightning.memorization.group_column import GroupColumn, check_groups, read_groups_of
 from dejavu_lightning.memorization.groups import Breakdown, break_down
 from dejavu_lightning.memorization.protocols import Comparison, MemorizationTest, Reference, ReferenceRecords
 from dejavu_lightning.memorization.statistics import Terms
@@ -120,9 +120,7 @@ def measure(
     with shared_work(distributed), kept:
         if groups is not None:
             with failing_together():
-                of = groups.read()
-                if (ids := getattr(sets.attack, "ids", None)) is not None:
-                    check_groups(groups, of, ids)
+                of = read_groups_of(groups, sets.attack)
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
         answers = {}

@@ -5,6 +5,8 @@ import shutil
 from copy import deepcopy
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor
@@ -93,6 +95,18 @@ def test_runs_that_share_a_reference_have_no_stability(runs, tmp_path, capsys):
     assert "no stability of runs that share a reference, which agree for that alone: 1 pairs" in capsys.readouterr().out
     found = [(row["first"], row["second"]) for row in rows(tmp_path / "out" / "stability.csv")]
     assert found == [("one", "two"), ("again", "two")]
+
+
+def test_epochs_at_which_other_records_were_attacked_are_told(runs, tmp_path, capsys):
+    run = shutil.copytree(runs / "one", tmp_path / "one")
+    file = run / "memorization" / "epoch=0001" / "terms.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.filter(pc.not_equal(table["id"], table["id"][0])), file)
+    shutil.copytree(run / "memorization" / "epoch=0002", run / "memorization" / "epoch=0009")  # not in the curve
+    main(["records", str(run), "--output", str(tmp_path / "out"), "--data", "false"])
+    told = "one: Left out, since other records were attacked: epochs 1."
+    assert told in capsys.readouterr().out
+    assert [row["epoch"] for row in rows(tmp_path / "out" / "one" / "events_by_epoch.csv")] == ["0", "2"]
 
 
 def test_output_is_never_a_folder_of_runs(runs, tmp_path):

@@ -85,7 +85,6 @@ def test_a_host_that_reads_folders_is_measured_as_it_is(tmp_path, name):
 @pytest.mark.slow
 def test_open_clip_s_own_main_is_measured_by_its_files(tmp_path, monkeypatch):
     """``open_clip_train`` as it is installed, on split A of a table, two epochs on the CPU."""
-    pytest.importorskip("pandas")
     import open_clip
     from open_clip_train.main import main as open_clip_main
 

@@ -15,13 +15,14 @@ from dejavu_lightning.runs.measurement_folder import read_epoch_terms
 
 def record_events(collection: Collection) -> Panel | None:
     """Draw them of each variant's first run that was measured at three epochs or more; the CSV has every run."""
-    pictures, rows = [], []
+    pictures, rows, left_out = [], [], []
     drawn: set[str] = set()
     for entry, run in collection.measured():
-        measured = epoch_terms(run)
+        measured, other_records = epoch_terms(run)
         if len(measured) < 3:
             continue
         found = forgetting(measured)
+        left_out += [f"{entry.name}: {other_records}"] if other_records else []
         seed: Any = "" if entry.seed is None else entry.seed
         rows += [{"variant": entry.variant, "seed": seed, **one._asdict()} for one in found.epochs]
         if entry.variant not in drawn:
@@ -36,17 +37,21 @@ def record_events(collection: Collection) -> Panel | None:
         "come to without memory. Of each variant the first run; counts of single models, no intervals. Between two "
         "measurements nothing is seen. evaluate.py records lists the records."
     )
+    caption = " ".join([caption, *left_out])
     return Panel("record_events", "Memorized, forgotten and learned again", caption, rows, pictures)
 
 
-def epoch_terms(run: Run) -> dict[int, dict[str, float]]:
-    """By epoch, of each record what it adds to the headline gap; empty without a reference per record.
+def epoch_terms(run: Run) -> tuple[dict[int, dict[str, float]], str]:
+    """By epoch, of each record what it adds to the headline gap, and which epochs of the curve are left out, if any.
 
-    Epochs of the curve up to the measured model, at which the same records were attacked as at the last of them.
+    Epochs of the curve up to the measured model; those at which other records were attacked than at the last of them
+    are left out. Nothing without a reference per record.
     """
     if run.comparison is None or run.curves is None:
-        return {}
+        return {}, ""
     listed = {row["epoch"] for row in run.history if run.epochs is None or row["epoch"] <= run.epochs}
     terms = read_epoch_terms(run.curves, run.test.headline)
     found = {epoch: records for epoch, records in terms.items() if epoch in listed}
-    return {epoch: records for epoch, records in found.items() if records.keys() == found[max(found)].keys()}
+    alike = {epoch: records for epoch, records in found.items() if records.keys() == found[max(found)].keys()}
+    others = ", ".join(str(epoch) for epoch in sorted(found.keys() - alike.keys()))
+    return alike, f"Left out, since other records were attacked: epochs {others}." if others else ""

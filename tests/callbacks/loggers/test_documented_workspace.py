@@ -2,14 +2,12 @@
 
 import re
 
-import pytest
+import wandb_workspaces.workspaces as workspaces
 
 from dejavu_lightning.memorization import HeldOut, LabelInference, ModuleEncoder, measure
 from tests.callbacks.hosts import memorization_sets
 from tests.commands import ROOT
 from tests.models import HostModule
-
-workspaces = pytest.importorskip("wandb_workspaces.workspaces")
 
 
 def test_the_snippet_makes_a_workspace_of_keys_that_are_logged(monkeypatch):
