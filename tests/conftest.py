@@ -10,10 +10,20 @@ from tests.commands import TINY
 from tests.models import tiny_data
 from tests.shards import UNEVEN, write_shards
 
+RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "RANK", "WORLD_SIZE")
+
 
 @pytest.fixture(autouse=True)
 def _threads():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _rendezvous():
+    """Forget the port at which a test's processes met: what later tests start would meet there too."""
+    yield
+    for name in RENDEZVOUS:
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ class Cluster:
         loopback = {"GLOO_SOCKET_IFNAME": "lo", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
         sbin = f"{os.environ['PATH']}:/usr/sbin"
         self.environment = {**os.environ, **loopback, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": sbin}
+        self.environment.pop("MASTER_PORT", None)  # Lightning takes one from each job's number
 
     def run(self, *command: object, cwd: Path | None = None, seconds: float = 120) -> str:
         """What a command prints."""

@@ -21,7 +21,7 @@ def build_clip(
 
     Args:
         name: of a model of open_clip, such as "ViT-B-32", with its ``hf-hub:`` and ``local-dir:`` forms; of one
-            shipped here, "dejavu-tiny"; or the path of a JSON config in open_clip's format.
+            shipped here, "dejavu-tiny" or "dejavu-lite0"; or the path of a JSON config in open_clip's format.
         pretrained: one of the model's tags, or a file of weights; random weights if not given.
         sigmoid: also take models that are made for the sigmoid loss, not for CLIP's.
         options: more arguments of open_clip's ``create_model``.

@@ -91,17 +91,25 @@ def same_run(one, other):
     assert history(one) == history(other)
 
 
-def wait_for(file, seconds=120):
+def wait(cluster, job, states, seconds, runs):
+    """Wait for a job's states; what it printed where it gets into others."""
+    try:
+        cluster.wait(job, states, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{told(runs)}") from None
+
+
+def wait_for(file, runs, seconds=120):
     deadline = time.monotonic() + seconds
     while not file.exists():
-        assert time.monotonic() < deadline, f"{file} did not appear"
+        assert time.monotonic() < deadline, f"{file} did not appear: {told(runs)}"
         time.sleep(0.1)
 
 
 def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_left_alone(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
     job = submit(cluster, runs, "--time=3", "--signal=SIGUSR1@100", seconds=0.8)
-    cluster.wait(job, {"COMPLETED"}, 900)
+    wait(cluster, job, {"COMPLETED"}, 900, runs)
     log = told(runs)
     for file in runs.glob("log-*.txt"):
         assert "requeued after SIGUSR1" in file.read_text(), log
@@ -114,7 +122,7 @@ def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_le
 def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
     job = submit(cluster, runs, "--array=0", "--time=10", "--nodes=1", seconds=0.15)
-    wait_for(runs / "A" / "checkpoints" / "epoch=0004.ckpt")
+    wait_for(runs / "A" / "checkpoints" / "epoch=0004.ckpt", runs)
     node = cluster.run("squeue", "-h", "-j", job, "-o", "%N")
     cluster.stop(f"slurmd-{node}")
     found = subprocess.run(["pgrep", "-f", f"slurmstepd: .{job}|{runs}/A"], capture_output=True, text=True, check=True)
@@ -127,7 +135,7 @@ def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
         while cluster.run("squeue", "-h", "-j", job, "-o", "%N") == node:
             assert time.monotonic() < deadline, cluster.run("scontrol", "show", "job", job)
             time.sleep(0.5)
-        cluster.wait(job, {"COMPLETED"}, 300)
+        wait(cluster, job, {"COMPLETED"}, 300, runs)
     finally:
         cluster.start_node(node)
     same_run(whole / "A", runs / "A")
@@ -136,11 +144,11 @@ def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
 def test_a_run_that_is_cancelled_and_submitted_again_ends_bitwise_as_if_left_alone(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
     job = submit(cluster, runs, "--array=1", "--time=10", seconds=0.15)
-    wait_for(runs / "B" / "checkpoints" / "epoch=0004.ckpt")
+    wait_for(runs / "B" / "checkpoints" / "epoch=0004.ckpt", runs)
     cluster.run("scancel", job)
     cluster.wait(job, {"CANCELLED"}, 60)
     again = submit(cluster, runs, "--array=1", "--time=10", seconds=0.0)
-    cluster.wait(again, {"COMPLETED"}, 200)
+    wait(cluster, again, {"COMPLETED"}, 200, runs)
     same_run(whole / "B", runs / "B")
 
 

@@ -24,6 +24,7 @@ from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.object_retrieval.display import DISPLAY
 from dejavu_lightning.memorization.object_retrieval.metrics import compare_objects
 from dejavu_lightning.memorization.object_retrieval.records import object_scores
+from dejavu_lightning.memorization.object_retrieval.sample_level import TOP, check_top
 from dejavu_lightning.memorization.protocols import Attack, Comparison
 
 SHOWN_NEIGHBORS = 5
@@ -46,9 +47,11 @@ class ObjectRetrieval:
             methods ``encode_image`` and ``encode_text``.
         batch_size: samples the encoder sees at once.
         num_workers: processes that decode pictures.
+        top: of how many records the gaps are also given that memorize most, counts from 1 or shares below 1, see
+            :func:`~dejavu_lightning.memorization.sample_gaps`.
 
     Raises:
-        ValueError: ``direction`` is neither, or a number is below 1.
+        ValueError: ``direction`` is neither, or a number is below 1; one of ``top`` is neither a count nor a share.
 
     Example:
         >>> test = ObjectRetrieval(k=2, ks=(1,), top_n=(1,))
@@ -71,6 +74,7 @@ class ObjectRetrieval:
         text: EncodeSpec = "encode_text",
         batch_size: int = 250,
         num_workers: int = 0,
+        top: Sequence[float] = TOP,
     ) -> None:
         if direction not in ("t2i", "t2t"):
             raise ValueError(f"direction must be 't2i' or 't2t', got {direction!r}")
@@ -79,6 +83,8 @@ class ObjectRetrieval:
                 f"k, ks, top_n and batch_size must be at least 1, got k={k}, ks={list(ks)}, top_n={list(top_n)}, "
                 f"batch_size={batch_size}"
             )
+        check_top(top)
+        self.top = list(top)
         self.direction, self.k, self.ks, self.top_n = direction, k, list(ks), list(top_n)
         self.unnamed_only, self.image, self.text = unnamed_only, image, text
         self.batch_size, self.num_workers = batch_size, num_workers
@@ -103,7 +109,16 @@ class ObjectRetrieval:
     def by_captions(self, batch_size: int) -> ObjectRetrieval:
         """Make the same test with captions looked up among public captions, so many encoded at once."""
         return ObjectRetrieval(
-            "t2t", self.k, self.ks, self.top_n, self.unnamed_only, self.image, self.text, batch_size, self.num_workers
+            "t2t",
+            self.k,
+            self.ks,
+            self.top_n,
+            self.unnamed_only,
+            self.image,
+            self.text,
+            batch_size,
+            self.num_workers,
+            self.top,
         )
 
     def encode_text(self, encoder: Encoder) -> Encoder:
@@ -210,6 +225,7 @@ class RetrievalAttack:
             "ks": sorted({test.k, *test.ks}),
             "top_n": sorted(set(test.top_n)),
             "unnamed_only": test.unnamed_only,
+            "top": test.top,
             "public": len(self.bank.ids),
             "objects": self.sets.num_classes,
         }

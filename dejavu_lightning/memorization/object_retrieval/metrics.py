@@ -15,7 +15,7 @@ from dejavu_lightning.core.intervals import Floats, bounded_mean, difference, pa
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.simultaneous.joint_intervals import of_many
 from dejavu_lightning.memorization import statistics
-from dejavu_lightning.memorization.object_retrieval.sample_level import sample_gaps
+from dejavu_lightning.memorization.object_retrieval.sample_level import TOP, sample_gaps
 from dejavu_lightning.memorization.protocols import Comparison
 from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.metrics.functional import Overlap
@@ -61,7 +61,7 @@ def compare_objects(target: Records, reference: Records, paired: bool, seed: int
         {name: (Terms(ids, outcome),) for name, outcome in outcomes.items()},
         target.settings,
         # Of a group among many nobody is shown the top records, whose null takes longer than all else.
-        None if of_many() else sample_gaps(target, reference, seed=seed),
+        None if of_many() else sample_gaps(target, reference, target.settings.get("top", TOP), seed=seed),
     )
 
 

@@ -1,19 +1,23 @@
-"""Gaps of the records that memorize most, beside what their selection alone gives."""
+"""Gaps of the records that memorize most by their number, beside what their selection alone gives."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dejavu_lightning.core.estimate import format_p
 from dejavu_lightning.figures import style
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.panels.panel import Panel, svg_picture
 
+COLUMNS = 4
+CLEAR = 0.05
+
 
 def top_gaps(collection: Collection) -> Panel | None:
-    """Draw a picture for each order of the records, a line for each variant and number of records."""
+    """Draw a picture for each order of the records: axes for each variant, a line for each k."""
     rows = [
         {"variant": entry.variant, "seed": "" if entry.seed is None else entry.seed, "run": entry.name, **row}
         for entry, run in collection.measured()
@@ -31,27 +35,54 @@ def top_gaps(collection: Collection) -> Panel | None:
         if (chosen := [row for row in first if row["order"] == order and row["measure"] == measure])
     ]
     caption = (
-        f"Dots: mean {measure} of the target minus that of the reference over the first L records. Gray: mean and 95% "
-        "range of the null, the two models exchanged at random record by record before sorting. Sorting by an outcome "
-        "selects on noise, so compare with the gray bar, not with 0. p: one-sided, Holm's for all orders, L and "
-        "measures of a run, not for the number of variants. Of each variant its first seed; all seeds, and precision, "
-        "recall and F, are in the CSV."
+        f"Mean {measure} of the target minus that of the reference over the first L records, a line for each number of "
+        "neighbours k. Gray: 95% range of the null of the thick line, the two models exchanged at random record by "
+        "record before sorting. Sorting by an outcome selects on noise, so compare with the gray band, not with 0. "
+        f"Full dots: p < {CLEAR:.2f}, one-sided, for all orders, k, L and measures of a run together, not for the number of "
+        "variants. Of each variant its first seed; all seeds, all nulls, and precision, recall and F, are in the CSV."
     )
     return Panel("top_records", "Gaps of the top records", caption, rows, pictures)
 
 
 def _draw(collection: Collection, rows: list[dict[str, Any]], measure: str) -> Figure:
-    marks = style.marks(collection.variants)
-    rows = sorted(rows, key=lambda row: list(marks).index(row["variant"]))
-    figure, axes = style.canvas(5.4, 0.9 + 0.27 * len(rows), grid=False)
-    for line, row in enumerate(rows):
-        mark = marks[row["variant"]]
-        axes.barh(line, row["null_high"] - row["null_low"], left=row["null_low"], height=0.5, color="#D9D9D9")
-        axes.plot([row["null_mean"]] * 2, [line - 0.25, line + 0.25], color="#888888", linewidth=1.2)
-        axes.plot(row["gap"], line, marker=mark.marker, color=mark.color, markersize=6)
-        style.beside(axes, line, f"p {'' if row['p_adjusted'] < 0.001 else '= '}{format_p(row['p_adjusted'])}")
-    axes.axvline(0, color=style.INK, linewidth=0.8, zorder=0)
-    axes.set_yticks(range(len(rows)), [f"{row['variant']}, L = {row['records']}" for row in rows])
-    axes.invert_yaxis()
-    axes.set_xlabel(f"{measure} gap")
+    variants = [variant for variant in style.marks(collection.variants) if any(r["variant"] == variant for r in rows)]
+    ks = sorted({row["k"] for row in rows}, key=lambda k: k or 0)
+    colors = dict(zip(ks, style.VARIANT_COLORS * len(ks), strict=False))
+    columns = min(COLUMNS, len(variants))
+    lines = math.ceil(len(variants) / columns)
+    figure = Figure(figsize=(0.6 + 2.6 * columns, 0.8 + 2.2 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(variants) :]:
+        axes.set_visible(False)
+    for axes, variant in zip(grid.flat, variants, strict=False):
+        style.plain(axes)
+        axes.set_title(variant, loc="left", fontsize=9, color=style.INK)
+        own = [row for row in rows if row["variant"] == variant]
+        for k in ks:
+            _line(axes, [row for row in own if row["k"] == k], colors[k], k == _plain(ks))
+        axes.axhline(0, color=style.INK, linewidth=0.8, zorder=0)
+        axes.set_xscale("log")
+    figure.supxlabel("records L", fontsize=9, color=style.INK)
+    figure.supylabel(f"{measure} gap", fontsize=9, color=style.INK)
+    style.legend_below(figure, grid.flat[0])
     return figure
+
+
+def _plain(ks: list[int | None]) -> int | None:
+    """The k whose null is drawn: the middle one."""
+    return ks[len(ks) // 2]
+
+
+def _line(axes: Axes, rows: list[dict[str, Any]], color: str, thick: bool) -> None:
+    rows = sorted(rows, key=lambda row: row["records"])
+    sizes, gaps = [row["records"] for row in rows], [row["gap"] for row in rows]
+    if not rows:
+        return
+    if thick:
+        low, high = ([row[name] for row in rows] for name in ("null_low", "null_high"))
+        axes.fill_between(sizes, low, high, color=style.NEUTRAL, linewidth=0)
+    name = "" if rows[0]["k"] is None else f"k = {rows[0]['k']}"
+    axes.plot(sizes, gaps, color=color, linewidth=2 if thick else 1, label=name)
+    clear = [row["p_adjusted"] < CLEAR for row in rows]
+    faces = [color if full else "white" for full in clear]
+    axes.scatter(sizes, gaps, s=22, c=faces, edgecolors=color, zorder=3)

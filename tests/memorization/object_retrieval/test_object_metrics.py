@@ -106,11 +106,11 @@ def test_sample_gaps_equal_a_plain_sort(order):
     target = records(rng.random(30), rng.random(30), rng.integers(0, 4, 30), rng.random(30))
     reference = records(rng.random(30), rng.random(30), rng.integers(0, 4, 30), rng.random(30))
     permutations = 50
-    table = sample_gaps(target, reference, sizes=(5, 20, 31), permutations=permutations, seed=1).to_pylist()
+    table = sample_gaps(target, reference, top=(5, 20, 31), permutations=permutations, seed=1).to_pylist()
     assert {row["records"] for row in table} == {5, 20}, "31 of 30 records cannot be"
     flips = np.random.default_rng(1).random((permutations, 30)) < 0.5
     for row in table:
-        if row["order"] == order and row["measure"] == "recall":
+        if row["order"] == order and row["measure"] == "recall" and row["k"] == 2:
             observed = naive_sample_gaps(target, reference, order, row["records"], np.zeros(30, bool))
             null = [naive_sample_gaps(target, reference, order, row["records"], flip) for flip in flips]
             assert row["gap"] == pytest.approx(observed)
@@ -123,7 +123,7 @@ def test_the_null_does_not_depend_on_the_scale_of_a_model_s_distances():
     answers, distances = rng.integers(0, 4, (2, 60)), rng.random((2, 60))
     target = records(answers[0] / 3, answers[0] / 3, answers[0], distances[0])
     one, other = (records(answers[1] / 3, answers[1] / 3, answers[1], scale * distances[1]) for scale in (1.0, 10.0))
-    assert sample_gaps(target, one, sizes=(20,)).equals(sample_gaps(target, other, sizes=(20,)))
+    assert sample_gaps(target, one, top=(20,)).equals(sample_gaps(target, other, top=(20,)))
 
 
 def test_sorting_by_the_outcome_selects_on_noise_and_the_null_says_so():
@@ -131,7 +131,9 @@ def test_sorting_by_the_outcome_selects_on_noise_and_the_null_says_so():
     answers = rng.integers(0, 4, (2, 400))
     target, reference = (records(a / 3, a / 3, a) for a in answers)  # neither knows more than the other
     rows = {
-        (r["order"], r["records"]): r for r in sample_gaps(target, reference).to_pylist() if r["measure"] == "recall"
+        (r["order"], r["records"]): r
+        for r in sample_gaps(target, reference).to_pylist()
+        if r["measure"] == "recall" and r["k"] == 2
     }
     assert rows["gap", 20]["gap"] > 0.6
     assert rows["gap", 20]["null_mean"] > 0.6
@@ -144,16 +146,16 @@ def test_p_values_are_uniform_where_nothing_is_memorized():
     for seed in range(200):
         answers = rng.random((2, 60))
         target, reference = (records(a, a, (a * 4).astype(int), rng.random(60)) for a in answers)
-        table = sample_gaps(target, reference, sizes=(20,), permutations=99, seed=seed).to_pylist()
-        found.append([row["p_value"] for row in table if row["measure"] == "recall"])
+        table = sample_gaps(target, reference, top=(20,), permutations=99, seed=seed).to_pylist()
+        found.append([row["p_value"] for row in table if row["measure"] == "recall" and row["k"] == 2])
     share = (np.array(found) <= 0.1).mean(axis=0)
     assert (abs(share - 0.1) < 0.07).all(), share  # three standard errors of 200 draws
 
 
 def test_few_records_leave_an_empty_table_of_the_same_columns():
     few = records([0.1, 0.2], [0.3, 0.4])
-    assert sample_gaps(few, few).schema == sample_gaps(few, few, sizes=(1,)).schema
-    assert sample_gaps(few, few).num_rows == 0
+    assert sample_gaps(few, few, top=(3,)).schema == sample_gaps(few, few, top=(1,)).schema
+    assert sample_gaps(few, few, top=(3,)).num_rows == 0
 
 
 def test_subsample_spread_is_reported_as_the_paper_does():
