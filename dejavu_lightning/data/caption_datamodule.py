@@ -13,6 +13,7 @@ from dejavu_lightning.data.image_text_datamodule import ImageTextDataModule
 from dejavu_lightning.data.partition.duplicate_captions import DuplicateCaptions
 from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, Duplicates
 from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
+from dejavu_lightning.data.partition.public_source import PublicSource
 from dejavu_lightning.data.partition.split_files import read_manifest
 from dejavu_lightning.data.partition.splits import partition_by_hash
 from dejavu_lightning.data.sources.caption_source import CaptionSource, captions_of, shared_captions
@@ -39,6 +40,8 @@ class CaptionDataModule(ImageTextDataModule):
         duplicate_captions: the same of pictures whose own captions are the same but for case, punctuation and spaces;
             if not given, they are counted and stay where they are.
         near_duplicates: take pictures that look alike for the same too.
+        public: the public set, in place of the pictures of ``source`` that no split takes; its objects count as far
+            as the vocabulary of ``source`` has them. Jayaraman et al. compare two public sets.
         settings: more arguments of :class:`~dejavu_lightning.data.image_text_datamodule.ImageTextDataModule`.
 
     Raises:
@@ -66,6 +69,7 @@ class CaptionDataModule(ImageTextDataModule):
         duplicates: DuplicatePolicy = "keep",
         duplicate_captions: DuplicatePolicy | None = None,
         near_duplicates: NearDuplicates | None = None,
+        public: CaptionSource | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(train_on, **settings)
@@ -90,6 +94,7 @@ class CaptionDataModule(ImageTextDataModule):
         self.duplicates.check(self._indices, f"manifest={manifest!r}")
         if captions is not None:
             captions.check(self._indices, f"manifest={manifest!r}")
+        self.public = PublicSource(public, source, self._indices) if public is not None else None
 
     def setup(self, stage: str) -> None:
         """Leave the partition in the run folder, as ``splits.parquet``, and say what the source is made of."""
@@ -101,6 +106,7 @@ class CaptionDataModule(ImageTextDataModule):
             for caption in (every[i] if self.caption_sampling else [self.source.captions[i]])
         ]
         told = [self.duplicates.told(self._indices), shared_captions(own, other)]
+        told += [self.public.told] if self.public else []
         if self.duplicate_captions is not None:
             told.append(self.duplicate_captions.told(self._indices))
             told += self.duplicate_captions.account(self.duplicates, self._indices).lines()[:1]
@@ -126,7 +132,7 @@ class CaptionDataModule(ImageTextDataModule):
 
     def memorization_sets(self, preprocessing: Shown | None = None) -> MemorizationSets:
         """The captioned pictures of the own, the other and no training split, and the public ones."""
-        return self.sets_of(self.source, self._indices, preprocessing)
+        return self.sets_of(self.source, self._indices, preprocessing, self.public)
 
     def utility_sets(self, preprocessing: Shown | None = None) -> UtilitySets:
         """See :meth:`ImageTextDataModule.utility_sets_of`."""

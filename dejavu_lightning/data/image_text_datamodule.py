@@ -116,11 +116,13 @@ class ImageTextDataModule(SplitDataModule):
         source: CaptionSource,
         members: Mapping[str, Sequence[int]],
         preprocessing: Shown | None = None,
+        public: CaptionSource | None = None,
     ) -> MemorizationSets:
         """The attacked, public and held-out captioned pictures, by split name.
 
         Args:
             preprocessing: of an encoder that takes other pictures than those of training, or its transform.
+            public: another source, all of whose pictures are public instead of those of that split.
         """
         given: Shown = preprocessing or self.preprocessing
         shown = known(given) or self.preprocessing
@@ -138,16 +140,17 @@ class ImageTextDataModule(SplitDataModule):
         def pictures(split: str) -> CaptionDataset:
             return CaptionDataset(source, members[split], transform, augment)
 
+        others = None if public is None else CaptionDataset(public, range(len(public)), transform, augment)
         return MemorizationSets(
             attack=pictures(self.train_on),
-            public=pictures("public"),
+            public=others or pictures("public"),
             num_classes=len(source.object_names),
             other_split=pictures(self.other_split),
             neither_split=pictures("held_out") if len(members["held_out"]) else None,
             class_names=list(source.object_names),
             trained_on=self.record,
             preprocessing=self._square(shown) if known(given) else None,
-            in_preprocessing=partial(self.sets_of, source, members),
+            in_preprocessing=partial(self.sets_of, source, members, public=public),
         )
 
     def _made_ready(self, shown: Shown) -> Transform:

@@ -108,7 +108,7 @@ def wait_for(file, runs, seconds=120):
 
 def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_left_alone(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
-    job = submit(cluster, runs, "--time=3", "--signal=SIGUSR1@100", seconds=0.8)
+    job = submit(cluster, runs, "--time=3", "--signal=SIGUSR1@70", seconds=1.1)
     wait(cluster, job, {"COMPLETED"}, 900, runs)
     log = told(runs)
     for file in runs.glob("log-*.txt"):

@@ -56,6 +56,7 @@ class ObjectScenes:
         captions_per_scene: in [1, 5]; the first is the scene's own, which the tests ask with, whatever the number.
         amplitude: contrast of the background, in (0, 1].
         seed: the same seed paints the same scenes.
+        prefix: of the ids, to tell two sources of scenes apart.
 
     Raises:
         ValueError: an argument is out of its range; the message names it.
@@ -75,6 +76,7 @@ class ObjectScenes:
         captions_per_scene: int = 1,
         amplitude: float = 0.4,
         seed: int = 0,
+        prefix: str = "scene",
     ) -> None:
         if not 1 <= named <= objects <= QUADRANTS:
             raise ValueError(f"need 1 <= named <= objects <= {QUADRANTS}, got named={named}, objects={objects}")
@@ -85,7 +87,7 @@ class ObjectScenes:
         if num_images < 1 or image_size < 32:
             raise ValueError(f"num_images must be >= 1 and image_size >= 32, got {num_images} and {image_size}")
         self.object_names: Sequence[str] = OBJECTS
-        self.ids = [f"scene-{index:06d}" for index in range(num_images)]
+        self.ids = [f"{prefix}-{index:06d}" for index in range(num_images)]
         uniform = np.random.default_rng([seed, 0]).random((num_images, 64), dtype=np.float32)
         normal = np.random.default_rng([seed, 1]).standard_normal((num_images, QUADRANTS), dtype=np.float32)
         shown = uniform[:, : len(OBJECTS)].argsort(axis=1, kind="stable")[:, :objects]  # N, objects: named ones first

@@ -38,8 +38,9 @@ def top_gaps(collection: Collection) -> Panel | None:
         f"Mean {measure} of the target minus that of the reference over the first L records, a line for each number of "
         "neighbours k. Gray: 95% range of the null of the thick line, the two models exchanged at random record by "
         "record before sorting. Sorting by an outcome selects on noise, so compare with the gray band, not with 0. "
-        f"Full dots: p < {CLEAR:.2f}, one-sided, for all orders, k, L and measures of a run together, not for the number of "
-        "variants. Of each variant its first seed; all seeds, all nulls, and precision, recall and F, are in the CSV."
+        f"Full dots: p < {CLEAR:.2f}, one-sided, for all orders, k, L and measures of a run together, not for the "
+        "number of variants. Of each variant its first seed; all seeds, all nulls, and precision, recall and F, are in "
+        "the CSV."
     )
     return Panel("top_records", "Gaps of the top records", caption, rows, pictures)
 
