@@ -49,7 +49,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (54, 24, 2)
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (54, 26, 2)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
@@ -99,7 +99,7 @@ def test_every_variant_of_a_study_parses(path):
 def test_the_papers_studies_have_the_variants_of_the_small_ones():
     small, papers = ({path.name for path in STUDIES if ("papers" in path.parts) == large} for large in (False, True))
     names = ["mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods"]
-    names += ["caption_sampling", "text_noise", "duplicate_captions"]
+    names += ["caption_sampling", "text_noise", "duplicate_captions", "caption_data_size"]
     names += ["crop_scale", "jitter", "stochastic_depth", "dropout"]
     assert small == papers == {f"{name}.yaml" for name in names}
 
