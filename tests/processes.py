@@ -18,12 +18,18 @@ import torch.distributed as dist
 from tests.forks import ROOT, interpreter
 
 
-def run_processes(processes: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """function(*arguments) in each process; raises if one does."""
+def run_processes(
+    processes: int, function: Callable[..., Any], *arguments: Any, program: str | None = None
+) -> list[Any]:
+    """function(*arguments) in each process; raises if one does.
+
+    Args:
+        program: ``sys.executable`` where what an interpreter reads as it starts matters.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "call").write_bytes(pickle.dumps((function, arguments)))
-        command = [interpreter(), "-m", "tests.processes", name, str(processes)]
+        command = [program or interpreter(), "-m", "tests.processes", name, str(processes)]
         started = [subprocess.Popen([*command, str(rank)], cwd=ROOT) for rank in range(processes)]
         deadline = time.monotonic() + 300
         try:
