@@ -45,12 +45,13 @@ TINY = {
 
 def command(script, *arguments):
     """The words that start one; a module's name is one, too."""
-    return [interpreter(), *([str(ROOT / script)] if script.endswith(".py") else ["-m", script]), *map(str, arguments)]
+    program = [ROOT / script] if str(script).endswith(".py") else ["-m", script]
+    return [str(word) for word in (interpreter(), *program, *arguments)]
 
 
 def run(script, *arguments, cwd=ROOT, code=0, environment=None):
     given = command(script, *arguments)
-    done = subprocess.run(given, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(given, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
     return done
 

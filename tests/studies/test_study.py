@@ -165,17 +165,16 @@ def start_until_trained(command, folder):
 def test_a_stopped_study_continues(number, write, tmp_path):
     output = tmp_path / "out"
     file = write(variants={"plain": {"overrides": {"trainer.max_epochs": 3}}})
-    command = [sys.executable, str(ROOT / "train.py"), "study", "--config", str(file), "--output", str(output)]
+    given = ["study", "--config", str(file), "--output", str(output)]
     folder = output / "plain" / "seed=3"
-    process = start_until_trained(command, folder)
+    process = start_until_trained([sys.executable, "train.py", *given], folder)
     sessions = children_of(process.pid)
     assert len(sessions) == 1
     process.send_signal(number)
     printed = process.communicate(timeout=180)[0]
     if number == signal.SIGKILL:  # what it had started lives on and keeps others away
         os.killpg(sessions[0], signal.SIGSTOP)  # but shall not finish meanwhile
-        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert told.returncode == 1
+        told = run("train.py", *given, code=1)
         assert f"error: another process is at work in {folder}" in told.stdout
         os.killpg(sessions[0], signal.SIGKILL)
     else:
@@ -187,7 +186,7 @@ def test_a_stopped_study_continues(number, write, tmp_path):
     assert not processes_of(sessions[0])
     assert not (folder / "comparison").exists()
     first = (folder / "reference" / "checkpoints" / "epoch=0001.ckpt").stat().st_mtime_ns
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    run("train.py", *given)
     assert (folder / "reference" / "checkpoints" / "epoch=0001.ckpt").stat().st_mtime_ns == first
     assert "--ckpt_path" in (folder / "log.txt").read_text()
     assert table(output)["plain"]["finished"] == "1"
