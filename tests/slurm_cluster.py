@@ -132,7 +132,7 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
         cluster.run("slurmctld")
         for name in ("n1", "n2"):
             cluster.start_node(name)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while cluster.run("sinfo", "-h", "-o", "%T %D") != "idle 2":
             assert time.monotonic() < deadline, cluster.run("sinfo", "-R")
             time.sleep(0.5)

@@ -299,7 +299,7 @@ def test_a_killed_process_is_continued(owl, tmp_path):
     command = ["annotate", "--output", part, *options, "--detector", owl, "--labels", *LABELS, "--threshold", "0.01"]
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, command), "--device", "cpu"])
     run(whole, *options, owl=owl)  # while it starts
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and not (part.exists() and part.read_bytes().count(b"\n") >= 5):
         time.sleep(0.02)
     process.kill()

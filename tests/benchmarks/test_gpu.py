@@ -142,7 +142,7 @@ def test_a_section_goes_on_behind_a_check_that_crashes_or_hangs(tmp_path):
     script = (ROOT / "benchmarks" / "gpu.py").read_text()
     (tmp_path / "gpu.py").write_text(script.replace("GRACE = 15", "GRACE = 1"))
     command = [interpreter(), "gpu.py", "--tiny", "--out", "out", "--sections", "right"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     checks = json.loads((tmp_path / "out" / "results.json").read_text())["sections"]["right"]
     assert [(check["name"], check["status"]) for check in checks] == [

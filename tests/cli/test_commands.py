@@ -154,7 +154,7 @@ def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path, pi
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(*given(whole))
     process = subprocess.Popen(command(*given(broken)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (broken / "checkpoints" / "epoch=0002.ckpt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

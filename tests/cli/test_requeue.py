@@ -47,11 +47,11 @@ def test_a_requeued_run_ends_like_one_that_was_left_alone(tmp_path):
     process = subprocess.Popen(
         command(*given(broken)), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (broken / "checkpoints" / "epoch=0004.ckpt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGUSR1)
-    told = process.communicate(timeout=120)[1]
+    told = process.communicate(timeout=600)[1]
     assert process.returncode == 1, told
     assert "requeued after SIGUSR1" in told
     assert (tmp_path / "asked").read_text() == "requeue 77\n"

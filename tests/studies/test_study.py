@@ -154,7 +154,7 @@ def alive(number):
 
 def start_until_trained(command, folder):
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (folder / "reference" / "checkpoints" / "last.ckpt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
     return process
@@ -171,7 +171,7 @@ def test_a_stopped_study_continues(number, write, tmp_path):
     sessions = children_of(process.pid)
     assert len(sessions) == 1
     process.send_signal(number)
-    printed = process.communicate(timeout=180)[0]
+    printed = process.communicate(timeout=600)[0]
     if number == signal.SIGKILL:  # what it had started lives on and keeps others away
         os.killpg(sessions[0], signal.SIGSTOP)  # but shall not finish meanwhile
         told = run("train.py", *given, code=1)
@@ -180,7 +180,7 @@ def test_a_stopped_study_continues(number, write, tmp_path):
     else:
         assert process.returncode == 130
         assert "the same command continues" in printed
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while processes_of(sessions[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not processes_of(sessions[0])
@@ -310,14 +310,14 @@ time.sleep(300)
 
 
 def wait_for_pids(files):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not all(file.is_file() and file.read_text() for file in files) and time.monotonic() < deadline:
         time.sleep(0.02)
     return [int(file.read_text()) for file in files]
 
 
 def gone(pids):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not any(map(alive, pids))

@@ -47,7 +47,7 @@ def two_machines(*words):
         )
         for rank in range(2)
     ]
-    told = [machine.communicate(timeout=240)[0] for machine in machines]
+    told = [machine.communicate(timeout=900)[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], told
     return told
 

@@ -142,7 +142,7 @@ def test_processes_with_0_to_3_workers_show_every_sample_once_an_epoch(tmp_path,
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
