@@ -26,7 +26,7 @@ def run_processes(
     Args:
         program: ``sys.executable`` where what an interpreter reads as it starts matters.
     """
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "call").write_bytes(pickle.dumps((function, arguments)))
         command = [program or interpreter(), "-m", "tests.processes", name, str(processes)]

@@ -16,6 +16,7 @@ import yaml
 
 from dejavu_lightning.data import Scenes, SplitManifest
 from tests.commands import ROOT, command, history, run
+from tests.forks import KILL
 
 
 @pytest.mark.slow
@@ -157,7 +158,7 @@ def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path, pi
     deadline = time.monotonic() + 600
     while not (broken / "checkpoints" / "epoch=0002.ckpt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(KILL)
     assert process.wait() == -signal.SIGKILL
     last = broken / "checkpoints" / "last.ckpt"
     run(*given(broken, "--ckpt_path", last))

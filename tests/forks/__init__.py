@@ -10,12 +10,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.forks.client import KILL
+
+__all__ = ["KILL", "ROOT", "interpreter"]
+
 ROOT = Path(__file__).parents[2]
 
 
 @functools.cache
 def interpreter() -> str:
-    """What runs ``SCRIPT`` or ``-m MODULE`` as ``sys.executable`` would; its server lives as long as this process."""
+    """What runs ``SCRIPT`` or ``-m MODULE`` as ``sys.executable`` would; its server lives as long as this process.
+
+    Where what it runs is to have ended with it, it is killed by ``KILL`` in the place of SIGKILL.
+    """
     if not hasattr(os, "pidfd_open"):  # Linux alone has it
         return sys.executable
     folder = Path(tempfile.mkdtemp())

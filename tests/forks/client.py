@@ -9,7 +9,12 @@ import signal
 import socket
 import sys
 
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+PASSED_ON = {
+    number: number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+}
+# SIGKILL cannot be passed on; to be sure that the fork has ended when this process has, send KILL.
+KILL = signal.SIGRTMIN + 9
+PASSED_ON[KILL] = signal.SIGKILL
 
 
 def main(real, server):
@@ -34,7 +39,7 @@ def main(real, server):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(server)
         for number in PASSED_ON:
-            signal.signal(number, lambda number, _: connection.send(bytes([number])))
+            signal.signal(number, lambda number, _: connection.send(bytes([PASSED_ON[number]])))
         socket.send_fds(connection, [len(message).to_bytes(8, "big")], [0, 1, 2])
         connection.sendall(message)
         code = int(connection.recv(16))

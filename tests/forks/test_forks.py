@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.forks import ROOT, interpreter
+from tests.forks import KILL, ROOT, interpreter
 
 TELLS = """
 import json, os, random, subprocess, sys
@@ -89,7 +89,8 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGUSR1, 7), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "code"),
+    [(signal.SIGUSR1, 7), (signal.SIGTERM, -15), (signal.SIGKILL, -9), (KILL, -9)],
 )
 @pytest.mark.parametrize("session", [False, True])
 def test_signals_reach_it_and_it_ends_with_who_stands_for_it(tmp_path, number, code, session):
@@ -103,7 +104,7 @@ def test_signals_reach_it_and_it_ends_with_who_stands_for_it(tmp_path, number, c
     assert (pid == its_session) is session
     (os.killpg if session else os.kill)(process.pid, number)
     assert process.wait(timeout=60) == code
-    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
+    while number == signal.SIGKILL and os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not os.path.exists(f"/proc/{pid}")
 
