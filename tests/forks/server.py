@@ -34,10 +34,14 @@ IMPORTED = (
     "dejavu_lightning.cli.utility",
     "dejavu_lightning.data",
     "dejavu_lightning.figures.style",
+    "dejavu_lightning.hosts",
     "dejavu_lightning.memorization",
     "dejavu_lightning.methods",
+    "dejavu_lightning.pretrained",
     "dejavu_lightning.report.html",
     "dejavu_lightning.utility",
+    "pandas",  # which pyarrow imports as it reads
+    "pyarrow.dataset",
 )
 
 
