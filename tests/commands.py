@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.forks import ROOT, interpreter
+
 TINY = {
     "seed_everything": 0,
     "trainer": {
@@ -44,9 +43,15 @@ TINY = {
 }
 
 
-def run(script, *arguments, cwd=ROOT, code=0):
-    command = [sys.executable, *([ROOT / script] if script.endswith(".py") else ["-m", script]), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+def command(script, *arguments):
+    """The words that start one; a module's name is one, too."""
+    program = [ROOT / script] if str(script).endswith(".py") else ["-m", script]
+    return [str(word) for word in (interpreter(), *program, *arguments)]
+
+
+def run(script, *arguments, cwd=ROOT, code=0, environment=None):
+    given = command(script, *arguments)
+    done = subprocess.run(given, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
     return done
 

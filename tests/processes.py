@@ -2,54 +2,65 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+
+from tests.forks import ROOT, interpreter
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
+def run_processes(
+    processes: int, function: Callable[..., Any], *arguments: Any, program: str | None = None
+) -> list[Any]:
+    """function(*arguments) in each process; raises if one does.
+
+    Args:
+        program: ``sys.executable`` where what an interpreter reads as it starts matters.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "call").write_bytes(pickle.dumps((function, arguments)))
+        command = [program or interpreter(), "-m", "tests.processes", name, str(processes)]
+        started = [subprocess.Popen([*command, str(rank)], cwd=ROOT) for rank in range(processes)]
+        deadline = time.monotonic() + 300
+        try:
+            # The others wait in vain for one that failed.
+            while None in (codes := [process.poll() for process in started]) and not any(codes):
+                assert time.monotonic() < deadline, f"still running: {[code is None for code in codes]}"
+                time.sleep(0.01)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+        for rank, code in enumerate(codes):
+            error = folder / f"{rank}.error"
+            if code:
+                raise RuntimeError(f"process {rank} ended with {code}:\n{error.read_text() if error.exists() else ''}")
+        return [pickle.loads((folder / str(rank)).read_bytes()) for rank in range(processes)]
 
 
-def _main(rank: int, processes: int, port: int, function: Callable[..., Any], arguments: tuple, results: Any) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def _main(name: str, processes: str, rank: str) -> None:
+    folder = Path(name)
+    function, arguments = pickle.loads((folder / "call").read_bytes())
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=processes)
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=int(rank), world_size=int(processes))
     try:
-        results.put((rank, function(*arguments), None))
+        (folder / rank).write_bytes(pickle.dumps(function(*arguments)))
     except Exception:
-        results.put((rank, None, traceback.format_exc()))
+        (folder / f"{rank}.error").write_text(traceback.format_exc())
+        raise
     finally:
         dist.destroy_process_group()
 
 
-def run_processes(processes: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """function(*arguments) in each process; raises if one does. Results must pickle without tensors."""
-    context = mp.get_context("spawn")
-    results = context.Queue()
-    port = free_port()
-    workers = [
-        context.Process(target=_main, args=(rank, processes, port, function, arguments, results), daemon=True)
-        for rank in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    found = dict[int, Any]()
-    for _ in workers:
-        rank, value, error = results.get(timeout=120)
-        if error:
-            for worker in workers:
-                worker.terminate()
-            raise RuntimeError(f"process {rank}:\n{error}")
-        found[rank] = value
-    for worker in workers:
-        worker.join(timeout=60)
-    return [found[rank] for rank in range(processes)]
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -98,14 +98,14 @@ class Cluster:
     def wait(self, job: str, states: set[str], seconds: float) -> None:
         """Wait until all tasks of a job are in one of the states; none may end in another."""
         deadline = time.monotonic() + seconds
-        while True:
-            told = self.run("squeue", "-a", "-r", "-h", "-t", "all", "-j", job, "-o", "%i %T")
-            found = dict(line.split() for line in told.splitlines())
-            if found and set(found.values()) <= states:
-                return
-            assert not set(found.values()) & ENDED - states, told
-            assert time.monotonic() < deadline, (told, (self.folder / "slurmctld.log").read_text()[-2000:])
+        while not (found := self.states(job)) or not found <= states:
+            assert not found & ENDED - states, found
+            assert time.monotonic() < deadline, (found, (self.folder / "slurmctld.log").read_text()[-2000:])
             time.sleep(0.5)
+
+    def states(self, job: str) -> set[str]:
+        """Of a job's tasks, those that have ended among them."""
+        return set(self.run("squeue", "-a", "-r", "-h", "-t", "all", "-j", job, "-o", "%T").split())
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
         cluster.run("slurmctld")
         for name in ("n1", "n2"):
             cluster.start_node(name)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while cluster.run("sinfo", "-h", "-o", "%T %D") != "idle 2":
             assert time.monotonic() < deadline, cluster.run("sinfo", "-R")
             time.sleep(0.5)

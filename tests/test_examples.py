@@ -1,10 +1,10 @@
 """Other people's training code, with at most six lines added: it trains as it did without those that measure."""
 
-import subprocess
-import sys
+import os
 
 import pytest
 
+from tests import commands
 from tests.commands import ROOT
 
 EXAMPLES = [
@@ -19,14 +19,10 @@ MEASURES, SPLITS = "# dejavu", "# dejavu, the split"
 
 
 def run(script, folder):
-    command = [
-        sys.executable,
-        "-c",
-        f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'examples')]}; exec({script!r})",
-    ]
     folder.mkdir()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    (folder / "example.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "examples")])}
+    done = commands.run(folder / "example.py", cwd=folder, environment=environment)
     (loss,) = [line for line in done.stdout.splitlines() if line.startswith("final loss")]
     curves = [path.read_text() for path in folder.rglob("history.csv")]
     return loss, "score" in done.stdout + "".join(curves) or "ppg" in done.stdout

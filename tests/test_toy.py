@@ -1,12 +1,11 @@
 """A memorization test from outside the package runs through monitor, evaluator and report, as docs/design.md says."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import yaml
 
+from tests import commands
 from tests.commands import ROOT, TINY, history
 
 TOY = '''
@@ -64,11 +63,7 @@ class MirrorAttack:
 
 def run(folder, *arguments, code=0):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
-    command = [sys.executable, "-m", "dejavu_lightning", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
+    done = commands.run("dejavu_lightning", *arguments, cwd=folder, code=code, environment=environment)
     return done.stdout + done.stderr
 
 

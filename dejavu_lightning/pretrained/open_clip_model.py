@@ -8,12 +8,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
-from dejavu_lightning.models.clip_networks import build_clip, open_clip_name
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 from dejavu_lightning.pretrained.state_dicts import StateDicts
 
@@ -58,6 +56,10 @@ class OpenClipModel(PretrainedModel):
 
     def load(self) -> LoadedModel:
         """Load the model and its tokenizer, as :class:`ClipEncoder`."""
+        import open_clip  # here, since it takes seconds, and the command line lists this class whatever is measured
+
+        from dejavu_lightning.models.clip_networks import build_clip, open_clip_name
+
         pretrained = self.pretrained
         is_file = pretrained is not None and (Path(pretrained).exists() or Path(pretrained).suffix in SUFFIXES)
         if not is_file and (self.entry is not None or self.prefix or self.leave_out):

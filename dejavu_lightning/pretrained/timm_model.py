@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import timm
-from timm.data.config import resolve_model_data_config
-
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
-from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 
 
@@ -47,6 +43,10 @@ class TimmModel(PretrainedModel):
 
     def load(self) -> LoadedModel:
         """Load the model, its features pooled; (B, 3, H, W) -> (B, F)."""
+        import timm  # here, since it takes a second, and the command line lists this class whatever is measured
+
+        from dejavu_lightning.models.backbones import build_backbone
+
         try:
             with nothing_unpickled(f"timm {self.name}"):
                 network = build_backbone(self.name, pretrained=self.pretrained, **self.options)
@@ -63,6 +63,8 @@ class TimmModel(PretrainedModel):
     def _own(self, network: Any) -> Preprocessing | None:
         if not hasattr(network, "pretrained_cfg"):
             return None
+        from timm.data.config import resolve_model_data_config
+
         config = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
         return Preprocessing(
             image_size=self.options.get("img_size", config["input_size"][-1]),

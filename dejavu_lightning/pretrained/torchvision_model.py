@@ -8,7 +8,6 @@ import torchvision.models
 
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
-from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 
 
@@ -36,6 +35,8 @@ class TorchvisionModel(PretrainedModel):
 
     def load(self) -> LoadedModel:
         """Load the model, its features pooled; (B, 3, H, W) -> (B, F)."""
+        from dejavu_lightning.models.backbones import build_backbone  # which imports timm, a second
+
         chosen = self._chosen()
         try:
             with nothing_unpickled(f"torchvision {self.name}"):

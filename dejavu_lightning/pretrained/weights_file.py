@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from timm.models.resnet import ResNet as TimmResNet
 from torch import nn
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
 from dejavu_lightning.core.preprocessing import Preprocessing
-from dejavu_lightning.models.backbones import build_backbone
-from dejavu_lightning.models.heads import Normalize
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 from dejavu_lightning.pretrained.projector import Activation, rebuild_projector
 from dejavu_lightning.pretrained.state_dicts import StateDicts
@@ -75,6 +72,9 @@ class WeightsFile(PretrainedModel):
 
     def load(self) -> LoadedModel:
         """Load the backbone, or backbone and projector."""
+        from dejavu_lightning.models.backbones import build_backbone  # which imports timm, a second
+        from dejavu_lightning.models.heads import Normalize
+
         backbone = build_backbone(self.architecture, **self.options)
         states = StateDicts(self.file, self.entry)
         states.load(self._named(backbone), self.prefix, self.leave_out, in_order=self.layout == "order")
@@ -97,6 +97,8 @@ class WeightsFile(PretrainedModel):
         """Hold the backbone's layers by the names that they have in the file."""
         if self.layout != "children":
             return backbone
+        from timm.models.resnet import ResNet as TimmResNet
+
         if not isinstance(backbone, TimmResNet | TorchvisionResNet):
             raise ValueError(
                 f"layout='children' is for ResNets, whose children are run one after the other; {self.architecture!r} "

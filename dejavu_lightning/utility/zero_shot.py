@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import open_clip
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from dejavu_lightning.embedding.host_samples import class_number, image_tensor
 from dejavu_lightning.utility.averages import Average, averages
 
 TOPS = (1, 5)
-TEMPLATES = {"openai": open_clip.OPENAI_IMAGENET_TEMPLATES, "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES}
+TEMPLATES = {"openai": "OPENAI_IMAGENET_TEMPLATES", "simple": "SIMPLE_IMAGENET_TEMPLATES"}  # as open_clip names them
 
 
 class ZeroShot:
@@ -49,11 +48,14 @@ class ZeroShot:
         image: EncodeSpec = "encode_image",
         text: EncodeSpec = "encode_text",
     ) -> None:
+        import open_clip  # here, since it takes seconds, and other measures do without
+
         if isinstance(templates, str) and templates not in TEMPLATES:
             raise ValueError(f"templates must be one of {list(TEMPLATES)} or a list of texts, got {templates!r}")
         if not isinstance(templates, str) and (not templates or any("{}" not in text for text in templates)):
             raise ValueError(f"every template must hold {{}} in the place of the name, got {templates}")
-        self.templates: Sequence[Any] = TEMPLATES[templates] if isinstance(templates, str) else templates
+        named = isinstance(templates, str)
+        self.templates: Sequence[Any] = getattr(open_clip, TEMPLATES[templates]) if named else templates
         self.class_names, self.image, self.text = class_names, image, text
 
     @property
@@ -96,6 +98,8 @@ def class_vectors(encode_text: Encoder, class_names: Sequence[str], templates: S
         class_names: C names.
         templates: texts with {} in the place of the name, or functions from the name to a text.
     """
+    import open_clip
+
     with long_work("embedding class names", len(class_names) * len(templates), "text") as advance:
         vectors: Tensor = open_clip.build_zero_shot_classifier(
             _Texts(encode_text, advance), _AsTheyAre, list(class_names), templates, num_classes_per_batch=10

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -19,6 +20,7 @@ from dejavu_lightning.annotation.annotation_file import _tidy
 from dejavu_lightning.annotation.detection import Detection, detect_by_size
 from dejavu_lightning.annotation.picture_batches import AnnotationPicture
 from dejavu_lightning.cli.annotate import annotate
+from tests.forks import KILL, ROOT, interpreter
 
 SSD = "ssdlite320_mobilenet_v3_large"
 LABELS = ["cat", "dog"]
@@ -297,12 +299,15 @@ def test_a_killed_process_is_continued(owl, tmp_path):
         "import annotate; w = a._write; a._write = lambda *x: (time.sleep(0.2), w(*x)); annotate(sys.argv[1:])"
     )
     command = ["annotate", "--output", part, *options, "--detector", owl, "--labels", *LABELS, "--threshold", "0.01"]
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, command), "--device", "cpu"])
+    (tmp_path / "slowly.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    given = [interpreter(), tmp_path / "slowly.py", *command, "--device", "cpu"]
+    process = subprocess.Popen([*map(str, given)], env=environment)
     run(whole, *options, owl=owl)  # while it starts
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and not (part.exists() and part.read_bytes().count(b"\n") >= 5):
         time.sleep(0.02)
-    process.kill()
+    process.send_signal(KILL)
     process.wait()
     assert 5 <= part.read_bytes().count(b"\n") < 30
     run(part, *options, owl=owl)

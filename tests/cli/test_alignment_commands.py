@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -84,22 +81,12 @@ def test_two_processes_of_a_trainer_measure_as_one(name, tmp_path):
         config.write_text(yaml.safe_dump(TINY))
     else:
         config = write_clip_config(tmp_path)
-    command = [sys.executable, "train.py", "fit", "--config", config]
-    command += ["--config", f"configs/tests/{name}_alignment.yaml", *VIEWS]
-    command += ["--trainer.max_epochs", "1", "--trainer.strategy", "ddp"]
+    given = ["--config", config, "--config", f"configs/tests/{name}_alignment.yaml", *VIEWS]
+    given += ["--trainer.max_epochs", "1", "--trainer.strategy", "ddp"]
     rows = []
     for devices in (1, 2):
         where = ["--trainer.devices", devices, "--trainer.default_root_dir", tmp_path / str(devices)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*map(str, command), *map(str, where)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        run("train.py", "fit", *given, *where)
         rows.append(history(tmp_path / str(devices)))
     # The untrained weights are the same, so every number is.
     assert rows[0][0] == rows[1][0]

@@ -15,7 +15,8 @@ import torch
 import yaml
 
 from dejavu_lightning.data import Scenes, SplitManifest
-from tests.commands import ROOT, history, run
+from tests.commands import ROOT, command, history, run
+from tests.forks import KILL
 
 
 @pytest.mark.slow
@@ -118,12 +119,12 @@ def test_pair_leaves_everything_and_evaluate_repeats_its_numbers(config, tmp_pat
 def test_without_a_checkout(config, tmp_path):
     """`python -m dejavu_lightning` from elsewhere, refusing a run folder that exists."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "dejavu_lightning", "fit", "--config", str(config)]
-    command += ["--trainer.default_root_dir", str(tmp_path / "run"), "--trainer.max_epochs", "1"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    words = ["fit", "--config", str(config)]
+    words += ["--trainer.default_root_dir", str(tmp_path / "run"), "--trainer.max_epochs", "1"]
+    real = [sys.executable, "-m", "dejavu_lightning", *words]
+    done = subprocess.run(real, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 1
+    again = run("dejavu_lightning", *words, cwd=tmp_path, environment=environment, code=1)
     assert "exists and holds a run. Name another with" in again.stderr
 
 
@@ -147,21 +148,20 @@ CHANGING = ("--data.resolutions", "{0: 16, 2: 24, 4: 32}")
 @pytest.mark.slow
 @pytest.mark.parametrize("pictures", [CHANGING, (*CHANGING, "--data.crop_from", "original")])
 def test_a_killed_run_resumes_to_the_same_weights_and_curve(config, tmp_path, pictures):
-    def command(folder, *more):
+    def given(folder, *more):
         options = ["--trainer.default_root_dir", folder, "--trainer.max_epochs", "6", "--data.num_workers", "1"]
-        options += [*pictures, *more]
-        return [sys.executable, str(ROOT / "train.py"), "fit", "--config", str(config), *map(str, options)]
+        return "train.py", "fit", "--config", config, *options, *pictures, *more
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(whole), cwd=ROOT, capture_output=True, check=True)
-    process = subprocess.Popen(command(broken), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    run(*given(whole))
+    process = subprocess.Popen(command(*given(broken)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
     while not (broken / "checkpoints" / "epoch=0002.ckpt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(KILL)
     assert process.wait() == -signal.SIGKILL
     last = broken / "checkpoints" / "last.ckpt"
-    subprocess.run(command(broken, "--ckpt_path", last), cwd=ROOT, capture_output=True, check=True)
+    run(*given(broken, "--ckpt_path", last))
     states = [
         torch.load(folder / "checkpoints" / "epoch=0006.ckpt", weights_only=True)["state_dict"]
         for folder in (whole, broken)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.commands import ROOT
+from tests.commands import ROOT, run
 
 
 @pytest.mark.slow
@@ -34,11 +34,7 @@ def test_the_clip_quickstart_shows_memorization_and_masking_lowers_it(tmp_path):
     found, utility = {}, {}
     for name, overlay in (("plain", []), ("masked", ["--config", "configs/mitigations/text_masking.yaml"])):
         out = tmp_path / name
-        config = ["--config", "configs/quickstart_clip.yaml", *overlay, "--output", str(out)]
-        done = subprocess.run(
-            [sys.executable, "train.py", "pair", *config], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        run("train.py", "pair", "--config", "configs/quickstart_clip.yaml", *overlay, "--output", out)
         found[name] = json.loads((out / "comparison" / "metrics.json").read_text())["metrics"]
         with (out / "target" / "utility" / "history.csv").open() as file:
             last = list(csv.DictReader(file))[-1]

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from tests.commands import ROOT, TINY, history
-from tests.slurm_cluster import LACKING, slurm_cluster
+from tests.slurm_cluster import ENDED, LACKING, slurm_cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -63,7 +63,7 @@ def whole(tmp_path_factory, cluster):
     for split in ("A", "B"):
         command = [sys.executable, "train.py", "fit", *configs, "--data.train_on", split, "--trainer.strategy", "ddp"]
         command += ["--trainer.default_root_dir", str(folder / split)]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=900)
     return folder
 
 
@@ -99,11 +99,13 @@ def wait(cluster, job, states, seconds, runs):
         raise AssertionError(f"{error}\n{told(runs)}") from None
 
 
-def wait_for(file, runs, seconds=120):
+def wait_for(file, cluster, job, runs, seconds=600):
+    """Wait for a file of a job, as long as the job goes on."""
     deadline = time.monotonic() + seconds
     while not file.exists():
         assert time.monotonic() < deadline, f"{file} did not appear: {told(runs)}"
-        time.sleep(0.1)
+        assert not cluster.states(job) & ENDED, f"{file} did not appear: {told(runs)}"
+        time.sleep(0.5)
 
 
 def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_left_alone(cluster, whole, tmp_path):
@@ -122,7 +124,7 @@ def test_both_splits_as_an_array_requeued_by_the_time_limit_end_bitwise_as_if_le
 def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
     job = submit(cluster, runs, "--array=0", "--time=10", "--nodes=1", seconds=0.15)
-    wait_for(runs / "A" / "checkpoints" / "epoch=0004.ckpt", runs)
+    wait_for(runs / "A" / "checkpoints" / "epoch=0004.ckpt", cluster, job, runs)
     node = cluster.run("squeue", "-h", "-j", job, "-o", "%N")
     cluster.stop(f"slurmd-{node}")
     found = subprocess.run(["pgrep", "-f", f"slurmstepd: .{job}|{runs}/A"], capture_output=True, text=True, check=True)
@@ -131,11 +133,11 @@ def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
             os.kill(int(process), signal.SIGKILL)
     try:
         cluster.wait(job, {"RUNNING"}, 10)  # as far as the controller knows
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while cluster.run("squeue", "-h", "-j", job, "-o", "%N") == node:
             assert time.monotonic() < deadline, cluster.run("scontrol", "show", "job", job)
             time.sleep(0.5)
-        wait(cluster, job, {"COMPLETED"}, 300, runs)
+        wait(cluster, job, {"COMPLETED"}, 900, runs)
     finally:
         cluster.start_node(node)
     same_run(whole / "A", runs / "A")
@@ -144,7 +146,7 @@ def test_a_run_whose_node_dies_goes_on_on_another(cluster, whole, tmp_path):
 def test_a_run_that_is_cancelled_and_submitted_again_ends_bitwise_as_if_left_alone(cluster, whole, tmp_path):
     runs = tmp_path / "runs"
     job = submit(cluster, runs, "--array=1", "--time=10", seconds=0.15)
-    wait_for(runs / "B" / "checkpoints" / "epoch=0004.ckpt", runs)
+    wait_for(runs / "B" / "checkpoints" / "epoch=0004.ckpt", cluster, job, runs)
     cluster.run("scancel", job)
     cluster.wait(job, {"CANCELLED"}, 60)
     again = submit(cluster, runs, "--array=1", "--time=10", seconds=0.0)
@@ -179,7 +181,7 @@ def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
     cluster.run("srun", "--nodes=2", "--ntasks-per-node=1", *nodes, cwd=ROOT)
     local = [*fit, *stack, *common, tmp_path / "local", "--trainer.devices", "2"]
     environment = {key: value for key, value in cluster.environment.items() if not key.startswith("SLURM")}
-    subprocess.run([*map(str, local)], cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
+    subprocess.run([*map(str, local)], cwd=ROOT, env=environment, check=True, capture_output=True, timeout=900)
     files = [tmp_path / name / "checkpoints" / "epoch=0004.ckpt" for name in ("nodes", "local")]
     states = [torch.load(file, weights_only=True)["state_dict"] for file in files]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())

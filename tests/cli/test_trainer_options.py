@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 import yaml
@@ -13,7 +12,7 @@ from dejavu_lightning.cli.fit import fit
 from dejavu_lightning.cli.pair import pair
 from dejavu_lightning.runs.checkpoints import load_checkpoint, training_progress
 from dejavu_lightning.runs.run_folder import RunFolder
-from tests.commands import ROOT, TINY, history
+from tests.commands import ROOT, TINY, command, history
 
 CALLBACKS = "lightning.pytorch.callbacks"
 KEPT = ["epoch=0000.ckpt", "epoch=0001.ckpt", "epoch=0002.ckpt", "last.ckpt"]
@@ -132,7 +131,7 @@ def test_a_run_that_was_killed_before_its_first_step_blocks_nothing(step, told, 
     (tmp_path / "kills.py").write_text(KILLS.format(step=step))
     words = ["fit", *given, "--trainer.callbacks+=kills.Kills"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
-    killed = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, env=environment, check=False)
+    killed = subprocess.run(command("train.py", *words), cwd=ROOT, env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     if told is not None:
         with pytest.raises(SystemExit, match=told):

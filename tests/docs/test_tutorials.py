@@ -14,7 +14,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).parents[2]
+from tests.forks import ROOT, interpreter
+
 PAGES = ROOT / "docs" / "tutorials"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.M | re.S)
 FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
@@ -36,8 +37,9 @@ def checkout(folder):
     (folder / "docs" / "tutorials").mkdir(parents=True)
     (folder / "bin").mkdir()
     command = folder / "bin" / "dejavu-lightning"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m dejavu_lightning "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {interpreter()} -m dejavu_lightning "$@"\n')
     command.chmod(0o755)
+    (folder / "bin" / "python").symlink_to(interpreter())
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 

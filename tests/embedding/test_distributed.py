@@ -1,9 +1,6 @@
 """Any number of processes gives the memorization numbers of one."""
 
 import csv
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,7 +8,7 @@ import yaml
 from dejavu_lightning.callbacks import RandomState
 
 from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, ModuleEncoder, measure
-from tests.commands import ROOT, TINY
+from tests.commands import TINY, run
 from tests.models import HostModule, Pairs
 from tests.processes import run_processes
 
@@ -88,11 +85,8 @@ EXACT_VIEWS = {"scale": [1.0, 1.0], "ratio": [1.0, 1.0], "flip": 0.0, "jitter": 
 
 
 def train(folder, config, devices):
-    command = [sys.executable, "train.py", "fit", "--config", str(config), "--trainer.devices", str(devices)]
-    command += ["--data.batch_size", str(12 // devices), "--trainer.default_root_dir", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    given = ["--data.batch_size", 12 // devices, "--trainer.default_root_dir", folder]
+    run("train.py", "fit", "--config", config, "--trainer.devices", devices, *given)
 
 
 def exact_config(path, **changed):

@@ -153,7 +153,7 @@ def test_a_process_holds_its_shares_and_a_block(processes, monkeypatch):
     for setting in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
         monkeypatch.setenv(setting, str(1 << 17))  # what is freed goes back at once: the peak is of what was held
     queries, bank, width = 5000, 1250, 4096
-    for found_peak, bound in run_processes(processes, peak, queries, bank, width, 2):
+    for found_peak, bound in run_processes(processes, peak, queries, bank, width, 2, program=sys.executable):
         assert bound < queries * width * 4
         assert found_peak < bound + (16 << 20), "what gloo needs"
         assert found_peak < queries * width * 4 / 1.2

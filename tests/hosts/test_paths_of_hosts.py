@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from dejavu_lightning.hosts.checkpoint_curve import _found
 from dejavu_lightning.memorization import Checkpoint, LabelInference
 from dejavu_lightning.pretrained import OpenClipModel, WeightsFile
 from tests.captions import TINY_CLIP
+from tests.commands import run
 from tests.pictures import write_caption_table, write_class_folders
 
 PATTERNS = Path(__file__).parent / "patterns"
@@ -47,10 +46,7 @@ HOSTS = {
 
 
 def trained(name, splits, out):
-    command = [sys.executable, str(PATTERNS / f"{name}.py"), *map(str, HOSTS[name]["given"](splits, out))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    return run(PATTERNS / f"{name}.py", *HOSTS[name]["given"](splits, out)).stdout
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Commands as real processes that start in milliseconds: a process imports everything once and forks one for each."""
+"""Commands as real processes that start in milliseconds, and are hit at chosen moments: each a fork of one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from tests.commands import ROOT
+from tests.forks import ROOT, interpreter
 from tests.unbreakable.moments import Moment, arm
 
 
@@ -26,7 +26,7 @@ class Forks:
 
     def __init__(self):
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.unbreakable.forks"],
+            [interpreter(), "-m", "tests.unbreakable.forks"],  # itself a fork, of one that has imported all
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"},
             stdin=subprocess.PIPE,
@@ -137,19 +137,6 @@ class ForkedProcess:
 
 
 def _serve():
-    import dejavu_lightning.callbacks
-
-    import dejavu_lightning.cli.fit
-    import dejavu_lightning.cli.memorization
-    import dejavu_lightning.cli.pair
-    import dejavu_lightning.cli.study
-    import dejavu_lightning.data
-    import dejavu_lightning.figures.style
-    import dejavu_lightning.memorization
-    import dejavu_lightning.methods
-    import dejavu_lightning.report.html
-    import dejavu_lightning.utility  # noqa: F401
-
     for line in sys.stdin:
         asked = json.loads(line)
         print(_answer(asked), flush=True)

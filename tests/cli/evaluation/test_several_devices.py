@@ -4,13 +4,12 @@ import json
 import os
 import socket
 import subprocess
-import sys
 
 import pytest
 import yaml
 
 from dejavu_lightning.cli.evaluation.several_devices import several_devices
-from tests.commands import ROOT, TINY, run
+from tests.commands import ROOT, TINY, command, run
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +33,8 @@ def two_machines(*words):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    common = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    common = command("torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1")
     common += ["--master_addr", "127.0.0.1", "--master_port", str(port)]
     machines = [
         subprocess.Popen(
@@ -48,7 +47,7 @@ def two_machines(*words):
         )
         for rank in range(2)
     ]
-    told = [machine.communicate(timeout=240)[0] for machine in machines]
+    told = [machine.communicate(timeout=900)[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], told
     return told
 

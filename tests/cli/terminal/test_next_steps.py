@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import subprocess
 import sys
 
 import pytest
@@ -11,7 +10,7 @@ import yaml
 from dejavu_lightning.cli.terminal import next_steps
 from dejavu_lightning.cli.terminal.next_steps import PART, Step, command_line, print_next_steps, utility_step
 from dejavu_lightning.runs.run_folder import RunFolder
-from tests.commands import ROOT
+from tests.commands import ROOT, run
 
 
 def commands(printed):
@@ -21,42 +20,33 @@ def commands(printed):
     return found
 
 
-def run(*words, cwd):
+def done(*words, cwd):
     environment = {name: value for name, value in os.environ.items() if name != PART}
-    program = [sys.executable, "-m", "dejavu_lightning"]
-    done = subprocess.run(
-        [*program, *map(str, words)],
-        cwd=cwd,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{words}: {done.stdout[-1000:]}{done.stderr[-3000:]}"
-    return done.stdout
+    given = {**environment, "PYTHONPATH": str(ROOT)}
+    return run("dejavu_lightning", *words, cwd=cwd, environment=given).stdout
 
 
 @pytest.mark.slow
 def test_the_commands_run(config, tmp_path):
-    printed = run("fit", "--config", config, "--trainer.default_root_dir", "run one", cwd=tmp_path)
+    printed = done("fit", "--config", config, "--trainer.default_root_dir", "run one", cwd=tmp_path)
     assert "run          run one" in printed
     second, page = commands(printed)
     assert second[3] == "fit"
-    ends = run(*second[3:], cwd=tmp_path)
+    ends = done(*second[3:], cwd=tmp_path)
     assert "-A" in ends
-    assert "<html" in (run(*page[3:], cwd=tmp_path) and (tmp_path / "run one" / "report.html").read_text())
+    assert "<html" in (done(*page[3:], cwd=tmp_path) and (tmp_path / "run one" / "report.html").read_text())
 
-    printed = run("pair", "--config", config, "--output", "pair", cwd=tmp_path)
+    printed = done("pair", "--config", config, "--output", "pair", cwd=tmp_path)
     assert printed.count("next:") == 1
     for command in commands(printed):
-        run(*command[3:], cwd=tmp_path)
+        done(*command[3:], cwd=tmp_path)
 
     last = tmp_path / "pair" / "target" / "checkpoints" / "last.ckpt"
-    printed = run("memorization", "--target", last, "--reference", "HeldOut", cwd=tmp_path)
+    printed = done("memorization", "--target", last, "--reference", "HeldOut", cwd=tmp_path)
     kept, _ = commands(printed)
-    page, features = commands(run(*kept[3:], cwd=tmp_path))
+    page, features = commands(done(*kept[3:], cwd=tmp_path))
     assert (page[3], features[3]) == ("report", "utility")
-    run(*page[3:], cwd=tmp_path)
+    done(*page[3:], cwd=tmp_path)
 
     study = {
         "name": "s",
@@ -66,10 +56,10 @@ def test_the_commands_run(config, tmp_path):
         "variants": {"plain": {"overrides": {"trainer.max_epochs": 2}}},
     }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    more, page = commands(run("study", "--config", "study.yaml", "--output", "study", cwd=tmp_path))
+    more, page = commands(done("study", "--config", "study.yaml", "--output", "study", cwd=tmp_path))
     assert more[-2:] == ["0", "1"]
-    run(*page[3:], cwd=tmp_path)
-    run(*more[3:], cwd=tmp_path)
+    done(*page[3:], cwd=tmp_path)
+    done(*more[3:], cwd=tmp_path)
 
 
 def test_places_and_commands(monkeypatch, capsys):

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -12,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from dejavu_lightning.data.shards.hash_splits import HashSplits
-from tests.commands import ROOT
+from tests.forks import ROOT, interpreter
 from tests.shards import (
     HALVES,
     UNEVEN,
@@ -139,11 +138,11 @@ def test_processes_with_0_to_3_workers_show_every_sample_once_an_epoch(tmp_path,
     script = tmp_path / "run.py"
     script.write_text(RUN)
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), str(ranks)],
+        [interpreter(), str(script), str(tmp_path), str(ranks)],
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -8,7 +5,7 @@ import yaml
 from PIL import Image
 
 from dejavu_lightning.data import ImageDataModule, ImageFolder, Scenes
-from tests.commands import ROOT, TINY
+from tests.commands import TINY, run
 from tests.data.sources.test_voc import xml
 from tests.data.test_decode import oriented
 
@@ -253,8 +250,6 @@ def test_the_quickstart_runs_on_a_folder_by_swapping_one_config(tmp_path):
         "data.num_workers": 1,
         "output": tmp_path / "out",
     }
-    command = [sys.executable, "train.py", "pair", "--config", str(base), "--config", "configs/data/imagefolder.yaml"]
-    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    given = [part for name, value in options.items() for part in (f"--{name}", value)]
+    done = run("train.py", "pair", "--config", base, "--config", "configs/data/imagefolder.yaml", *given)
     assert "12 records, 18 public images" in done.stdout
