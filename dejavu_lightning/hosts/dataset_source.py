@@ -22,7 +22,7 @@ from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.embedding.host_samples import class_number, describe, image_tensor
 from dejavu_lightning.embedding.sample_ids import Ids, sample_ids, sample_paths
 
-BoxesOf = Sequence[Any] | Callable[[int], Any]
+BoxesOf = Sequence[Any] | Mapping[str, Any] | Callable[[int], Any]
 RAW = "give the data set without its transform (transform=None), so that it yields whole pictures"
 
 
@@ -35,8 +35,8 @@ class DatasetSource:
 
     Args:
         dataset: N samples (picture, label) or mappings with ``image`` and ``label``.
-        boxes: of each sample (n, 4) pixels as x0, y0, x1, y1, by position: N of them, or a function; None where
-            nothing is annotated.
+        boxes: of each sample (n, 4) pixels as x0, y0, x1, y1: N of them or a function, by position, or a mapping by id;
+            None, or an empty one, where a sample is not annotated.
         labels: (N,) class numbers, for a data set that would have to read every picture to tell its labels.
         class_names: one per class; the data set's ``classes``, or numbers, if not given.
         ids: see :func:`~dejavu_lightning.embedding.sample_ids.sample_ids`; positions where there are none.
@@ -154,6 +154,8 @@ class DatasetSource:
         count = len(self.dataset)
         if given is None:
             return [np.zeros((0, 4))] * count
+        if isinstance(given, Mapping):
+            given = [given.get(one) for one in self.ids]
         if not callable(given) and len(given) != count:
             raise ValueError(f"boxes has {len(given)} entries for the {count} samples of the {self.role} set")
         found = []
@@ -167,6 +169,11 @@ class DatasetSource:
                 )
             pairs = np.sort(boxes.reshape(-1, 2, 2), axis=1)  # corners in order
             found.append(np.concatenate([np.floor(pairs[:, 0]), np.ceil(pairs[:, 1])], axis=1))
+        if not any(map(len, found)):
+            raise ValueError(
+                f"boxes has none of the {count} samples of the {self.role} set; a mapping is by id, such as "
+                f"{self.ids[0]!r}, a function or a list by position. Without boxes a corner is attacked"
+            )
         return found
 
 
