@@ -121,7 +121,7 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     if found.agreement:
         print_agreement(found.agreement)
     if found.comparison.sample_gaps is not None:
-        print_sample_gaps(found.comparison.sample_gaps.to_pylist())
+        print_sample_gaps(found.comparison.sample_gaps.to_pylist(), None if output is None else output / METRICS)
     if output is not None and world()[0] == 0:
         facts = {
             "metrics": flatten(estimates),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -50,9 +51,18 @@ def _cells(estimate: Estimate, signed: bool) -> tuple[str, str]:
     return f"{value:{sign}.3f}", "" if low is None or high is None else f"\\[{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
-def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
-    """Print the gaps of the top records, each beside what its selection alone gives."""
+def print_sample_gaps(gaps: Sequence[Mapping[str, Any]], kept_in: Path | None = None) -> None:
+    """Print the gaps of the top records, each beside what its selection alone gives.
+
+    Args:
+        gaps: rows of ``sample_gaps``.
+        kept_in: a file that has all of them; then those of recall among the most records of each order are printed.
+    """
     caption = f"p one-sided; adjusted: Holm's, for all {len(gaps)} rows together"
+    if kept_in is not None:
+        caption += f", which are in {kept_in}"
+        most = max((row["records"] for row in gaps), default=0)
+        gaps = [row for row in gaps if row["measure"] == "recall" and row["records"] == most]
     title = "Top records, beside the null of exchanged models"
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for heading in ("sorted by", "top", "gap in", "gap", "null", "p", "adjusted p"):
