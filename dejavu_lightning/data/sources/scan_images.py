@@ -236,6 +236,7 @@ def _read(chunk: range, locate: Locate, verify: bool) -> _Found:
         if annotation and annotation.names:
             boxes, kept, counts = fit_boxes(annotation, header)
             odd.update(counts)
+            odd["size_missing"] *= isinstance(beside, Path)  # tables seldom say
             names = [name for name, keep in zip(annotation.names, kept, strict=True) if keep]
             areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).tolist()
             name = min(zip([-area for area in areas], names, strict=True), default=(0, None))[1]

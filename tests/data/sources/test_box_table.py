@@ -53,6 +53,7 @@ def test_columns_paths_and_separators_of_others(tmp_path, folder, text, name, en
     source = ImageFolder(folder[0], table(tmp_path, text, name, encoding))
     assert [boxes.tolist() for boxes in source.boxes] == [[], [list(BOX)], [], []]
     assert source.counts["annotated"] == 1
+    assert source.counts["size_missing"] == 0
 
 
 def test_several_boxes_and_rows_of_no_picture(tmp_path, folder):
