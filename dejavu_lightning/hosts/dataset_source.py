@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dejavu_lightning.core.samples import check_samples
 from dejavu_lightning.data.sources.file_contents import file_contents
-from dejavu_lightning.embedding.host_samples import class_number, describe, image_tensor
+from dejavu_lightning.embedding.host_samples import UnreadableFileError, class_number, describe, image_tensor
 from dejavu_lightning.embedding.sample_ids import Ids, sample_ids, sample_paths
 
 BoxesOf = Sequence[Any] | Mapping[str, Any] | Callable[[int], Any]
@@ -93,7 +94,8 @@ class DatasetSource:
     def image(self, index: int) -> Tensor:
         """Sample ``index`` as uint8 (3, H, W)."""
         if self._loader is not None and self.paths is not None:
-            picture = self._loader(self.paths[index])
+            with self.naming(index):
+                picture = self._loader(self.paths[index])
         else:
             picture = self._picture(index)
         if isinstance(picture, Image.Image):
@@ -112,6 +114,18 @@ class DatasetSource:
             tensor = (tensor * 255).round()
         found: Tensor = tensor.to(torch.uint8).expand(3, -1, -1).contiguous()
         return found
+
+    @contextmanager
+    def naming(self, index: int) -> Iterator[None]:
+        """Name the file of a sample that cannot be read."""
+        try:
+            yield
+        except OSError as error:
+            file = self.paths and self.paths[index]
+            raise UnreadableFileError(
+                f"sample {index} ({self.ids[index]!r}) of the {self.role} set: {file} cannot be read: {error}. Repair "
+                "it, or leave it out, as by a Subset or from_folder(..., broken='skip')"
+            ) from error
 
     @property
     def _loader(self) -> Callable[[str], Any] | None:
@@ -194,7 +208,7 @@ class _Sizes:
     def _size(self, index: int) -> tuple[int, int]:
         if index not in self._known:
             if self.source.paths is not None and self.source.base.loader in (default_loader, pil_loader):
-                with Image.open(self.source.paths[index]) as picture:
+                with self.source.naming(index), Image.open(self.source.paths[index]) as picture:
                     self._known[index] = picture.size
             else:
                 height, width = self.source.image(index).shape[1:]

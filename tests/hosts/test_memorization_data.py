@@ -221,13 +221,19 @@ def test_boxes_by_id(folders, data):
     assert len(by_path) == 1
 
 
-def test_a_picture_that_is_cut_off_is_left_out_where_that_is_asked_for(tmp_path, folders):
+def test_a_picture_that_is_cut_off_is_left_out_where_that_is_asked_for_and_named_else(tmp_path):
     root, boxes = write_class_folders(tmp_path)
     file = Path(root, "ants", "ants_03.png")
     file.write_bytes(file.read_bytes()[:2000])
     data = MemorizationData.from_folder(root, boxes, broken="skip")
     assert len(data.datamodule.source) == 39
-    assert repr(data) == "MemorizationData(10 samples to train on)", "3 in 10 of the 19 that remain, of both classes"
+    whole = MemorizationData.from_dataset(ImageFolder(root), boxes=lambda position: [BOX], per_class=5)
+    file.write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"sample 3 \('ants/ants_03'\) of the given set: .*ants_03.png cannot be read"):
+        [whole.datamodule.source.image(position) for position in range(4)]
+    with pytest.raises(ValueError, match=r"ants_03.png cannot be read: .* from_folder\(..., broken='skip'\)"):
+        MemorizationData.from_dataset(ImageFolder(root), boxes=lambda position: [BOX])
+    assert repr(data) == "MemorizationData(10 samples to train on)", "3 in 10 of the 19 ants that remain, 5, of both"
 
 
 def test_copies_among_the_files_of_a_data_set_stay_in_one_split(tmp_path):
