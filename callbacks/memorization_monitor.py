@@ -142,13 +142,17 @@ class MemorizationMonitor(Monitor):
             self._found = self._find_sets(trainer, self.data, MemorizationSets, self.transform)
             self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
             self._tell_checkpoints()
-            self.test.check(ModuleEncoder(pl_module, self.encode))
+            encoder = ModuleEncoder(pl_module, self.encode)
+            self.test.check(encoder)
             if self.groups is not None:
                 read_groups_of(self.groups, self._active.attack)
             check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""
-        rank_zero_info(f"{self.name}: {sizes}{left_out}")
+        # Tests of captions say themselves what encodes.
+        found = self.encode is None and encoder.path in ("encode", "backbone") and hasattr(pl_module, encoder.path)
+        by = f"; encoded by its {encoder.path!r}" if found else ""
+        rank_zero_info(f"{self.name}: {sizes}{left_out}{by}")
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
