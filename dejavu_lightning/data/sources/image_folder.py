@@ -74,8 +74,8 @@ class ImageFolder(ImageFiles):
         if annotations is not None and not Path(annotations).is_dir():
             check_ending(annotations)
         layout = _Layout(root, annotations)
-        settings = {"annotations": layout.beside, "verify": verify, "broken": broken}
-        settings["rows"] = layout.table and layout.table.digest
+        rows = None if layout.table is None else layout.table.digest
+        settings = {"annotations": layout.beside, "rows": rows, "verify": verify, "broken": broken}
         if index is None:
             made, _ = layout.build(verify, broken)
         else:

@@ -65,7 +65,7 @@ class BoxTable:
             path = PurePosixPath(file)
             for key in (f"{path.parent}/{path.stem}", path.stem):
                 position.setdefault(key, []).append(number)
-        found = {}
+        found: dict[int, Annotation] = {}
         for key, annotation in self.boxes.items():
             own = position.get(key, [])
             if len(own) > 1:
