@@ -28,11 +28,13 @@ class LargeClasses:
         ValueError: no class has so many.
 
     Example:
+        >>> import numpy as np
         >>> from dejavu_lightning.data import Scenes
-        >>> scenes = Scenes(12)  # of ten classes, of which two have two pictures
-        >>> large = LargeClasses(scenes, np.ones(12, dtype=bool), min_per_class=2)
-        >>> large.class_names == scenes.class_names[:2], large.labels.tolist()[:3]
-        (True, [0, 1, -1])
+        >>> scenes = Scenes(100)
+        >>> attackable = scenes.labels.numpy() < 3  # nothing of the other seven classes
+        >>> large = LargeClasses(scenes, attackable, min_per_class=2)
+        >>> list(large.class_names) == list(scenes.class_names[:3]), int(large.labels.min())
+        (True, -1)
     """
 
     def __init__(self, whole: Source, attackable: NDArray[np.bool_], min_per_class: int) -> None:
