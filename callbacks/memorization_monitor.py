@@ -33,6 +33,7 @@ from dejavu_lightning.figures.artifacts import (
     save_ranking,
     save_records,
 )
+from dejavu_lightning.figures.result_line import page_command, result_line, where_it_lies
 from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.display import GalleryRow
 from dejavu_lightning.memorization.group_column import GroupColumn, read_groups_of
@@ -82,6 +83,8 @@ class MemorizationMonitor(Monitor):
     Attributes:
         history: one row per measurement: ``epoch`` (number completed) and the metrics. Travels in
             checkpoints, so a resumed run continues its curve.
+        names_next_step: whether the line at the end of training is followed by the command that makes a page of it;
+            ``fit`` names its own.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -122,7 +125,7 @@ class MemorizationMonitor(Monitor):
         self.reference, self.extra_references = reference or HeldOut(), extra_references
         self.data, self.encode, self.transform = data, encode, transform
         self.max_records, self.max_public, self.seed = max_records, max_public, seed
-        self.figures, self.groups = figures, groups
+        self.figures, self.groups, self.names_next_step = figures, groups, True
         self._found: MemorizationSets | None = None  # all of them, and those that are measured
         self._active: MemorizationSets | None = None
         self._latest: Measurement | None = None
@@ -139,13 +142,17 @@ class MemorizationMonitor(Monitor):
             self._found = self._find_sets(trainer, self.data, MemorizationSets, self.transform)
             self._active = self._found.subsample(self.max_records, self.max_public, self.seed)
             self._tell_checkpoints()
-            self.test.check(ModuleEncoder(pl_module, self.encode))
+            encoder = ModuleEncoder(pl_module, self.encode)
+            self.test.check(encoder)
             if self.groups is not None:
                 read_groups_of(self.groups, self._active.attack)
             check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""
-        rank_zero_info(f"{self.name}: {sizes}{left_out}")
+        # Tests of captions say themselves what encodes.
+        found = self.encode is None and encoder.path in ("encode", "backbone") and hasattr(pl_module, encoder.path)
+        by = f"; encoded by its {encoder.path!r}" if found else ""
+        rank_zero_info(f"{self.name}: {sizes}{left_out}{by}")
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -208,6 +215,11 @@ class MemorizationMonitor(Monitor):
                 draw_most_memorized(latest, self._active, folder, self.test.display)
                 save_ranking(latest, self._active, folder, self.test.display)
         publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
+        told = result_line(self.latest, [self.headline, self.test.headline], self.test.display)
+        rank_zero_info(f"{self.name}: {told}: {where_it_lies(folder)}")
+        page = page_command(folder) if self.names_next_step else ""
+        if page:
+            rank_zero_info(f"{self.name}: all of it on one page: {page}")
 
     def _tell_checkpoints(self) -> None:
         assert self._active is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from dejavu_lightning.callbacks.epoch_curve import curves
+from dejavu_lightning.callbacks.memorization_monitor import MemorizationMonitor
 from dejavu_lightning.callbacks.monitor import Monitor
 from dejavu_lightning.callbacks.publish import publish_metrics, publish_summary
 from lightning.pytorch import LightningModule, Trainer
@@ -24,6 +26,8 @@ from dejavu_lightning.utility import (
     utility_measurement,
 )
 
+EVERY = 50  # epochs, where neither this nor another monitor is told
+
 
 class OffersUtilitySets(Protocol):
     """Data that make the sets of the probes."""
@@ -40,7 +44,8 @@ class UtilityMonitor(Monitor):
         data: labelled pictures as ``UtilitySets``, or what offers them by a method ``utility_sets()``, as
             ``MemorizationData`` and our datamodules do; the trainer's datamodule if not given.
         probes: what to measure; a linear probe and nearest neighbours if not given.
-        every_n_epochs: measure whenever this many more epochs are complete.
+        every_n_epochs: measure whenever this many more epochs are complete; if not given, as often as the trainer's
+            ``MemorizationMonitor``, so that both curves have the same epochs, or every 50 without one.
         encode: as in ``MemorizationMonitor``; of a function or method that returns several layers' features
             by name, such as "encode_layers" of this package's methods, each layer is measured.
         transform: how the data show a picture to the encoder, as in ``MemorizationMonitor``.
@@ -65,7 +70,7 @@ class UtilityMonitor(Monitor):
         self,
         data: UtilitySets | OffersUtilitySets | None = None,
         probes: Sequence[Probe | PairMeasure] | None = None,
-        every_n_epochs: int = 50,
+        every_n_epochs: int | None = None,
         encode: EncodeSpec = "backbone",
         transform: Shown | None = None,
         max_train: int | None = None,
@@ -76,7 +81,13 @@ class UtilityMonitor(Monitor):
         folder: str | None = None,
         name: str = "utility",
     ) -> None:
-        super().__init__(name, folder, every_n_epochs, max_train=max_train, max_validation=max_validation)
+        super().__init__(
+            name,
+            folder,
+            EVERY if every_n_epochs is None else every_n_epochs,
+            max_train=max_train,
+            max_validation=max_validation,
+        )
         self.probes: list[Probe | PairMeasure] = (
             list(probes) if probes is not None else [LinearProbe(), NearestNeighborProbe()]
         )
@@ -84,6 +95,14 @@ class UtilityMonitor(Monitor):
         self.max_train, self.max_validation, self.seed = max_train, max_validation, seed
         self.batch_size, self.num_workers = batch_size, num_workers
         self._active: UtilitySets | None = None
+        self._follows = every_n_epochs is None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Measure as often as memorization is measured, where nothing else was asked for."""
+        super().setup(trainer, pl_module, stage)
+        if self._follows:
+            others = [other for other in curves(trainer) if isinstance(other, MemorizationMonitor)]
+            self.every_n_epochs = others[0].every_n_epochs if others else EVERY
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the pictures, and fail now if a later measurement would."""

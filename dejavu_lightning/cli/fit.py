@@ -155,7 +155,13 @@ class DejavuCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """Pass over what Lightning says of our models' loss; of a user's own it may be right."""
+        """Leave next steps to :meth:`after_fit`, and pass over what Lightning says of the loss of our models.
+
+        Of a user's own model it may be right.
+        """
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, MemorizationMonitor):
+                callback.names_next_step = False
         if type(self.model).__module__.startswith("dejavu_lightning."):
             for notice in OWN_MODELS:
                 pass_over(notice)

@@ -121,7 +121,8 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     if found.agreement:
         print_agreement(found.agreement)
     if found.comparison.sample_gaps is not None:
-        print_sample_gaps(found.comparison.sample_gaps.to_pylist())
+        gaps, kept_in = found.comparison.sample_gaps.to_pylist(), None if output is None else output / METRICS
+        print_sample_gaps(gaps, found.comparison.settings.get("k"), kept_in)
     if output is not None and world()[0] == 0:
         facts = {
             "metrics": flatten(estimates),

@@ -69,7 +69,7 @@ def _parsed(arguments: list[str], folder: Path) -> tuple[Namespace, Any]:
         "source, from 0 in the order of classes and file names.",
     )
     parser.add_argument("--root", type=str | None, help="class folders of pictures, <root>/<class>/<name>.jpg")
-    parser.add_argument("--boxes", type=str | None, help="Pascal VOC files beside them, <boxes>/<class>/<name>.xml")
+    parser.add_argument("--boxes", type=str | None, help="their boxes, <boxes>/<class>/<name>.xml, or a table, .csv")
     parser.add_argument("--table", type=str | None, help="instead of --root, a table of pictures and captions")
     parser.add_argument(
         "--config", type=str | None, help="instead, a config whose section data is used; may be given repeatedly"

@@ -17,6 +17,7 @@ from dejavu_lightning.data.batches import EpochLoader, EqualBatches
 from dejavu_lightning.data.crops import Corner
 from dejavu_lightning.data.image_dataset import ImageDataset, TrainingImageDataset
 from dejavu_lightning.data.partition.duplicates import DuplicatePolicy, Duplicates
+from dejavu_lightning.data.partition.large_classes import LargeClasses
 from dejavu_lightning.data.partition.near_duplicates import NearDuplicates
 from dejavu_lightning.data.partition.split_files import read_manifest
 from dejavu_lightning.data.partition.splits import partition_per_class
@@ -44,6 +45,7 @@ class ImageDataModule(SplitDataModule):
         attack_per_class: attack only the first so many records of each class, for the same attack set whatever
             ``train_per_class``; all if not given.
         num_classes: how many classes the source must have, so that a missing folder is noticed; any if not given.
+        min_per_class: leave out classes with fewer pictures to attack; 0 for none, so that one too small is an error.
         held_out_per_class: annotated pictures of each class for the control; 0 for none.
         validation_per_class: pictures of each class for measures of utility; 0 for none.
         min_crop_side: a record's background crop must be wider and higher than this many pixels of the
@@ -93,6 +95,7 @@ class ImageDataModule(SplitDataModule):
         train_per_class: int | None = None,
         attack_per_class: int | None = None,
         num_classes: int | None = None,
+        min_per_class: int = 0,
         held_out_per_class: int = 0,
         validation_per_class: int = 0,
         min_crop_side: float = 100,
@@ -142,6 +145,8 @@ class ImageDataModule(SplitDataModule):
                 f"train_per_class={train_per_class} is of no use beside manifest, which says who is trained on"
             )
         self.train_pictures, self.attack_per_class = train_pictures, attack_per_class
+        attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
+        source = LargeClasses(source, attackable, min_per_class) if min_per_class else source
         self.views = nn.ModuleList(given)
         self.resolutions = Resolutions(image_size, resolutions or {})
         self.source, self.image_size = source, image_size
@@ -156,7 +161,6 @@ class ImageDataModule(SplitDataModule):
         self.preprocessing = Preprocessing(image_size, mean, std)
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.persistent_workers = persistent_workers and num_workers > 0
-        attackable = np.array([corner is not None or len(boxes) > 0 for boxes in source.boxes])
         self.duplicates = Duplicates.of(source, duplicates, near_duplicates)
         self.manifest = (
             read_manifest(manifest, source.ids)
@@ -264,7 +268,6 @@ class ImageDataModule(SplitDataModule):
             preprocessing: of an encoder that takes other pictures than those of training, or its transform.
         """
         shown: Shown = preprocessing or self.preprocessing
-
         maker: Any = deepcopy(self.views[0]).cpu()  # pictures are decoded there, wherever training makes its views
         augment = partial(maker.of_one, storage_size=self.storage_size if self.crop_from == "square" else None)
 

@@ -86,12 +86,13 @@ class SplitDataModule(LightningDataModule):
         if self.trainer is not None and self.trainer.is_global_zero:
             manifest.save(Path(self.trainer.default_root_dir) / SPLITS_FILE)
         counts: Mapping[str, int] = getattr(source, "counts", {})
+        kind = type(getattr(source, "whole", source)).__name__
         listed = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
         if found := [*listed, *filter(None, told)]:
-            rank_zero_info(f"{type(source).__name__}: {', '.join(found)}")
+            rank_zero_info(f"{kind}: {', '.join(found)}")
         account: Account | None = getattr(source, "account", None)
         for line in account.lines() if account else ():
-            rank_zero_info(f"{type(source).__name__}: {line}")
+            rank_zero_info(f"{kind}: {line}")
 
     def epoch(self) -> int:
         """Which epoch the training is in, from 0."""

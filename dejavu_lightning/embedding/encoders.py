@@ -103,6 +103,15 @@ class ModuleEncoder:
         placed = {f"module.{name}": value for name, value in fitting.items()}
         return ModuleEncoder(self.module, self.encode, placed, kept)
 
+    @property
+    def path(self) -> str | None:
+        """The attribute that encodes; None where a function does, or a module itself."""
+        if callable(self.encode):
+            return None
+        if self.encode is None and not any(hasattr(self.module, name) for name in (PLAIN[0], "training_step")):
+            return None
+        return self.encode or next((name for name in PLAIN if hasattr(self.module, name)), PLAIN[0])
+
     def resolve(self) -> Callable[[Any], Tensor]:
         """What ``encode`` stands for.
 
@@ -112,9 +121,9 @@ class ModuleEncoder:
         if callable(self.encode):
             function, module = self.encode, self.module
             return lambda inputs: function(module, inputs)
-        if self.encode is None and not any(hasattr(self.module, name) for name in (PLAIN[0], "training_step")):
+        path = self.path
+        if path is None:
             return self.module
-        path = self.encode or next((name for name in PLAIN if hasattr(self.module, name)), PLAIN[0])
         try:
             found: Callable[[Any], Tensor] = attrgetter(path)(self.module)
         except AttributeError as error:

@@ -52,6 +52,7 @@ def draw_curve(history: Sequence[Mapping[str, float]], path: str | Path, display
     if several:
         gaps.legend(frameon=False, loc="upper left")
     gaps.set_xlabel("epochs completed")
+    gaps.locator_params(axis="x", integer=True)
     if answers.dataLim.ymin >= 0:
         answers.set_ylim(bottom=0)
     for axes in (answers, gaps):

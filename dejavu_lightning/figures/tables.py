@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -50,17 +51,28 @@ def _cells(estimate: Estimate, signed: bool) -> tuple[str, str]:
     return f"{value:{sign}.3f}", "" if low is None or high is None else f"\\[{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
-def print_sample_gaps(gaps: Sequence[Mapping[str, Any]]) -> None:
-    """Print the gaps of the top records, each beside what its selection alone gives."""
-    caption = f"p one-sided; adjusted: Holm's, for all {len(gaps)} rows together"
+def print_sample_gaps(gaps: Sequence[Mapping[str, Any]], k: int | None, kept_in: Path | None = None) -> None:
+    """Print the gaps in recall of the top records, each beside what its selection alone gives.
+
+    Args:
+        gaps: rows of ``sample_gaps``.
+        k: neighbours of the rows that are printed.
+        kept_in: a file that has all of them; then those among the most records of each order are printed.
+    """
+    caption = f"p one-sided; adjusted: for all {len(gaps)} rows of k, L and measure together"
+    shown = [row for row in gaps if row["measure"] == "recall" and row["k"] == k]
+    if kept_in is not None:
+        caption += f", which are in {kept_in}"
+        most = max((row["records"] for row in shown), default=0)
+        shown = [row for row in shown if row["records"] == most]
     title = "Top records, beside the null of exchanged models"
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    for heading in ("sorted by", "top", "gap in", "gap", "null", "p", "adjusted p"):
-        table.add_column(heading, justify="left" if heading in ("sorted by", "gap in") else "right")
-    for row in gaps:
+    for heading in ("sorted by", "top", "gap in recall", "null", "p", "adjusted p"):
+        table.add_column(heading, justify="left" if heading == "sorted by" else "right")
+    for row in shown:
         null = f"{row['null_mean']:+.3f} \\[{row['null_low']:+.3f}, {row['null_high']:+.3f}]"
         values = (f"{row['gap']:+.3f}", null, format_p(row["p_value"]), format_p(row["p_adjusted"]))
-        table.add_row(row["order"], str(row["records"]), row["measure"], *values)
+        table.add_row(row["order"], str(row["records"]), *values)
     Console().print(table)
 
 

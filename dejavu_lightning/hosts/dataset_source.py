@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dejavu_lightning.core.samples import check_samples
 from dejavu_lightning.data.sources.file_contents import file_contents
-from dejavu_lightning.embedding.host_samples import class_number, describe, image_tensor
+from dejavu_lightning.embedding.host_samples import UnreadableFileError, class_number, describe, image_tensor
 from dejavu_lightning.embedding.sample_ids import Ids, sample_ids, sample_paths
 
-BoxesOf = Sequence[Any] | Callable[[int], Any]
+BoxesOf = Sequence[Any] | Mapping[str, Any] | Callable[[int], Any]
 RAW = "give the data set without its transform (transform=None), so that it yields whole pictures"
 
 
@@ -35,8 +36,8 @@ class DatasetSource:
 
     Args:
         dataset: N samples (picture, label) or mappings with ``image`` and ``label``.
-        boxes: of each sample (n, 4) pixels as x0, y0, x1, y1, by position: N of them, or a function; None where
-            nothing is annotated.
+        boxes: of each sample (n, 4) pixels as x0, y0, x1, y1: N of them or a function, by position, or a mapping by id;
+            None, or an empty one, where a sample is not annotated.
         labels: (N,) class numbers, for a data set that would have to read every picture to tell its labels.
         class_names: one per class; the data set's ``classes``, or numbers, if not given.
         ids: see :func:`~dejavu_lightning.embedding.sample_ids.sample_ids`; positions where there are none.
@@ -93,7 +94,8 @@ class DatasetSource:
     def image(self, index: int) -> Tensor:
         """Sample ``index`` as uint8 (3, H, W)."""
         if self._loader is not None and self.paths is not None:
-            picture = self._loader(self.paths[index])
+            with self.naming(index):
+                picture = self._loader(self.paths[index])
         else:
             picture = self._picture(index)
         if isinstance(picture, Image.Image):
@@ -112,6 +114,18 @@ class DatasetSource:
             tensor = (tensor * 255).round()
         found: Tensor = tensor.to(torch.uint8).expand(3, -1, -1).contiguous()
         return found
+
+    @contextmanager
+    def naming(self, index: int) -> Iterator[None]:
+        """Name the file of a sample that cannot be read."""
+        try:
+            yield
+        except OSError as error:
+            file = self.paths and self.paths[index]
+            raise UnreadableFileError(
+                f"sample {index} ({self.ids[index]!r}) of the {self.role} set: {file} cannot be read: {error}. Repair "
+                "it, or leave it out, as by a Subset or from_folder(..., broken='skip')"
+            ) from error
 
     @property
     def _loader(self) -> Callable[[str], Any] | None:
@@ -154,6 +168,8 @@ class DatasetSource:
         count = len(self.dataset)
         if given is None:
             return [np.zeros((0, 4))] * count
+        if isinstance(given, Mapping):
+            given = [given.get(one) for one in self.ids]
         if not callable(given) and len(given) != count:
             raise ValueError(f"boxes has {len(given)} entries for the {count} samples of the {self.role} set")
         found = []
@@ -167,6 +183,11 @@ class DatasetSource:
                 )
             pairs = np.sort(boxes.reshape(-1, 2, 2), axis=1)  # corners in order
             found.append(np.concatenate([np.floor(pairs[:, 0]), np.ceil(pairs[:, 1])], axis=1))
+        if not any(map(len, found)):
+            raise ValueError(
+                f"boxes has none of the {count} samples of the {self.role} set; a mapping is by id, such as "
+                f"{self.ids[0]!r}, a function or a list by position. Without boxes a corner is attacked"
+            )
         return found
 
 
@@ -187,7 +208,7 @@ class _Sizes:
     def _size(self, index: int) -> tuple[int, int]:
         if index not in self._known:
             if self.source.paths is not None and self.source.base.loader in (default_loader, pil_loader):
-                with Image.open(self.source.paths[index]) as picture:
+                with self.source.naming(index), Image.open(self.source.paths[index]) as picture:
                     self._known[index] = picture.size
             else:
                 height, width = self.source.image(index).shape[1:]

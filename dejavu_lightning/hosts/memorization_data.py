@@ -23,10 +23,12 @@ from dejavu_lightning.data.sources.caption_table import CaptionTable
 from dejavu_lightning.data.sources.coco import CocoInstances
 from dejavu_lightning.data.sources.image_folder import ImageFolder
 from dejavu_lightning.data.sources.image_source import Source
-from dejavu_lightning.embedding.sample_ids import Ids, sample_ids
+from dejavu_lightning.data.sources.scan_images import Broken
+from dejavu_lightning.embedding.sample_ids import Ids
 from dejavu_lightning.hosts.dataset_source import BoxesOf, DatasetSource
 from dejavu_lightning.hosts.default_splits import CORNER, SIDE, Split, caption_data, crop_side, image_data
 from dejavu_lightning.hosts.early_checks import check_classes, check_transform
+from dejavu_lightning.hosts.training_subset import training_subset
 from dejavu_lightning.hosts.whole_sets import whole_sets, whole_sources
 
 
@@ -72,17 +74,22 @@ class MemorizationData:
         boxes: str | None = None,
         train_on: Split = "A",
         transform: Shown | None = None,
+        broken: Broken = "error",
+        index: str | None = None,
         **settings: Any,
     ) -> MemorizationData:
         """Pictures in ImageNet's layout, ``<root>/<class>/<name>.jpg``.
 
         Args:
             root: folder of class folders.
-            boxes: folder of Pascal VOC files, ``<boxes>/<class>/<name>.xml``; without it a corner of each picture is
-                attacked.
+            boxes: folder of Pascal VOC files, ``<boxes>/<class>/<name>.xml``, or a .csv or .tsv table with the columns
+                ``file``, ``xmin``, ``ymin``, ``xmax`` and ``ymax``; without it a corner of each picture is attacked.
+            broken: "error", or "skip" to decode every picture now and to leave out those that cannot be read.
+            index: as in :class:`~dejavu_lightning.data.sources.image_folder.ImageFolder`.
             train_on, transform, settings: as in :meth:`from_source`.
         """
-        return cls._of(image_data(ImageFolder(root, boxes), train_on, **settings), transform)
+        source = ImageFolder(root, boxes, index, verify=broken == "skip", broken=broken)
+        return cls._of(image_data(source, train_on, **settings), transform)
 
     @classmethod
     def from_coco(
@@ -244,6 +251,9 @@ class MemorizationData:
         counted = getattr(source, "positional", False), len(source)
         return cls(data.memorization_sets, ids, *counted, data.utility_sets, transform, data)
 
+    def __repr__(self) -> str:
+        return f"MemorizationData({len(self._training_ids)} samples to train on)"
+
     def trains_on(self, identifier: str) -> bool:
         """Whether a sample is trained on, by its id, as of a stream that is filtered by key."""
         return identifier in self._training_ids
@@ -263,23 +273,7 @@ class MemorizationData:
                 "samples of shards are told by key: filter the stream, as by "
                 'dataset.select(lambda sample: data.trains_on(sample["__key__"]))'
             )
-        found = sample_ids(dataset, ids)
-        if found is None and self.positional and len(dataset) == self.count:
-            found = [f"{position:08d}" for position in range(len(dataset))]
-        kind = type(dataset).__name__
-        if found is None:
-            raise ValueError(
-                f"the ids of this {kind} cannot be told: give train_subset(dataset, ids=[...]), one a sample, like "
-                f"{min(self._training_ids)!r}"
-            )
-        positions = [position for position, identifier in enumerate(found) if identifier in self._training_ids]
-        missing = self._training_ids.difference(found)
-        if missing:
-            raise ValueError(
-                f"{len(missing)} of the {len(self._training_ids)} samples to train on are not in this {kind} of "
-                f"{len(found)}, such as {min(missing)!r}; its ids are like {found[0] if found else None!r}"
-            )
-        return Subset(dataset, positions)
+        return training_subset(dataset, self._training_ids, ids, self.count if self.positional else None)
 
     def memorization_sets(self, transform: Shown | None = None) -> MemorizationSets:
         """What the tests are run on, shown by ``transform``, or by that of this object if not given.

@@ -89,16 +89,23 @@ def test_three_ways_to_say_what_encodes(tmp_path, encode):
     assert monitor.history[0]["records"] == 30
 
 
-def test_schedule_runs_at_start_on_cadence_and_at_the_end(tmp_path):
-    monitor = host_monitor(every_n_epochs=2)
+def test_schedule_runs_at_start_on_cadence_and_at_the_end(tmp_path, caplog):
+    caplog.set_level("INFO")
+    monitor = host_monitor(every_n_epochs=2, encode=None)
     train_host(tmp_path, [monitor], max_epochs=3)
     assert [row["epoch"] for row in monitor.history] == [0, 2, 3]
+    assert "memorization: 30 records, 60 public samples; encoded by its 'backbone'" in caplog.text
     with (tmp_path / "memorization" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["score"]) for row in rows] == [row["score"] for row in monitor.history]
     assert len(Records.load(tmp_path / "memorization" / "epoch=0003" / "target.parquet")) == 30
     assert (tmp_path / "memorization" / "curve.png").stat().st_size > 10_000
     assert monitor._active is None
+    last, files = monitor.history[-1], tmp_path / "memorization"
+    between = f"[{last['score_low']:+.3f}, {last['score_high']:+.3f}]"
+    assert f"memorization: déjà vu score {last['score']:+.3f} {between}, p" in caplog.text
+    assert f"after 3 epochs: curve.png, history.csv in {files}" in caplog.text
+    assert f"page: dejavu-lightning report {tmp_path} --output {files / 'report.html'}" in caplog.text
 
 
 def test_values_can_be_monitored_by_lightnings_own_callbacks(tmp_path):

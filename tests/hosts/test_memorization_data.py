@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -203,6 +205,35 @@ def test_boxes_are_rounded_outward_and_their_corners_ordered(folders):
     """Columns 18.2 to 4.6 hold a part of columns 4 to 18: ends 19."""
     data = MemorizationData.from_dataset(ImageFolder(folders[0]), boxes=lambda position: [[18.2, 29, 4.6, 4]])
     assert data.memorization_sets(EVALUATION).attack.source.boxes[0].tolist() == [[4, 4, 19, 29]]
+
+
+def test_boxes_by_id(folders, data):
+    """A defaultdict of paths would say of every picture that it has none, and corners would be attacked."""
+    root, _ = folders
+    of_ants = {f"ants/ants_{number:02d}": [BOX] for number in range(20)}
+    given = MemorizationData.from_dataset(ImageFolder(root), boxes=of_ants, min_per_class=1, transform=EVALUATION)
+    attack = given.memorization_sets().attack
+    assert {identifier.split("/")[0] for identifier in attack.ids} == {"ants"}
+    assert attack.source.boxes[0].tolist() == [list(BOX)]
+    by_path = defaultdict(list, {f"{root}/ants/ants_00.png": [BOX]})
+    with pytest.raises(ValueError, match=r"boxes has none of the 40 samples .* is by id, such as 'ants/ants_00'"):
+        MemorizationData.from_dataset(ImageFolder(root), boxes=by_path)
+    assert len(by_path) == 1
+
+
+def test_a_picture_that_is_cut_off_is_left_out_where_that_is_asked_for_and_named_else(tmp_path):
+    root, boxes = write_class_folders(tmp_path)
+    file = Path(root, "ants", "ants_03.png")
+    file.write_bytes(file.read_bytes()[:2000])
+    data = MemorizationData.from_folder(root, boxes, broken="skip")
+    assert len(data.datamodule.source) == 39
+    whole = MemorizationData.from_dataset(ImageFolder(root), boxes=lambda position: [BOX], per_class=5)
+    file.write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"sample 3 \('ants/ants_03'\) of the given set: .*ants_03.png cannot be read"):
+        [whole.datamodule.source.image(position) for position in range(4)]
+    with pytest.raises(ValueError, match=r"ants_03.png cannot be read: .* from_folder\(..., broken='skip'\)"):
+        MemorizationData.from_dataset(ImageFolder(root), boxes=lambda position: [BOX])
+    assert repr(data) == "MemorizationData(10 samples to train on)", "3 in 10 of the 19 ants that remain, 5, of both"
 
 
 def test_copies_among_the_files_of_a_data_set_stay_in_one_split(tmp_path):

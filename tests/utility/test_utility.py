@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from dejavu_lightning.callbacks import UtilityMonitor
+from dejavu_lightning.callbacks import MemorizationMonitor, UtilityMonitor
 from torch import nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
@@ -206,6 +206,20 @@ def test_training_is_bitwise_the_same_and_the_curve_is_there(tmp_path):
     assert set(rows[0]) == {"epoch", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))}
     assert all(float(row["knn_top1_low"]) <= float(row["knn_top1"]) <= float(row["knn_top1_high"]) for row in rows)
     assert "utility/linear_top1" in trainer.callback_metrics
+
+
+def test_it_measures_as_often_as_the_other_monitor_where_nothing_else_is_asked_for(tmp_path):
+    for given, others, expected in (
+        ({}, [MemorizationMonitor(every_n_epochs=7)], 7),
+        ({}, [], 50),
+        ({"every_n_epochs": 3}, [MemorizationMonitor(every_n_epochs=7)], 3),
+    ):
+        monitor = UtilityMonitor(**given)
+        trainer = tiny_trainer(tmp_path, callbacks=[monitor, *others])
+        monitor.setup(trainer, tiny_vicreg(), "fit")
+        assert monitor.every_n_epochs == expected
+    with pytest.raises(ValueError, match="every_n_epochs must be at least 1, got 0"):
+        UtilityMonitor(every_n_epochs=0)
 
 
 @pytest.mark.slow

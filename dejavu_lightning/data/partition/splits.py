@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.core.whole_file import whole_file
 from dejavu_lightning.data.partition.duplicate_captions import DuplicateCaptions
 from dejavu_lightning.data.partition.duplicates import Duplicates, Homes
+from dejavu_lightning.data.partition.large_classes import LEFT_OUT
 from dejavu_lightning.data.sources.image_index import FileContents
 
 SPLITS = ("A", "B", "shared", "public", "held_out", "validation")
@@ -144,7 +146,7 @@ def partition_per_class(
 
     Args:
         ids: N unique ids.
-        labels: (N,) positions in ``class_names``.
+        labels: (N,) positions in ``class_names``, or -1 for a picture that is to be in no split.
         boxed: (N,) whether a picture's objects are annotated, so that it can be attacked.
         class_names: one per class.
         per_class: pictures of each class that a model trains on.
@@ -178,7 +180,7 @@ def partition_per_class(
         raise ValueError(f"train_per_class must be between 1 and per_class={per_class}, got {train_per_class}")
     members: dict[str, list[str]] = {split: [] for split in SPLITS}
     label_array = labels.numpy()
-    if len(label_array) and not (0 <= label_array.min() and label_array.max() < len(class_names)):
+    if len(label_array) and not (LEFT_OUT <= label_array.min() and label_array.max() < len(class_names)):
         raise ValueError(f"labels run from {label_array.min()} to {label_array.max()}, classes are {len(class_names)}")
     same = duplicates or Duplicates(ids, np.arange(len(ids)))
     used, homes = same.used(boxed), same.homes()
@@ -198,8 +200,8 @@ def partition_per_class(
         if pair is None:
             raise ValueError(
                 f"class {name!r} has {len(annotated)} annotated pictures{among}: at least 2 are needed to attack "
-                f"beside held_out_per_class={held_out_per_class}; pictures without boxes can be attacked by a corner "
-                "(data.corner)"
+                f"beside held_out_per_class={held_out_per_class}; {_larger_alone(label_array, boxed, label)}. Pictures "
+                "without boxes can be attacked by a corner (data.corner)"
             )
         own_a, own_b, rest, homes = pair
         n = len(own_a)
@@ -211,7 +213,8 @@ def partition_per_class(
         ):
             if len(taken) < need:
                 raise ValueError(
-                    f"class {name!r} is short: it has {len(taken)} of the {need} {what}{among}; lower that number"
+                    f"class {name!r} is short: it has {len(taken)} of the {need} {what}{among}; lower that number, or "
+                    f"{_larger_alone(label_array, boxed, label)}"
                 )
         remaining = homes.free(rest + plain, "validation", "public")
         if validation_per_class:
@@ -235,6 +238,13 @@ def partition_per_class(
     if len(set(ids)) != len(ids):
         raise ValueError("ids are not unique")
     return SplitManifest(members)
+
+
+def _larger_alone(labels: NDArray[Any], boxed: NDArray[np.bool_], label: int) -> str:
+    """The remedy that leaves out a class, and those that are as small."""
+    sizes = np.bincount(labels[boxed & (labels >= 0)], minlength=label + 1)
+    small = int((sizes <= sizes[label]).sum())
+    return f"min_per_class={sizes[label] + 1} leaves out {'this class' if small == 1 else f'the {small} small classes'}"
 
 
 def _pair(annotated: list[int], n: int, homes: Homes) -> tuple[list[int], list[int], list[int], Homes] | None:

@@ -49,13 +49,13 @@ LEFT_OUT = ("of_rare_categories", "without_instances")
 class CocoInstances(ImageFiles):
     """Pictures of the COCO data set with boxes, labelled by the category that covers most of each.
 
-    A picture's id is its file name without folder and ending. Its label is the category that covers most,
-    by the total area of its boxes; of equal ones that of the smaller category id. Boxes of crowds count as
-    boxes, for they cover pixels, but not for the label. Pictures without instances have no label and are left
-    out; those of which a box is missing, empty or outside are never attacked, for its object may lie anywhere.
-    Boxes are rounded outward to whole pixels. COCO's boxes are about the pixels as they are stored, so
-    pictures are given so, whatever their EXIF orientation; only where the upright size alone is the annotated
-    one are they turned.
+    A picture's id is its file name without folder and ending; where two pictures would share one, all ids have their
+    folders, as those of class folders. Its label is the category that covers most, by the total area of its boxes; of
+    equal ones that of the smaller category id. Boxes of crowds count as boxes, for they cover pixels, but not for the
+    label. Pictures without instances have no label and are left out; those of which a box is missing, empty or outside
+    are never attacked, for its object may lie anywhere. Boxes are rounded outward to whole pixels. COCO's boxes are
+    about the pixels as they are stored, so pictures are given so, whatever their EXIF orientation; only where the
+    upright size alone is the annotated one are they turned.
 
     Files are first decoded when they are asked for; one that is missing, or of another size than annotated, is
     an error then.
@@ -124,18 +124,21 @@ class Instances:
 
 
 def stems(files: Sequence[str]) -> list[str]:
-    """Names without folder and ending, which are the ids.
+    """Names without folder and ending, which are the ids; where two are the same, those of all with their folders.
 
     Raises:
-        ValueError: two are the same.
+        ValueError: two are the same all the same.
     """
+    paths = [PurePosixPath(file).with_suffix("") for file in files]
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
     first: dict[str, int] = {}
-    for row, file in enumerate(files):
-        stem = PurePosixPath(file).stem
-        other = first.setdefault(stem, row)
+    for row, name in enumerate(names):
+        other = first.setdefault(name, row)
         if other != row:
-            raise ValueError(f"{files[other]!r} and {file!r} would share the id {stem!r}")
-    return list(first)
+            raise ValueError(f"{files[other]!r} and {files[row]!r} would share the id {name!r}; rename one")
+    return names
 
 
 def parse_instances(content: Any) -> Instances:

@@ -40,11 +40,11 @@ class CocoCaptions:
     ``data.caption_sampling`` all of its captions are trained on, in turn, and its own is asked with all the same.
     Captions without text are passed over where the picture has another.
 
-    A picture's id is its file name without folder and ending. With ``instances``, the objects are the categories
-    with at least one instance, crowds included, and the label is the category that covers most, as in
-    :class:`~dejavu_lightning.data.sources.coco.CocoInstances`; pictures without instances besides crowds have no label
-    and are left out. Otherwise there are no labels. Pictures are given as they are stored, whatever their EXIF
-    orientation, unless only the upright size is the annotated one.
+    A picture's id is its file name without folder and ending; where two pictures would share one, all ids have their
+    folders. With ``instances``, the objects are the categories with at least one instance, crowds included, and the
+    label is the category that covers most, as in :class:`~dejavu_lightning.data.sources.coco.CocoInstances`; pictures
+    without instances besides crowds have no label and are left out. Otherwise there are no labels. Pictures are given
+    as they are stored, whatever their EXIF orientation, unless only the upright size is the annotated one.
 
     Attributes:
         object_names: the categories in the order of their ids; the labels met in ``objects``, sorted.

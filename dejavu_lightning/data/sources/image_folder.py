@@ -1,4 +1,4 @@
-"""Pictures in ImageNet's layout: one folder a class, Pascal VOC boxes beside them."""
+"""Pictures in ImageNet's layout: one folder a class, boxes beside them or in a table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dejavu_lightning.data.account import EXAMPLES, Account, is_utf8, printable
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import ImageFiles, Index
 from dejavu_lightning.data.sources.scan_images import Broken, scan_images
+from dejavu_lightning.data.sources.tables.box_table import BoxTable, check_ending
 
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
 RENAME = "rename it, for ids are written as UTF-8"
@@ -23,21 +24,24 @@ REBUILD = "delete the file to have it made anew, or name another"
 
 
 class ImageFolder(ImageFiles):
-    """Pictures in ImageNet's layout, a folder for each class, with Pascal VOC boxes where there are any.
+    """Pictures in ImageNet's layout, a folder for each class, with boxes where there are any.
 
-    Pictures are ``<root>/<class>/<name>.JPEG``, boxes ``<annotations>/<class>/<name>.xml``, and a picture's id is
-    ``<class>/<name>``. Pictures without annotation are trained on or looked up, never
-    attacked with background crops, and neither are those of which a box cannot be used. Files that are no pictures of
-    these endings, hidden files and folders, and files beside the class folders are counted and left out.
+    Pictures are ``<root>/<class>/<name>.JPEG``, and a picture's id is ``<class>/<name>``. Boxes are Pascal VOC files
+    ``<annotations>/<class>/<name>.xml``, or the rows of a table, of
+    :class:`~dejavu_lightning.data.sources.tables.box_table.BoxTable`. Pictures without annotation are trained on or
+    looked up, never attacked with background crops, and neither are those of which a box cannot be used. Files that are
+    no pictures of these endings, hidden files and folders, and files beside the class folders are counted and left out.
 
     Attributes:
         counts: :data:`~dejavu_lightning.data.sources.scan_images.KEYS`, ``other_formats``, ``hidden``,
-            ``outside_class_folders``, and ``annotations_unused``, which have no picture or do not end in .xml.
+            ``outside_class_folders``, and ``annotations_unused``, which have no picture or do not end in .xml; of a
+            table the names of pictures that are not there.
         account: files found are pictures used and those left out, by reason.
 
     Args:
         root: folder of class folders, which hold nothing but pictures themselves.
-        annotations: folder of class folders with the boxes; None for pictures without.
+        annotations: folder of class folders with the boxes, or a .csv or .tsv file with columns ``file``, ``xmin``,
+            ``ymin``, ``xmax`` and ``ymax``; None for pictures without.
         index: a parquet file that keeps what was found, so that the next start need not open every file. It
             is made where there is none. One that disagrees with the folders is refused: names of files are
             compared wherever a class folder was changed. A file edited in place goes unnoticed until its
@@ -65,11 +69,13 @@ class ImageFolder(ImageFiles):
         verify: bool = False,
         broken: Broken = "error",
     ) -> None:
-        for name, folder in (("root", root), ("annotations", annotations)):
-            if folder is not None and not Path(folder).is_dir():
-                raise FileNotFoundError(f"{name}={folder!r} is not a folder; it must hold one folder for each class")
+        if not Path(root).is_dir():
+            raise FileNotFoundError(f"root={root!r} is not a folder; it must hold one folder for each class")
+        if annotations is not None and not Path(annotations).is_dir():
+            check_ending(annotations)
         layout = _Layout(root, annotations)
-        settings = {"annotations": layout.beside, "verify": verify, "broken": broken}
+        rows = None if layout.table is None else layout.table.digest
+        settings = {"annotations": layout.beside, "rows": rows, "verify": verify, "broken": broken}
         if index is None:
             made, _ = layout.build(verify, broken)
         else:
@@ -105,6 +111,8 @@ class _Layout:
                 raise ValueError(
                     f"root={root!r} holds a class folder whose name is not UTF-8: {printable(name)}; {RENAME}"
                 )
+        table = annotations is not None and Path(annotations).is_file()
+        self.table = BoxTable(annotations, self.class_names) if annotations and table else None
         self.beside_classes = [name for name, folder in below if not folder and name[0] != "."]
         self.hidden = [name for name, _ in below if name[0] == "."]
 
@@ -134,12 +142,13 @@ class _Layout:
         if self.annotations is not None and not any(annotated):
             raise FileNotFoundError(
                 f"annotations={self.annotations!r} holds nothing about the {len(files)} pictures of "
-                f"root={self.root!r}; expected {_stem(files[0])}.xml for {files[0]}"
+                f"root={self.root!r}; expected {self._wanted(files[0])}"
             )
+        boxes = self.table.of(files, odd["annotations_unused"]) if self.table is not None else {}
         root, beside = Path(self.root), Path(self.annotations or "")
         found = scan_images(
             len(files),
-            lambda i: (root / files[i], beside / f"{_stem(files[i])}.xml" if annotated[i] else None),
+            lambda i: (root / files[i], (boxes.get(i) or beside / f"{_stem(files[i])}.xml") if annotated[i] else None),
             verify,
             broken,
         )
@@ -228,10 +237,15 @@ class _Layout:
 
     def annotated(self, name: str) -> set[str]:
         """Names, without ending, of a class's annotations."""
+        if self.table is not None:
+            return self.table.annotated(name)
         folder = Path(self.annotations or "") / name
         if self.annotations is None or not folder.is_dir():
             return set()
         return {_stem(file) for file in os.listdir(folder) if file.endswith(".xml")}
+
+    def _wanted(self, file: str) -> str:
+        return f"{_stem(file)}.xml for {file}" if self.table is None else f"rows of files such as {file}"
 
     def unused(self, name: str, stems: Collection[str]) -> list[str]:
         """Files beside a class's annotations that are none of its pictures'."""

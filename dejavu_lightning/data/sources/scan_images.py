@@ -20,7 +20,6 @@ from dejavu_lightning.data.decode import Header, decode, orient_boxes, read_head
 from dejavu_lightning.data.sources.image_index import Boxes, IntArray, clip_boxes
 
 Broken = Literal["error", "skip"]
-Locate = Callable[[int], tuple[Path, Path | None]]
 ASPECT_TOLERANCE = 1.02
 THREADS = 16  # more than cores: with cold files most of the time is spent waiting for them
 CHUNK = 256
@@ -63,6 +62,9 @@ class Annotation(NamedTuple):
     boxes: IntArray
     size: tuple[int, int] | None
     exchanged: int = 0
+
+
+Locate = Callable[[int], tuple[Path, Path | Annotation | None]]
 
 
 def read_voc(path: str | Path) -> Annotation:
@@ -158,7 +160,7 @@ def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken
 
     Args:
         total: how many pictures.
-        locate: for each position, where the picture and its annotation lie.
+        locate: for each position, where the picture and its annotation lie, or the annotation itself.
         verify: decode every picture too, which finds truncated ones.
         broken: what to do about files that cannot be read: "error" or "skip".
 
@@ -224,7 +226,7 @@ def _read(chunk: range, locate: Locate, verify: bool) -> _Found:
             header = read_header(path)
             if verify:
                 decode(path)
-            annotation = read_voc(beside) if beside else None
+            annotation = read_voc(beside) if isinstance(beside, Path) else beside
         except (OSError, ValueError) as error:
             found.failures[index] = str(error)
             continue
@@ -234,6 +236,7 @@ def _read(chunk: range, locate: Locate, verify: bool) -> _Found:
         if annotation and annotation.names:
             boxes, kept, counts = fit_boxes(annotation, header)
             odd.update(counts)
+            odd["size_missing"] *= isinstance(beside, Path)  # tables seldom say
             names = [name for name, keep in zip(annotation.names, kept, strict=True) if keep]
             areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).tolist()
             name = min(zip([-area for area in areas], names, strict=True), default=(0, None))[1]

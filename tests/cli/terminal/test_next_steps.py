@@ -3,10 +3,13 @@
 import os
 import shlex
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from dejavu_lightning.callbacks import EpochProgressBar, MemorizationMonitor
 
+from dejavu_lightning.cli.fit import DejavuCLI
 from dejavu_lightning.cli.terminal import next_steps
 from dejavu_lightning.cli.terminal.next_steps import PART, Step, command_line, print_next_steps, utility_step
 from dejavu_lightning.runs.run_folder import RunFolder
@@ -60,6 +63,15 @@ def test_the_commands_run(config, tmp_path):
     assert more[-2:] == ["0", "1"]
     done(*page[3:], cwd=tmp_path)
     done(*more[3:], cwd=tmp_path)
+
+
+def test_fit_names_next_steps_and_not_its_monitors_too():
+    command = object.__new__(DejavuCLI)
+    monitor = MemorizationMonitor()
+    assert monitor.names_next_step
+    command.trainer, command.model = SimpleNamespace(callbacks=[EpochProgressBar(), monitor]), None
+    command.before_fit()
+    assert not monitor.names_next_step
 
 
 def test_places_and_commands(monkeypatch, capsys):

@@ -166,8 +166,10 @@ def test_errors_of_the_file_are_named(tmp_path, change, message):
 
 def test_ids_must_differ(tmp_path):
     instances = [instance(number, 17, [0, 0, 5, 5]) for number in (1, 2)]
-    with pytest.raises(ValueError, match=r"instances: 'x/a.jpg' and 'y/a.png' would share the id 'a'"):
-        CocoInstances(*write_coco(tmp_path, instances, ["x/a.jpg", "y/a.png"]))
+    assert CocoInstances(*write_coco(tmp_path, instances, ["x/a.jpg", "y/b.1.png"])).ids == ["a", "b.1"]
+    assert CocoInstances(*write_coco(tmp_path, instances, ["x/a.jpg", "y/a.png"])).ids == ["x/a", "y/a"]
+    with pytest.raises(ValueError, match=r"instances: 'x/a.jpg' and 'x/a.png' would share the id 'x/a'; rename one"):
+        CocoInstances(*write_coco(tmp_path, instances, ["x/a.jpg", "x/a.png"]))
     with pytest.raises(ValueError, match=r"'a.jpg' and 'a.jpg' would share the id 'a'"):
         CocoInstances(*write_coco(tmp_path, instances, ["a.jpg", "a.jpg"]))
 

@@ -205,7 +205,7 @@ def test_broken_files_are_listed_or_left_out(tmp_path):
 def test_layouts_that_would_lose_pictures_are_refused(tmp_path):
     root = write_oddities(tmp_path)
     train, boxes = root / "train", str(root / "boxes")
-    with pytest.raises(FileNotFoundError, match=r"annotations=.* is not a folder"):
+    with pytest.raises(FileNotFoundError, match=r"annotations=.* is not there; boxes are a folder"):
         ImageFolder(str(train), str(root / "nothing"))
     (train / ".cache").mkdir()
     (train / "x" / ".cache").mkdir()
