@@ -4,7 +4,6 @@ from pathlib import Path
 
 from dejavu_lightning.figures.tables import print_sample_gaps
 
-
 ROW = {"order": "gap", "k": 10, "records": 20, "measure": "recall", "gap": 0.25, "null_mean": 0.1, "null_low": 0.0}
 ROW |= {"null_high": 0.2, "p_value": 0.004, "p_adjusted": 0.072}
 
