@@ -22,12 +22,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from dejavu_lightning.core.distributed import failing_together
+from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.figures.artifacts import (
     draw_curves,
+    draw_each_series,
     draw_most_memorized,
+    draw_outcome_galleries,
     gallery_rows,
     read_answers,
     save_ranking,
@@ -178,6 +181,7 @@ class MemorizationMonitor(Monitor):
             rows: list[GalleryRow] = []
             with self.drawing():
                 figures |= draw_curves(self.history, folder, display)
+                figures |= draw_each_series(found.estimates, folder, display)
                 figures |= draw_most_memorized(found, self._active, folder, display)
                 rows = gallery_rows(found, self._active, display)
             publish_figures(trainer.loggers, self.name, figures, epoch, trainer.global_step)
@@ -202,10 +206,12 @@ class MemorizationMonitor(Monitor):
         with self.drawing(), self.writing(trainer):
             if self.figures:
                 draw_curves(self.history, folder, self.test.display)
+                draw_each_series(estimates_in(self.latest), folder, self.test.display)
             # Where the run was stopped after its last measurement, that lies on the disk.
             latest = self._latest or read_answers(epoch_folder(folder, epoch))
             if self.figures and latest is not None and self._active is not None:
                 draw_most_memorized(latest, self._active, folder, self.test.display)
+                draw_outcome_galleries(latest, self._active, folder, self.test.display)
                 save_ranking(latest, self._active, folder, self.test.display)
         publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
 
