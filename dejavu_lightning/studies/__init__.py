@@ -4,7 +4,7 @@ from dejavu_lightning.studies.jobs import Job, JobProcess, Outcome, run_jobs
 from dejavu_lightning.studies.slurm import run_slurm
 from dejavu_lightning.studies.study_definition import Study, Variant, read_study
 from dejavu_lightning.studies.study_runs import StudyRun, plan_runs, refuse_changed
-from dejavu_lightning.studies.study_table import VariantRow, summarize_study
+from dejavu_lightning.studies.study_table import summarize_study
 
 __all__ = [
     "Job",
@@ -13,7 +13,6 @@ __all__ = [
     "Study",
     "StudyRun",
     "Variant",
-    "VariantRow",
     "plan_runs",
     "read_study",
     "refuse_changed",

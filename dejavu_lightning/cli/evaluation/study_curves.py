@@ -8,7 +8,8 @@ from pathlib import Path
 from dejavu_lightning.figures.setting_curve import Point, draw_setting
 from dejavu_lightning.runs.files import read_json
 from dejavu_lightning.runs.run_folder import StudyFolder
-from dejavu_lightning.studies import Study, VariantRow
+from dejavu_lightning.studies import Study
+from dejavu_lightning.studies.study_table import VariantRow
 
 
 def draw_settings(study: Study, rows: Sequence[VariantRow], folder: StudyFolder) -> list[Path]:
