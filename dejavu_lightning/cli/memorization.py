@@ -96,10 +96,11 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     kept = None
     if built.embeddings:
         kept = KeptEmbeddings(built.embeddings, {"versions": _versions()}, built.embeddings_precision)
-    target = (
-        load_model(built.target, built.config, built.device, built.test, built.k, built.encode)
+    target = _encoding(
+        built.encode,
+        load_model(built.target, built.config, built.device, built.test, built.k)
         if isinstance(built.target, str)
-        else load_published(built.target, built.config, built.device, test=built.test, k=built.k, encode=built.encode)
+        else load_published(built.target, built.config, built.device, test=built.test, k=built.k),
     )
     utility = read_layer_utility(built.utility, target.name) if built.utility else {}
     named = _find_reference(built.reference, built.reference_config, built, target)
@@ -165,12 +166,18 @@ def _find_reference(
 ) -> NamedReference:
     if not isinstance(given, PretrainedModel | str):
         return NamedReference(type(given).__name__, given)
-    model = (
-        load_model(given, config, built.device, built.test, built.k, built.encode)
+    model = _encoding(
+        built.encode,
+        load_model(given, config, built.device, built.test, built.k)
         if isinstance(given, str)
-        else load_published(given, device=built.device, like=target, encode=built.encode)
+        else load_published(given, device=built.device, like=target),
     )
     return NamedReference(model.name, _second_model(model, target, built.allow_unverified_split), model)
+
+
+def _encoding(encode: str | None, model: MeasuredModel) -> MeasuredModel:
+    """A model that encodes as ``--encode`` says, in its own way where that says nothing."""
+    return model if encode is None else model._replace(encoder=model.encoder.using(encode))
 
 
 def _check_epochs(target: MeasuredModel, role: str, model: MeasuredModel) -> None:

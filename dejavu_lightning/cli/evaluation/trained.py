@@ -127,7 +127,6 @@ def load_model(
     device: str = "auto",
     test: MemorizationTest | None = None,
     k: int | None = None,
-    encode: str | None = None,
 ) -> MeasuredModel:
     """Rebuild a trained model from its checkpoint and its run's resolved config.
 
@@ -137,7 +136,6 @@ def load_model(
         device: where the model is put, as torch names it; "auto" is a GPU where there is one.
         test: instead of the config's.
         k: neighbours, instead of those of the config's test.
-        encode: what is attacked, instead of the config's.
     """
     path = Path(file)
     if path.is_dir():
@@ -154,8 +152,7 @@ def load_model(
         lacking = config or f"{CONFIG} in a folder above it"
         raise FileNotFoundError(f"no config for {file}: {lacking} does not exist")
     built = build_sections(source, ("model", "data", "memorization"), k)
-    settings = built.memorization
-    settings = replace(settings, test=test or settings.test, encode=encode or settings.encode)
+    settings = replace(built.memorization, test=test or built.memorization.test)
     checkpoint = load_checkpoint(path, intact=True)
     encoder = ModuleEncoder(built.model.to(chosen_device(device)), settings.encode)
     encoder.load(checkpoint["state_dict"], file)
@@ -178,7 +175,6 @@ def load_published(
     like: MeasuredModel | None = None,
     test: MemorizationTest | None = None,
     k: int | None = None,
-    encode: str | None = None,
 ) -> MeasuredModel:
     """A model that others trained.
 
@@ -187,7 +183,6 @@ def load_published(
         device: where the model is put, as in :func:`load_model`.
         like: take its data and measurement instead of a config's.
         test, k: as in :func:`load_model`.
-        encode: what is attacked, instead of what the model's class says.
     """
     if like is not None:
         data, settings, data_settings = like.data, like.settings, like.data_settings
@@ -204,7 +199,7 @@ def load_published(
     shown = loaded.preprocessing or _own(data)
     if isinstance(data, MemorizationData) and data.transform is not None:
         shown = getattr(model, "preprocessing", None)  # the host's own transform, unless the user says another
-    encoder = ModuleEncoder(loaded.module.to(chosen_device(device)), encode or loaded.encode)
+    encoder = ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode)
     made_with = {"class": f"{type(model).__module__}.{type(model).__qualname__}", **vars(model)}
     return MeasuredModel(loaded.name, encoder, data, settings, shown, made_with, data_settings)
 
