@@ -56,14 +56,15 @@ def print_series(
 ) -> None:
     """Print one line a place: the gap with its 95% interval, what both models find, and utility where it is known."""
     gap, useful = series_gap(series, estimates, display), series_utility(series, utility)
-    table = Table(series.axis, title=f"{display.label(gap)} by {series.axis}", title_justify="left")
-    answers = [f"{role}_{display.answers.metric}" for role in ("target", "reference")]
-    for heading in (display.label(gap), "95% interval", *map(display.label, answers), *useful):
+    title, caption = f"{display.label(gap)} by {series.axis}", f"target, reference: {display.answers.label}"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("value", "95% interval", "target", "reference", *useful):
         table.add_column(heading, justify="right")
+    answers = [f"{role}_{display.answers.metric}" for role in ("target", "reference")]
     for place in series.places:
-        beside = [estimates[f"{metric}/{place}"] for metric in answers] + [
-            utility[f"{name}/{place}"] for name in useful
-        ]
+        beside = [estimates[f"{metric}/{place}"] for metric in answers]
+        beside += [utility[f"{name}/{place}"] for name in useful]
         cells = _cells(estimates[f"{gap}/{place}"], True)
         table.add_row(place, *cells, *(f"{one.value:.3f}" for one in beside))
     Console().print(table)

@@ -146,8 +146,7 @@ def test_the_axes_of_a_measurement():
     assert DISPLAY.series(["score", "score@20"]) == ViewAlignment.display.series(["sslmem/late"]) == []
 
 
-def test_each_axis_is_printed_and_drawn(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_each_axis_is_printed_and_drawn(tmp_path, capsys):
     estimates = {}
     for number, place in enumerate(("k=1", "k=10", "early", "late")):
         for name in ("net_score", "score", "target_accuracy", "reference_accuracy"):
@@ -160,8 +159,9 @@ def test_each_axis_is_printed_and_drawn(tmp_path, capsys, monkeypatch):
     }
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in drawn.values())
     print_series(DISPLAY.series(estimates)[0], estimates, utility, DISPLAY)
-    heading, line = (line for line in capsys.readouterr().out.splitlines() if "linear_top1" in line or "late" in line)
-    assert "net déjà vu score" in heading
+    printed = capsys.readouterr().out
+    assert "net déjà vu score by layer" in printed
+    heading, line = (line for line in printed.splitlines() if "linear_top1" in line or "late" in line)
     assert "knn_top1" not in heading  # not of all layers
     assert [cell.strip() for cell in line.split("│")[1:-1]] == [
         "late",
