@@ -8,13 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dejavu_lightning.embedding.flaws import shape_and_advice
+
 
 def side_by_side(layers: Mapping[str, Any]) -> tuple[Tensor, dict[str, int]]:
-    """(B, D) of several layers' (B, d) by name, and each d."""
+    """(B, D) of several layers' (B, d) by name, and each d.
+
+    Raises:
+        ValueError: there is none, or one is not (B, d).
+    """
     found = {name: flat(value) for name, value in layers.items()}
-    if not found or any(not isinstance(value, Tensor) or value.ndim != 2 for value in found.values()):
-        shapes = {name: tuple(getattr(value, "shape", ())) for name, value in found.items()}
-        raise ValueError(f"the encoder must return features of shape (B, D), it returned {shapes}")
+    if not found:
+        raise ValueError("the encoder must return embeddings of shape (B, D), it returned a dict of none")
+    for name, value in found.items():
+        if not isinstance(value, Tensor) or value.ndim != 2:
+            shape, advice = shape_and_advice(value)
+            raise ValueError(
+                f"the encoder must return embeddings of shape (B, D), {name!r} of those that it returned is {shape}; "
+                f"{advice}"
+            )
     joined = torch.cat([value.float() for value in found.values()], dim=1)
     return joined, {name: value.shape[1] for name, value in found.items()}
 

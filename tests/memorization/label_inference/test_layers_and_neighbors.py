@@ -217,10 +217,10 @@ def constant(batch):
             lambda: prepared(Counted(), LabelInference(k=1, ks=(9,))),
             "k=9 exceeds the public set of 4 images; lower k and",
         ),
-        (lambda: prepared(lambda batch: {}), r"features of shape \(B, D\), it returned \{\}"),
+        (lambda: prepared(lambda batch: {}), r"shape \(B, D\), it returned a dict of none"),
         (
             lambda: prepared(lambda batch: {"map": batch[:, :, None, None].expand(-1, -1, 3, 3)}),
-            r"'map': \(4, 2, 3, 3\)",
+            r"'map' of those that it returned is \(4, 2, 3, 3\); pool",
         ),
         (lambda: prepared(constant), r"all 4 embeddings of the public \(dead\) set are the same"),
         (
