@@ -147,14 +147,14 @@ def _check(study: Study, file: str) -> None:
                 f"{file}: the variant {name!r} cannot be the name of a folder; use letters, digits, spaces and "
                 "_ . + = @ -, beginning with a letter or digit"
             )
-    for setting, values in study.curves.items():
-        unknown = [variant for variant in values if variant not in study.variants]
+    for setting, places in study.curves.items():
+        unknown = [variant for variant in places if variant not in study.variants]
         if unknown:
             raise ValueError(
                 f"{file}: curves.{setting} names {unknown[0]!r}, which is no variant; choose from "
                 f"{', '.join(study.variants)}"
             )
-        if len(set(values.values())) < 2 or not FOLDER_NAME.fullmatch(setting):
+        if len(set(places.values())) < 2 or not FOLDER_NAME.fullmatch(setting):
             raise ValueError(f"{file}: curves.{setting} needs two values or more and a name that can be a file's")
     if study.default not in study.variants:
         raise ValueError(f"{file}: default {study.default!r} is no variant; choose from {', '.join(study.variants)}")

@@ -44,10 +44,10 @@ class LabelDisplay(Display):
         """The layers, and the numbers of neighbours in ascending order, of which there are scores."""
         names = [name.removeprefix("score/") for name in estimates if name.startswith("score/")]
         numbers = {name: float(name[2:]) for name in names if re.fullmatch(r"k=\d+", name)}
-        layers = {name: None for name in names if name not in numbers}
+        ordered = {name: numbers[name] for name in sorted(numbers, key=numbers.__getitem__)}
         found = [
-            Series("by_layer", "layer, from the backbone on", layers),
-            Series("by_neighbors", "neighbours that vote, k", dict(sorted(numbers.items(), key=lambda item: item[1]))),
+            Series("by_layer", "layer, from the backbone on", {name: None for name in names if name not in numbers}),
+            Series("by_neighbors", "neighbours that vote, k", ordered),
         ]
         return [series for series in found if series.places]
 
