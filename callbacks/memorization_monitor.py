@@ -69,7 +69,8 @@ class MemorizationMonitor(Monitor):
             as an epoch; shorter trainings deserve a finer curve.
         encode: how images become embeddings: None for the module's ``encode``, ``backbone`` or ``encode_image``, the
             first that it has; a dotted attribute path such as "student.backbone"; or a function
-            ``(module, images) -> embeddings``. Tests that encode more than images say themselves how.
+            ``(module, images) -> embeddings``. Tests that encode more than images say themselves how. Of several layers
+            by name, such as "encode_layers" of this package's methods gives, ``LabelInference`` attacks each.
         transform: how the data show a picture to the encoder: the host's evaluation transform, from a PIL picture to a
             tensor, or a ``Preprocessing``; for data that make their sets.
         max_records: attack at most so many records of each set, a class-balanced seeded sample.
