@@ -22,12 +22,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from dejavu_lightning.core.distributed import failing_together
+from dejavu_lightning.core.estimate import estimates_in
 from dejavu_lightning.core.preprocessing import Shown
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
 from dejavu_lightning.figures.artifacts import (
     draw_curves,
+    draw_each_series,
     draw_most_memorized,
+    draw_outcome_galleries,
     gallery_rows,
     read_answers,
     save_ranking,
@@ -67,7 +70,8 @@ class MemorizationMonitor(Monitor):
             as an epoch; shorter trainings deserve a finer curve.
         encode: how images become embeddings: None for the module's ``encode``, ``backbone`` or ``encode_image``, the
             first that it has; a dotted attribute path such as "student.backbone"; or a function
-            ``(module, images) -> embeddings``. Tests that encode more than images say themselves how.
+            ``(module, images) -> embeddings``. Tests that encode more than images say themselves how. Of several layers
+            by name, such as "encode_layers" of this package's methods gives, ``LabelInference`` attacks each.
         transform: how the data show a picture to the encoder: the host's evaluation transform, from a PIL picture to a
             tensor, or a ``Preprocessing``; for data that make their sets.
         max_records: attack at most so many records of each set, a class-balanced seeded sample.
@@ -185,6 +189,7 @@ class MemorizationMonitor(Monitor):
             rows: list[GalleryRow] = []
             with self.drawing():
                 figures |= draw_curves(self.history, folder, display)
+                figures |= draw_each_series(found.estimates, folder, display)
                 figures |= draw_most_memorized(found, self._active, folder, display)
                 rows = gallery_rows(found, self._active, display)
             publish_figures(trainer.loggers, self.name, figures, epoch, trainer.global_step)
@@ -209,10 +214,12 @@ class MemorizationMonitor(Monitor):
         with self.drawing(), self.writing(trainer):
             if self.figures:
                 draw_curves(self.history, folder, self.test.display)
+                draw_each_series(estimates_in(self.latest), folder, self.test.display)
             # Where the run was stopped after its last measurement, that lies on the disk.
             latest = self._latest or read_answers(epoch_folder(folder, epoch))
             if self.figures and latest is not None and self._active is not None:
                 draw_most_memorized(latest, self._active, folder, self.test.display)
+                draw_outcome_galleries(latest, self._active, folder, self.test.display)
                 save_ranking(latest, self._active, folder, self.test.display)
         publish_records(trainer.loggers, self.name, folder, epoch, trainer.global_step)
         told = result_line(self.latest, [self.headline, self.test.headline], self.test.display)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dejavu_lightning import __version__
+from dejavu_lightning.cli.evaluation.layer_utility import read_layer_utility
 from dejavu_lightning.cli.evaluation.leave_out import chosen_part, stored_left_out, told_left_out
 from dejavu_lightning.cli.evaluation.provenance import keep_embeddings
 from dejavu_lightning.cli.evaluation.several_devices import several_devices
@@ -30,12 +31,25 @@ from dejavu_lightning.cli.memorization_options import (
 from dejavu_lightning.cli.terminal.next_steps import Step, print_next_steps, report_step, utility_step
 from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.core.distributed import world
-from dejavu_lightning.core.estimate import flatten
+from dejavu_lightning.core.estimate import Estimate, flatten
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.kept import KeptEmbeddings
-from dejavu_lightning.figures.artifacts import draw_curves, draw_most_memorized, save_ranking, save_records
+from dejavu_lightning.figures.artifacts import (
+    draw_curves,
+    draw_each_series,
+    draw_most_memorized,
+    draw_outcome_galleries,
+    save_ranking,
+    save_records,
+)
 from dejavu_lightning.figures.group_intervals import draw_groups, print_groups
-from dejavu_lightning.figures.tables import print_agreement, print_references, print_sample_gaps, print_table
+from dejavu_lightning.figures.tables import (
+    print_agreement,
+    print_references,
+    print_sample_gaps,
+    print_series,
+    print_table,
+)
 from dejavu_lightning.memorization import Checkpoint, GroupColumn, Reference, SecondModel, symmetric_average
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
 from dejavu_lightning.pretrained import PretrainedModel
@@ -82,11 +96,13 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     kept = None
     if built.embeddings:
         kept = KeptEmbeddings(built.embeddings, {"versions": _versions()}, built.embeddings_precision)
-    target = (
+    target = _encoding(
+        built.encode,
         load_model(built.target, built.config, built.device, built.test, built.k)
         if isinstance(built.target, str)
-        else load_published(built.target, built.config, built.device, test=built.test, k=built.k)
+        else load_published(built.target, built.config, built.device, test=built.test, k=built.k),
     )
+    utility = read_layer_utility(built.utility, target.name) if built.utility else {}
     named = _find_reference(built.reference, built.reference_config, built, target)
     given = read_references(built.extra_references)
     extra = {name: _find_reference(one, None, built, target) for name, one in given.items()}
@@ -114,6 +130,8 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     if kept is not None:
         print(kept)
     print_table(estimates, test.display, f"{target.name} against {named.name}")
+    for series in test.display.series(estimates):
+        print_series(series, estimates, utility, test.display)
     if found.extra_references:
         print_references(found.extra_references, test)
     if found.groups is not None:
@@ -132,7 +150,7 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
             "preprocessing": {role: _shown(model) for role, model in models.items()},
             "options": options,
         }
-        _write(output, facts, found, sets, target)
+        _write(output, facts, found, sets, target, utility)
     print_next_steps({"target": target.name}, _next_steps(built, output, arguments))
 
 
@@ -149,12 +167,18 @@ def _find_reference(
 ) -> NamedReference:
     if not isinstance(given, PretrainedModel | str):
         return NamedReference(type(given).__name__, given)
-    model = (
+    model = _encoding(
+        built.encode,
         load_model(given, config, built.device, built.test, built.k)
         if isinstance(given, str)
-        else load_published(given, device=built.device, like=target)
+        else load_published(given, device=built.device, like=target),
     )
     return NamedReference(model.name, _second_model(model, target, built.allow_unverified_split), model)
+
+
+def _encoding(encode: str | None, model: MeasuredModel) -> MeasuredModel:
+    """A model that encodes as ``--encode`` says, in its own way where that says nothing."""
+    return model if encode is None else model._replace(encoder=model.encoder.using(encode))
 
 
 def _check_epochs(target: MeasuredModel, role: str, model: MeasuredModel) -> None:
@@ -208,13 +232,20 @@ def _shown(model: MeasuredModel) -> str:
 
 
 def _write(
-    output: Path, facts: dict[str, Any], found: Measurement, sets: MemorizationSets, target: MeasuredModel
+    output: Path,
+    facts: dict[str, Any],
+    found: Measurement,
+    sets: MemorizationSets,
+    target: MeasuredModel,
+    utility: Mapping[str, Estimate],
 ) -> None:
     if output.exists():
         shutil.rmtree(output)
     save_records(found, output)
     display = target.settings.test.display
     figures = draw_most_memorized(found, sets, output, display) | save_ranking(found, sets, output, display)
+    figures |= draw_outcome_galleries(found, sets, output, display)
+    figures |= draw_each_series(found.estimates, output, display, utility)
     if found.groups is not None:
         figures |= draw_groups(found.groups, output, found.headline, display)
     if target.epoch is not None:

@@ -60,6 +60,17 @@ def memorization_parser() -> ArgumentParser:
     )
     parser.add_argument("--k", type=int | None, help="neighbours, in place of those of the config's test")
     parser.add_argument(
+        "--encode",
+        type=str | None,
+        help="what is attacked, in place of the config's: a method or part of the models, encode_layers for the "
+        "backbone and each layer of the projector in one pass",
+    )
+    parser.add_argument(
+        "--utility",
+        type=str | None,
+        help="what evaluate.py utility wrote about the target with the same --encode, to stand beside each layer",
+    )
+    parser.add_argument(
         "--groups",
         type=GroupColumn | None,
         help="break everything down by a column of a table, as --groups.file licences.csv --groups.column licence; "
@@ -164,6 +175,8 @@ def check_options(built: Any) -> None:
         raise SystemExit(f"error: --k must be at least 1, got {built.k}")
     if built.k is not None and built.test is not None:
         raise SystemExit("error: --k is of the config's test; of another one give --test.k")
+    if built.utility is not None and built.encode is None:
+        raise SystemExit("error: --utility is of several layers: name what gives them, as by --encode encode_layers")
     if built.embeddings_precision != "float32" and built.embeddings is None:
         raise SystemExit("error: --embeddings_precision needs --embeddings, the folder that keeps them")
     if built.symmetric and not (isinstance(built.target, str) and isinstance(built.reference, str)):

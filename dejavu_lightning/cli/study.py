@@ -51,11 +51,14 @@ def study(arguments: list[str]) -> None:
     waiting = [run for run in runs if not run.finished]
     print(f"{plan.name}: {len(runs)} runs, {len(runs) - len(waiting)} finished before, in {output}", flush=True)
     errors = _run_all({run: commands[run] for run in waiting}, options, plan, output)
-    summarize_study(plan, runs, errors, output)
+    rows = summarize_study(plan, runs, errors, output)
     if any(run.files.finished for run in runs):
         # Imported here: planning and starting runs should not take the seconds that importing torch does.
+        from dejavu_lightning.cli.evaluation.study_curves import draw_settings
         from dejavu_lightning.report.html import write_report
 
+        for path in draw_settings(plan, rows, StudyFolder(output)):
+            print(f"wrote {path}")
         page = StudyFolder(output).report
         try:
             print(f"wrote {write_report([output], page, overwrite=True)}")

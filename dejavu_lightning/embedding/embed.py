@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from dejavu_lightning.core.distributed import gathered, joined_rows, world
 from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
-from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
+from dejavu_lightning.embedding.encoders import ModuleEncoder
 from dejavu_lightning.embedding.flaws import flaw
 from dejavu_lightning.embedding.host_samples import (
     ReadableSamples,
@@ -26,6 +26,7 @@ from dejavu_lightning.embedding.host_samples import (
     same_shape,
 )
 from dejavu_lightning.embedding.kept import encode_name
+from dejavu_lightning.embedding.outputs import flat, side_by_side
 
 ROWS_AT_ONCE = 4096  # that are float32 while float16 ones are made of them
 
@@ -35,13 +36,14 @@ class Embedded(NamedTuple):
 
     ``rows`` (n,) positions in the dataset of the embeddings held by this process; ``embeddings`` (n, D)
     float32, or float16 where they are kept so; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each
-    sample besides its input.
+    sample besides its input. ``widths``: of each layer by name, side by side in D, where the encoder gave several.
     """
 
     rows: Tensor
     embeddings: Tensor
     ids: list[str]
     facts: list[Any]
+    widths: Mapping[str, int] | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -51,6 +53,16 @@ class Embedded(NamedTuple):
     def gather(self) -> Tensor:
         """All processes' embeddings in the dataset's order: (N, D), on the CPU."""
         return joined_rows(self.embeddings.cpu())[joined_rows(self.rows).argsort()]
+
+    def layers(self) -> dict[str, Embedded]:
+        """The embeddings of each layer by name, views of these, in the encoder's order; of one alone its name is ""."""
+        if self.widths is None:
+            return {"": self}
+        both = self.embeddings.reshape(-1, sum(self.widths.values()))  # a process without samples knows no width
+        parts = torch.split(both, list(self.widths.values()), dim=1)
+        return {
+            name: self._replace(embeddings=part, widths=None) for name, part in zip(self.widths, parts, strict=True)
+        }
 
     def directions(self) -> Embedded:
         """The same with embeddings of length 1, to compare by cosine."""
@@ -87,12 +99,13 @@ def labelled_image(sample: Any, row: int, role: str) -> Reading:
 
 
 def embed(
-    encoder: Encoder,
+    encoder: Callable[[Any], Any],
     dataset: Samples,
     role: str,
     batch_size: int,
     num_workers: int,
     read: Read = labelled_image,
+    several: bool = False,
 ) -> Embedded:
     """Embed every sample once; process r of W takes batches r, r + W, ...
 
@@ -103,6 +116,7 @@ def embed(
     Args:
         role: what errors and made-up ids call the dataset.
         read: takes a sample, its row and the role apart.
+        several: whether the encoder may give several layers by name, see :meth:`Embedded.layers`; these are not kept.
 
     Raises:
         ValueError: the dataset is empty, an id repeats, or an embedding is not finite, not (B, D), or not of a size
@@ -111,7 +125,7 @@ def embed(
     if len(dataset) == 0:
         raise ValueError(f"the {role} set is empty: nothing can be measured")
     dtype = encoder.kept.dtype if isinstance(encoder, ModuleEncoder) and encoder.kept else torch.float32
-    arguments = (encoder, dataset, role, batch_size, num_workers, read, dtype)
+    arguments = (encoder, dataset, role, batch_size, num_workers, read, dtype, several)
     if not isinstance(encoder, ModuleEncoder) or encoder.kept is None:
         return _embed(*arguments)
     rank, processes = world()
@@ -131,7 +145,9 @@ def embed(
     if content is not None:
         return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:])
     found = _embed(*arguments)
-    if found.embeddings.device == encoder.device:
+    if found.widths is not None:
+        kept.warn("embeddings are not kept: the encoder gives several layers")
+    elif found.embeddings.device == encoder.device:
         found = found._replace(embeddings=kept.save(found.embeddings, found.ids, found.facts))
     else:
         kept.warn(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
@@ -139,13 +155,14 @@ def embed(
 
 
 def _embed(
-    encoder: Encoder,
+    encoder: Callable[[Any], Any],
     dataset: Samples,
     role: str,
     batch_size: int,
     num_workers: int,
     read: Read,
     dtype: torch.dtype,
+    several: bool,
 ) -> Embedded:
     count = len(dataset)
     batch_size = min(batch_size, count)
@@ -156,6 +173,7 @@ def _embed(
     facts: list[Any] = []
     held, filled = torch.empty(0, 0, dtype=dtype), 0
     problem, of_a_file = "", False
+    widths: dict[str, int] | None = None
     first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
         cast(Dataset[Any], ReadableSamples(dataset, role)),
@@ -177,6 +195,8 @@ def _embed(
                 ids += [reading.identifier for reading in readings]
                 facts += [reading.facts for reading in readings]
                 output = flat(_encode(encoder, _padded([reading.input for reading in readings], batch_size), role))
+                if several and isinstance(output, Mapping):
+                    output, widths = side_by_side(output)
                 problem = problem or flaw(output, ids[-len(rows) :], role, held.shape[1] if filled else None, dtype)
                 if problem:
                     break
@@ -194,9 +214,9 @@ def _embed(
     flaws = [(flaw, its_file) for flaw, its_file in gathered((problem, of_a_file)) if flaw]
     if flaws:
         raise (UnreadableFileError if all(its_file for _, its_file in flaws) else ValueError)(flaws[0][0])
-    pieces = gathered((ids, facts))
+    pieces = gathered((ids, facts, widths))
     all_ids, all_facts = [""] * count, [None] * count
-    for process, (its_ids, its_facts) in enumerate(pieces):
+    for process, (its_ids, its_facts, _) in enumerate(pieces):
         its_rows = [row for batch in batches[process::processes] for row in batch]
         for row, identifier, fact in zip(its_rows, its_ids, its_facts, strict=True):
             all_ids[row], all_facts[row] = identifier, fact
@@ -204,14 +224,15 @@ def _embed(
         twice = sorted(identifier for identifier, times in Counter(all_ids).items() if times > 1)[:3]
         raise ValueError(f"the {role} set holds ids more than once, such as {twice}; the id is the only join key")
     own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
-    return Embedded(own_rows, held, all_ids, all_facts)
+    every_width = next((its_widths for *_, its_widths in pieces if its_widths is not None), None)
+    return Embedded(own_rows, held, all_ids, all_facts, every_width)
 
 
 class _EncoderError(ValueError):
     """The encoder fails on what it is given."""
 
 
-def _encode(encoder: Encoder, inputs: Any, role: str) -> Any:
+def _encode(encoder: Callable[[Any], Any], inputs: Any, role: str) -> Any:
     try:
         return encoder(inputs)
     except ValueError:  # of ours, or as clear
@@ -231,15 +252,6 @@ def _padded(inputs: list[Any], size: int) -> Any:
         return inputs + inputs[-1:] * lacking
     stacked = torch.stack(inputs)
     return torch.cat([stacked, stacked[-1:].expand(lacking, *stacked.shape[1:])])
-
-
-def flat(output: Any) -> Any:
-    """(B, D) of (B, D, 1, 1), as of pooled feature maps, or (B, 1, D), as of one token; others as they are."""
-    if isinstance(output, Tensor) and (
-        (output.ndim == 4 and output.shape[2:] == (1, 1)) or (output.ndim == 3 and output.shape[1] == 1)
-    ):
-        return output.flatten(1)
-    return output
 
 
 def check_not_collapsed(found: Embedded, role: str) -> None:

@@ -18,6 +18,13 @@ ADVICE = {
 ROUNDED = 2.0**-10  # what an embedding may lose of its length: twice what float16 takes of a number
 
 
+def shape_and_advice(output: Any) -> tuple[str, str]:
+    """What an output is, and how to make embeddings of it."""
+    if not isinstance(output, Tensor):
+        return type(output).__name__, ADVICE[0]
+    return str(tuple(output.shape)), ADVICE.get(output.ndim, ADVICE[0])
+
+
 def flaw(output: Any, ids: Sequence[str], role: str, width: int | None, dtype: torch.dtype) -> str:
     """Say why an encoder's output cannot be taken as embeddings; empty where it can.
 
@@ -29,8 +36,7 @@ def flaw(output: Any, ids: Sequence[str], role: str, width: int | None, dtype: t
         dtype: that embeddings are held in.
     """
     if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        advice = ADVICE.get(output.ndim, ADVICE[0]) if isinstance(output, Tensor) else ADVICE[0]
+        shape, advice = shape_and_advice(output)
         return f"the encoder must return embeddings of shape (B, D), it returned {shape}; {advice}"
     if width is not None and output.shape[1] != width:
         return (

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.figures.curve import draw_curve
 from dejavu_lightning.figures.gallery import draw_gallery
 from dejavu_lightning.figures.outcomes import draw_outcomes
+from dejavu_lightning.figures.series import draw_series
 from dejavu_lightning.figures.spread import draw_spread, is_counted, values_of
 from dejavu_lightning.memorization.display import Display, GalleryRow
 from dejavu_lightning.memorization.measure import Measurement
@@ -93,6 +95,36 @@ def draw_most_memorized(
         return {}
     title = display.gallery_title(measurement.target.settings, measurement.comparison.table is not None)
     return {"gallery": draw_gallery(rows, figure_file(folder, "gallery"), title)}
+
+
+def draw_outcome_galleries(
+    measurement: Measurement, sets: MemorizationSets, folder: Path, display: Display
+) -> dict[str, Path]:
+    """Draw ``gallery_<outcome>.png`` of each outcome that has one, such as correlated records; by name."""
+    table, found = measurement.comparison.table, {}
+    for outcome, title in display.galleries.items() if table is not None else ():
+        rows = display.gallery(table, measurement.target, sets, GALLERY_RECORDS, outcome)
+        if rows:
+            name = f"gallery_{outcome}"
+            found[name] = draw_gallery(rows, figure_file(folder, name), title)
+    return found
+
+
+def draw_each_series(
+    estimates: Mapping[str, Estimate],
+    folder: Path,
+    display: Display,
+    utility: Mapping[str, Estimate] | None = None,
+) -> dict[str, Path]:
+    """Draw ``by_layer.png`` and ``by_neighbors.png`` where several were measured; by name.
+
+    Args:
+        utility: metrics of utility, of which those of the same names are drawn beside.
+    """
+    return {
+        series.key: draw_series(series, estimates, utility or {}, figure_file(folder, series.key), display)
+        for series in display.series(estimates)
+    }
 
 
 def save_ranking(measurement: Measurement, sets: MemorizationSets, folder: Path, display: Display) -> dict[str, Path]:

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dejavu_lightning.core.estimate import Estimate, format_p
+from dejavu_lightning.figures.series import series_gap, series_utility
 from dejavu_lightning.memorization.agreement import Agreement
-from dejavu_lightning.memorization.display import Display
+from dejavu_lightning.memorization.display import Display, Series
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.memorization.protocols import MemorizationTest
 
@@ -49,6 +50,25 @@ def _cells(estimate: Estimate, signed: bool) -> tuple[str, str]:
     sign = "+" if signed else ""
     value, low, high, *_ = estimate
     return f"{value:{sign}.3f}", "" if low is None or high is None else f"\\[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def print_series(
+    series: Series, estimates: Mapping[str, Estimate], utility: Mapping[str, Estimate], display: Display
+) -> None:
+    """Print one line a place: the gap with its 95% interval, what both models find, and utility where it is known."""
+    gap, useful = series_gap(series, estimates, display), series_utility(series, utility)
+    title, caption = f"{display.label(gap)} by {series.axis}", f"target, reference: {display.answers.label}"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("value", "95% interval", "target", "reference", *useful):
+        table.add_column(heading, justify="right")
+    answers = [f"{role}_{display.answers.metric}" for role in ("target", "reference")]
+    for place in series.places:
+        beside = [estimates[f"{metric}/{place}"] for metric in answers]
+        beside += [utility[f"{name}/{place}"] for name in useful]
+        cells = _cells(estimates[f"{gap}/{place}"], True)
+        table.add_row(place, *cells, *(f"{one.value:.3f}" for one in beside))
+    Console().print(table)
 
 
 def print_sample_gaps(gaps: Sequence[Mapping[str, Any]], k: int | None, kept_in: Path | None = None) -> None:

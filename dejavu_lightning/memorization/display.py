@@ -65,6 +65,20 @@ class Spread(NamedTuple):
     file: str = "spread"
 
 
+class Series(NamedTuple):
+    """Numbers of one measurement along an axis, such as the layers of a model: ``<metric>/<name>`` at each place.
+
+    Attributes:
+        key: what its picture is called.
+        axis: what is along it.
+        places: name -> where it lies on the axis, in order; None where it has no number, as a layer.
+    """
+
+    key: str
+    axis: str
+    places: Mapping[str, float | None]
+
+
 class GalleryRow(NamedTuple):
     """One record of the gallery.
 
@@ -91,6 +105,7 @@ class Display:
         answers: the upper half of the curve.
         gaps: gap -> label, the lower half of the curve, the headline's first.
         outcomes: metric -> meaning, shares of all records that add up to 1.
+        galleries: outcome -> title, of records that have a gallery of their own beside that of the memorized ones.
         spread: of a column over the records.
         left_out: what ``excluded`` counts.
         truth: column of the records that says what is true of them; runs that are compared must share it.
@@ -110,6 +125,7 @@ class Display:
     answers: Answers
     gaps: Mapping[str, str]
     outcomes: Mapping[str, str] = field(default_factory=dict)
+    galleries: Mapping[str, str] = field(default_factory=dict)
     spread: Spread | None = None
     left_out: str = "records"
     truth: str = ""
@@ -156,6 +172,14 @@ class Display:
         chosen = table.filter(pc.greater(table[self.memorization], 0))
         return chosen.sort_by([(self.memorization, "descending"), ("id", "ascending")])
 
+    def of_outcome(self, table: pa.Table, outcome: str) -> pa.Table:
+        """Rows of one outcome of ``galleries``, the clearest first, then by id."""
+        return table.slice(0, 0)
+
+    def series(self, estimates: Collection[str]) -> list[Series]:
+        """List what estimates hold along an axis; nothing where they are of one layer and one number of neighbours."""
+        return []
+
     def groups(self, table: pa.Table) -> Iterator[tuple[int, bool]]:
         """Yield each class or object that a record of a comparison counts for, and whether it is memorized there."""
         yield from ()
@@ -190,10 +214,20 @@ class Display:
         """What stands beside the id of a record of a comparison."""
         return ""
 
-    def gallery(self, table: pa.Table | None, target: Records, sets: MemorizationSets, count: int) -> list[GalleryRow]:
+    def gallery(
+        self,
+        table: pa.Table | None,
+        target: Records,
+        sets: MemorizationSets,
+        count: int,
+        outcome: str | None = None,
+    ) -> list[GalleryRow]:
         """The most memorized records with their pictures, at most ``count``; empty where the sets cannot show them.
 
         The order selects on the outcome, so it shows what memorization looks like, not how much there is.
+
+        Args:
+            outcome: one of ``galleries``: records of that outcome instead.
         """
         if not isinstance(sets.attack, DisplayableSamples):
             return []
@@ -202,7 +236,8 @@ class Display:
             table = target.table.rename_columns(
                 [name if name in NO_MODELS_COLUMNS else f"target_{name}" for name in own]
             )
-        rows = self.most_memorized(table).slice(0, count).to_pylist()
+        chosen = self.most_memorized(table) if outcome is None else self.of_outcome(table, outcome)
+        rows = chosen.slice(0, count).to_pylist()
         attacked = _positions(sets.attack, {row["id"] for row in rows})
         near = {identifier for row in rows for side in _sides(row) for identifier in side}
         if near and not isinstance(sets.public, DisplayableSamples):

@@ -10,7 +10,8 @@
     ranking.csv           records by memorization confidence
     classes.json          what labels, or objects, are called
     metrics.json          of ``evaluate.py memorization``; a folder that has it is complete
-    curve.png             and partition.png, gallery.png, confidence.png
+    curve.png             and partition.png, gallery.png, gallery_<outcome>.png, confidence.png,
+                          by_layer.png, by_neighbors.png
     <reference>/          the tables of a further reference
 
 A monitor keeps the tables of each measurement in ``epoch=0040/`` and the figures above it.
@@ -56,7 +57,7 @@ def table_file(folder: Path, name: str) -> Path:
 
 
 def figure_file(folder: Path, name: str) -> Path:
-    """Where the figure of this name lies: "curve", "partition", "gallery", "confidence" or another."""
+    """Where the figure of this name lies: "curve", "partition", "gallery", "confidence", "by_layer" or another."""
     return folder / f"{name}.png"
 
 

@@ -182,6 +182,10 @@ class StudyFolder:
         self.table, self.report = self.path / "table.csv", self.path / "report.html"
         self.submitit = self.path / "submitit"
 
+    def curve(self, setting: str) -> Path:
+        """Picture of the variants against a setting."""
+        return self.path / f"{setting}.png"
+
     def run(self, variant: str, seed: int) -> Path:
         """Folder of the pair of a variant with a seed."""
         return self.path / variant / f"seed={seed}"

@@ -44,6 +44,8 @@ class Study:
         headline: the metric of ``comparison/metrics.json`` that the table and the report show; the net value of the
             runs' test if not given.
         utility: the metric of ``target/utility/history.csv`` that the report draws it against.
+        curves: setting -> variant -> its value there: headline and utility are drawn against it, in
+            ``<setting>.png`` beside the table.
         output: folder of all runs; ``runs/studies/<name>`` if not given.
         slurm: of ``--launcher slurm``, arguments of submitit's ``AutoExecutor.update_parameters``.
     """
@@ -56,6 +58,7 @@ class Study:
     seed_keys: list[str] = field(default_factory=lambda: ["seed_everything", "data.split_seed"])
     headline: str | None = None
     utility: str | None = None
+    curves: dict[str, dict[str, float]] = field(default_factory=dict)
     output: str | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
 
@@ -144,6 +147,15 @@ def _check(study: Study, file: str) -> None:
                 f"{file}: the variant {name!r} cannot be the name of a folder; use letters, digits, spaces and "
                 "_ . + = @ -, beginning with a letter or digit"
             )
+    for setting, places in study.curves.items():
+        unknown = [variant for variant in places if variant not in study.variants]
+        if unknown:
+            raise ValueError(
+                f"{file}: curves.{setting} names {unknown[0]!r}, which is no variant; choose from "
+                f"{', '.join(study.variants)}"
+            )
+        if len(set(places.values())) < 2 or not FOLDER_NAME.fullmatch(setting):
+            raise ValueError(f"{file}: curves.{setting} needs two values or more and a name that can be a file's")
     if study.default not in study.variants:
         raise ValueError(f"{file}: default {study.default!r} is no variant; choose from {', '.join(study.variants)}")
     for name, variant in study.variants.items():

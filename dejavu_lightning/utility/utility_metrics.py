@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.decision_part import DecisionPart
-from dejavu_lightning.core.distributed import gathered, shared_work
+from dejavu_lightning.core.distributed import shared_work
 from dejavu_lightning.core.estimate import flatten
 from dejavu_lightning.core.intervals import bounded_mean
 from dejavu_lightning.core.samples import Samples, Subsample
 from dejavu_lightning.core.sets import UtilitySets
-from dejavu_lightning.embedding.embed import embed, flat
+from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
 from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.utility.averages import Average, averages
@@ -148,9 +148,8 @@ def _measure(
                 found |= measure.measure(encoder, sets, batch_size, num_workers)
         if not fitted:
             return _measurement(found, sets.validation, leave_out)
-        layers = _Layers(encoder)
-        train = embed(layers, sets.train, "train", batch_size, num_workers)
-        validation = embed(layers, sets.validation, "validation", batch_size, num_workers)
+        train = embed(encoder, sets.train, "train", batch_size, num_workers, several=True)
+        validation = embed(encoder, sets.validation, "validation", batch_size, num_workers, several=True)
     both = set(train.ids) & set(validation.ids)
     if both:
         raise ValueError(f"{len(both)} ids are both in the train and in the validation set, such as {min(both)!r}")
@@ -161,17 +160,12 @@ def _measure(
                 f"[0, {sets.num_classes}), the classes of num_classes"
             )
     device = getattr(encoder, "device", train.embeddings.device)
-    widths = next(its_widths for its_widths in gathered(layers.widths) if its_widths)
     labels, truth = train.labels.to(device), validation.labels[validation.rows].to(device)
-    own = validation.embeddings.reshape(-1, sum(widths.values()))
+    asked_of = validation.layers()
     named: dict[str, Tensor] = {}
-    start = 0
-    for layer, width in widths.items():
-        columns = slice(start, start + width)
-        start += width
-        learned = train._replace(embeddings=train.embeddings[:, columns]).gather().to(device)
-        asked = own[:, columns].to(device)
-        suffix = f"/{layer}" if len(widths) > 1 else ""
+    for layer, part in train.layers().items():
+        learned, asked = part.gather().to(device), asked_of[layer].embeddings.to(device)
+        suffix = f"/{layer}" if len(asked_of) > 1 else ""
         for probe in fitted:
             classify = probe.fit(learned, labels, sets.num_classes)
             hits = _hits(classify(asked), truth) if len(asked) else torch.zeros(0, 5, device=device)
@@ -200,7 +194,7 @@ def check_features(encoder: LayerEncoder, probes: Sequence[Probe | PairMeasure],
         with preserve_state(encoder.module) if isinstance(encoder, ModuleEncoder) else nullcontext():
             for role, samples in (("train", sets.train), ("validation", sets.validation)):
                 first = Subsample(samples, np.arange(min(1, len(samples))))
-                embed(_Layers(encoder), first, role, batch_size=1, num_workers=0)
+                embed(encoder, first, role, batch_size=1, num_workers=0, several=True)
 
 
 def probe_metrics(probes: Sequence[Probe | PairMeasure]) -> list[str]:
@@ -256,22 +250,3 @@ def _hits(scores: Tensor, truth: Tensor) -> Tensor:
     """
     best = scores.argsort(dim=1, descending=True, stable=True)[:, :5]
     return (best == truth[:, None]) & scores.gather(1, best).isfinite()
-
-
-class _Layers:
-    """An encoder that puts the features of several layers side by side, and remembers their widths."""
-
-    def __init__(self, encoder: LayerEncoder) -> None:
-        self.encoder = encoder
-        self.widths: dict[str, int] = {}
-
-    def __call__(self, inputs: Any) -> Tensor:
-        found = self.encoder(inputs)
-        layers = (
-            {name: flat(value) for name, value in found.items()} if isinstance(found, Mapping) else {"": flat(found)}
-        )
-        if any(not isinstance(value, Tensor) or value.ndim != 2 for value in layers.values()):
-            shapes = {name: tuple(getattr(value, "shape", ())) for name, value in layers.items()}
-            raise ValueError(f"the encoder must return features of shape (B, D), it returned {shapes}")
-        self.widths = {name: value.shape[1] for name, value in layers.items()}
-        return torch.cat([value.float() for value in layers.values()], dim=1)

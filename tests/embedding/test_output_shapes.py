@@ -27,12 +27,18 @@ def test_pooled_maps_and_single_tokens_are_flattened(shape):
         (lambda images: images, r"it returned \(10, 3, 16, 16\); pool its feature maps: encode=lambda module, images"),
         (lambda images: images.flatten(2), r"it returned \(10, 3, 256\); take one of its tokens: encode=lambda module"),
         (lambda images: images.flatten(1)[:, 0], r"it returned \(10,\); choose another encode="),
-        (lambda images: {"x": images}, "it returned dict; choose another encode="),
+        (lambda images: {"x": images}, r"'x' of those that it returned is \(10, 3, 16, 16\); pool its feature maps"),
+        (lambda images: {"x": "text"}, "'x' of those that it returned is str; choose another encode="),
     ],
 )
 def test_other_shapes_are_told_with_the_function_to_use(encode, told):
     with pytest.raises(ValueError, match=told):
         measure(encode, LabelInference(k=3, batch_size=10), HeldOut(), pairs())
+
+
+def test_several_layers_are_told_where_one_is_asked_for():
+    with pytest.raises(ValueError, match="it returned dict; choose another encode="):
+        embed(lambda images: {"x": images.flatten(1)}, Pairs(20, 1), "attack", batch_size=10, num_workers=0)
 
 
 def test_a_set_smaller_than_a_batch_is_not_padded():

@@ -13,15 +13,15 @@ from dejavu_lightning.memorization.compare import control, net
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
 NUMBERS = ("precision", "recall", "f_score", "distance", "alignment", "confidence", "min_distance")
-GAPS = "score|ppg|prg|aucg|unpaired_ppg|unpaired_prg|sslmem|clipmem"
-WILD = {"<layer>": r"[\w.]+", "<gap>": rf"(?:{GAPS})(?:[@/].+)?", "@K": r"@\d+", "topN": r"top\d+"}
+GAPS = "score|top5_score|ppg|prg|aucg|unpaired_ppg|unpaired_prg|sslmem|clipmem"
+WILD = {"<layer>": r"[\w.]+", "k=K": r"k=\d+", "<gap>": rf"(?:{GAPS})(?:[@/].+)?", "@K": r"@\d+", "topN": r"top\d+"}
 
 
 def documented(name):
-    """As it stands in a row of a table, or as ``<name>@K`` of a documented name and of a documented prefix."""
+    """As in a row of a table, or as ``<name>@K`` or ``<name>/<layer>`` of a documented name and a documented prefix."""
     name = re.sub(r"_(low|high)$", "", name)
     prefix, gap = re.fullmatch(r"((?:net|control|unpaired)_)?(.+)", name).groups()
-    plain = re.split(r"@\d+(?:/top\d+)?$", name)[0]
+    plain = re.split(r"(?:@\d+(?:/top\d+)?|/.+)$", name)[0]
     return listed(name) or (prefix is not None and listed(gap) and listed(plain))
 
 
@@ -44,6 +44,8 @@ def records(test, seed):
     columns |= {name: [["p"]] * 20 for name in ("objects", "neighbors")}
     if test == "label_inference":
         columns |= {name: columns[name].astype(bool) for name in ("correct", "correct_top5")}
+        for place in ("k=50", "projector.1"):
+            columns |= {f"{name}/{place}": columns[name] for name in ("confidence", "correct", "correct_top5")}
     return Records(pa.table({"id": [f"r{row:02d}" for row in range(20)], **columns}), {"test": test})
 
 

@@ -381,6 +381,13 @@ def test_submitit_runs_the_jobs_and_tells_their_errors(tmp_path, monkeypatch):
         ({"seeds": ["one"]}, "seeds"),
         ({"variants": {}}, "variants is empty"),
         ({"base": []}, "base is empty"),
+        (
+            {"curves": {"size": {"plain": 1, "large": 2}}},
+            "curves.size names 'large', which is no variant; choose from plain",
+        ),
+        ({"curves": {"size": {"plain": 1, "broken": 1}}}, "curves.size needs two values or more"),
+        ({"curves": {"a/b": {"plain": 1, "broken": 2}}}, "curves.a/b needs two values or more and a name"),
+        ({"curves": {"size": {"plain": "much"}}}, "curves"),
         ({"default": "plane"}, "default 'plane' is no variant; choose from plain, broken"),
         ({"variants": {"plain": {}, 0.15: {}}}, "the variant 0.15 must be text; put it in quotes"),
         ({"variants": {"plain": None}}, "variants.plain must hold keys such as overrides"),

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from dejavu_lightning.cli.evaluation.study_curves import draw_settings
 from dejavu_lightning.core.intervals import paired_gap
 from dejavu_lightning.runs.measurement_folder import write_terms
+from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.studies import Study, StudyRun, Variant, summarize_study
 
 
@@ -45,6 +47,20 @@ def summarized(root, variants, seeds=1, **options):
     summarize_study(plan, runs, {}, root)
     with (root / "table.csv").open() as file:
         return {row["variant"]: row for row in csv.DictReader(file)}
+
+
+def test_finished_variants_are_drawn_against_a_setting(tmp_path):
+    runs = [StudyRun(name, 0, tmp_path / name / "0", [], {}) for name in ("small", "middle", "large")]
+    for run, right in zip(runs, (2, 4, 6), strict=True):
+        pair_of(run.folder, right)
+    curves = {"width": {"large": 32, "small": 8, "middle": 16}, "depth": {"small": 1, "large": 2}}
+    plan = Study("s", ["base"], dict.fromkeys(("small", "middle", "large"), Variant()), "small", [0], curves=curves)
+    folder = StudyFolder(tmp_path)
+    rows = summarize_study(plan, runs, {}, tmp_path)
+    assert draw_settings(plan, rows, folder) == [folder.curve("width"), folder.curve("depth")]
+    assert (tmp_path / "width.png").read_bytes()[:4] == b"\x89PNG"
+    alone = [row._replace(headline=None) if row.variant == "large" else row for row in rows]
+    assert draw_settings(plan, alone, folder) == [folder.curve("width")]  # of depth one value is left
 
 
 def numbers(row, *names):

@@ -236,8 +236,16 @@ def test_the_command_repeats_the_numbers_of_training(config, tmp_path):
     assert "95% interval" in printed
     found = json.loads((tmp_path / "utility.json").read_text())["metrics"]
     assert found == {name: float(value) for name, value in during.items() if name != "epoch"}
-    layers = run("evaluate.py", "utility", *arguments[:2], "--encode", "encode_layers", "--linear.epochs", "1").stdout
+    layered = ("--encode", "encode_layers", "--output", tmp_path / "layers.json")
+    layers = run("evaluate.py", "utility", *arguments[:2], *layered, "--linear.epochs", "1").stdout
     assert "knn_top1/projector.1" in layers
+    beside = ("--encode", "encode_layers", "--utility", tmp_path / "layers.json", "--output", tmp_path / "measured")
+    printed = run("evaluate.py", "memorization", "--target", arguments[1], "--reference", "HeldOut", *beside).stdout
+    assert "by_layer.png" in printed
+    scores = json.loads((tmp_path / "measured" / "metrics.json").read_text())["metrics"]
+    assert scores["score/projector.2"] == scores["score"]
+    during = list(csv.DictReader((out / "memorization" / "history.csv").open()))[-1]
+    assert scores["score"] == float(during["score"])  # as without --encode
 
 
 def on(encoder, samples, classes):

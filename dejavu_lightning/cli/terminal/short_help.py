@@ -89,6 +89,7 @@ HELP: dict[str, ShortHelp] = {
             "--config FILE": "a config of fit with the data; config.yaml above the target if not given",
             "--test CLASS": "another test than the config's, such as ViewAlignment",
             "--k N": "neighbours, instead of the config's",
+            "--encode PART": "what is attacked: backbone, encode, or encode_layers for every layer of the projector",
             "--output DIR": "a new folder for metrics.json, records and figures",
             "--device NAME": DEVICE,
         },

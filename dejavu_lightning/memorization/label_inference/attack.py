@@ -5,45 +5,48 @@ Background crop -> embedding -> k nearest public images -> majority label.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
-from dejavu_lightning.embedding.embed import check_not_collapsed, embed
+from dejavu_lightning.embedding.embed import Embedded, check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
 from dejavu_lightning.embedding.search import search
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.label_inference.display import DISPLAY
 from dejavu_lightning.memorization.label_inference.metrics import compare_labels
-from dejavu_lightning.memorization.label_inference.records import label_records, records_of_probabilities
+from dejavu_lightning.memorization.label_inference.records import (
+    label_records,
+    ranked_by_votes,
+    records_of_probabilities,
+)
 from dejavu_lightning.memorization.protocols import Attack, Comparison
-from dejavu_lightning.metrics.functional import label_votes, rank_labels, vote_confidence
 
 SHOWN_NEIGHBORS = 5
 PAPER_K = 100  # Meehan et al., section 4
-ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of votes
 
 
 class LabelInference:
     """Infer the label of each background crop from its k nearest public images.
 
     The test of Meehan et al. (2023, arXiv 2304.13850, section 4). Its headline is ``score``, the target's accuracy less
-    the reference's, in [-1, 1].
+    the reference's, in [-1, 1]. Of an encoder that gives several layers by name, such as ``encode_layers`` of this
+    package's methods, each is attacked, all in one pass: ``score/<layer>``; other numbers are of the last one.
 
     Args:
         k: neighbours that vote, unweighted; at most the size of the public set. A tenth of it, but no more than the
             paper's 100, if not given.
+        ks: neighbours of further numbers: ``score/k=5``, ...; all come from one search.
         batch_size: pictures the encoder sees at once; the numbers do not depend on how many processes
             share the work, but may change in the last digit with this size.
         num_workers: processes that decode pictures.
 
     Raises:
-        ValueError: k or batch_size is below 1.
+        ValueError: k, one of ks or batch_size is below 1.
 
     Example:
         >>> from torch import tensor
@@ -58,10 +61,14 @@ class LabelInference:
     headline: ClassVar[str] = "score"
     display: ClassVar[Display] = DISPLAY
 
-    def __init__(self, k: int | None = None, batch_size: int = 250, num_workers: int = 0) -> None:
-        if (k is not None and k < 1) or batch_size < 1:
-            raise ValueError(f"k and batch_size must be at least 1, got k={k}, batch_size={batch_size}")
-        self.k, self.batch_size, self.num_workers = k, batch_size, num_workers
+    def __init__(
+        self, k: int | None = None, batch_size: int = 250, num_workers: int = 0, ks: Sequence[int] = ()
+    ) -> None:
+        if (k is not None and k < 1) or min([batch_size, *ks]) < 1:
+            raise ValueError(
+                f"k, ks and batch_size must be at least 1, got k={k}, ks={list(ks)}, batch_size={batch_size}"
+            )
+        self.k, self.batch_size, self.num_workers, self.ks = k, batch_size, num_workers, sorted(set(ks))
 
     def check(self, encoder: Encoder) -> None:
         """Raise now what encoding would raise later."""
@@ -72,7 +79,7 @@ class LabelInference:
         """Embed the public set once, ready to attack any number of datasets.
 
         Raises:
-            ValueError: k exceeds the public set, or a label lies outside the class range.
+            ValueError: k or one of ks exceeds the public set, or a label lies outside the class range.
         """
         return LabelAttack(self, encoder, sets)
 
@@ -89,21 +96,23 @@ class LabelInference:
 
 
 class LabelAttack:
-    """A :class:`LabelInference` bound to one encoder and its bank of public embeddings.
+    """A :class:`LabelInference` bound to one encoder and its banks of public embeddings, one for each of its layers.
 
-    With several processes each holds the share of the bank that it embedded.
+    With several processes each holds the share of the banks that it embedded.
     """
 
     def __init__(self, test: LabelInference, encoder: Encoder, sets: MemorizationSets) -> None:
         self.test, self.encoder, self.sets = test, encoder, sets
         public = len(sets.public)
         self.k = max(1, min(PAPER_K, public // 10)) if test.k is None else test.k
-        if self.k > public:
-            raise ValueError(f"k={self.k} exceeds the public set of {public} images; lower k or add public images")
-        self.bank = embed(encoder, sets.public, "public", test.batch_size, test.num_workers)
-        check_not_collapsed(self.bank, "public")
-        self._labels = self.bank.labels
-        self._check_labels(self._labels, self.bank.ids, "public")
+        self._most = max(self.k, *test.ks, 1)
+        if self._most > public:
+            lower = "k and ks" if test.ks else "k"
+            raise ValueError(
+                f"k={self._most} exceeds the public set of {public} images; lower {lower} or add public images"
+            )
+        self._ids, self._labels, self._banks = self._embed(sets.public, "public")
+        self._check_labels(self._labels, self._ids, "public")
 
     def on(self, encoder: Encoder, sets: MemorizationSets) -> LabelAttack:
         """Prepare the same attack on another model."""
@@ -111,34 +120,41 @@ class LabelAttack:
 
     def __call__(self, dataset: Samples, role: str) -> Records:
         """Attack every record of a dataset; ``role`` is what errors call it."""
-        queries = embed(self.encoder, dataset, role, self.test.batch_size, self.test.num_workers)
-        check_not_collapsed(queries, role)
-        truth = queries.labels
-        self._check_labels(truth, queries.ids, role)
+        ids, truth, queries = self._embed(dataset, role)
+        self._check_labels(truth, ids, role)
         self._check_public(truth, role)
-        neighbors = search(queries, self.bank, self.k, role).indices
-        labels = self._labels[neighbors]
-        ranked, confidence = [], []
-        for start in range(0, len(labels), ROWS_AT_ONCE):
-            part = labels[start : start + ROWS_AT_ONCE]
-            votes = label_votes(part, self.sets.num_classes)
-            ranked.append(rank_labels(votes, part, top_k=min(5, self.sets.num_classes)))
-            confidence.append(vote_confidence(votes))
-        shown = neighbors[:, :SHOWN_NEIGHBORS].numpy().tolist()  # torch's own is slow on a view
+        found = {layer: search(asked, self._banks[layer], self._most, role).indices for layer, asked in queries.items()}
+        *_, neighbors = found.values()
+        further = {f"k={k}": (neighbors, k) for k in self.test.ks}
+        if len(found) > 1:
+            further |= {layer: (indices, self.k) for layer, indices in found.items()}
+        shown = neighbors[:, : min(SHOWN_NEIGHBORS, self.k)].numpy().tolist()  # torch's own is slow on a view
         return label_records(
-            queries.ids,
+            ids,
             truth,
-            torch.cat(ranked),
-            confidence=torch.cat(confidence),
-            neighbors=[[self.bank.ids[index] for index in row] for row in shown],
+            self._voted(neighbors, self.k),
+            further={name: self._voted(*voters) for name, voters in further.items()},
+            neighbors=[[self._ids[index] for index in row] for row in shown],
             settings=self.settings,
         )
+
+    def _voted(self, neighbors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        return ranked_by_votes(self._labels[neighbors[:, :k]], self.sets.num_classes)
+
+    def _embed(self, dataset: Samples, role: str) -> tuple[list[str], Tensor, dict[str, Embedded]]:
+        """Ids, labels, and the embeddings of each layer."""
+        found = embed(self.encoder, dataset, role, self.test.batch_size, self.test.num_workers, several=True)
+        layers = found.layers()
+        for layer, part in layers.items():
+            check_not_collapsed(part, f"{role} ({layer})" if layer else role)
+        return found.ids, found.labels, layers
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the records depend on besides the model."""
         settings = {"test": self.test.name, "k": self.k, "public": len(self.sets.public)}
-        return {**settings, "classes": self.sets.num_classes}
+        further = {"ks": self.test.ks, "layers": list(self._banks) if len(self._banks) > 1 else []}
+        return {**settings, "classes": self.sets.num_classes} | {key: held for key, held in further.items() if held}
 
     def _check_public(self, truth: Tensor, role: str) -> None:
         lacking = sorted(set(truth.tolist()) - set(self._labels.tolist()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.core.records import Records
-from dejavu_lightning.memorization.display import Answers, Display, Spread, TableRow, gap_rows
+from dejavu_lightning.memorization.display import Answers, Display, Series, Spread, TableRow, gap_rows
 from dejavu_lightning.memorization.label_inference.score import score
 
 CONFIDENCE = "memorization_confidence"
@@ -32,6 +33,23 @@ class LabelDisplay(Display):
         paired = "outcome" in table.column_names
         chosen = table.filter(pc.equal(table["outcome"], "memorized") if paired else table["target_correct"])
         return chosen.sort_by([("target_confidence", "descending"), ("id", "ascending")])
+
+    def of_outcome(self, table: pa.Table, outcome: str) -> pa.Table:
+        """Rows of one outcome by the confidence of a model that is right, the target's if both are, then by id."""
+        surer = "reference_confidence" if outcome == "misrepresented" else "target_confidence"
+        chosen = table.filter(pc.equal(table["outcome"], outcome))
+        return chosen.sort_by([(surer, "descending"), ("id", "ascending")])
+
+    def series(self, estimates: Collection[str]) -> list[Series]:
+        """The layers, and the numbers of neighbours in ascending order, of which there are scores."""
+        names = [name.removeprefix("score/") for name in estimates if name.startswith("score/")]
+        numbers = {name: float(name[2:]) for name in names if re.fullmatch(r"k=\d+", name)}
+        ordered = {name: numbers[name] for name in sorted(numbers, key=numbers.__getitem__)}
+        found = [
+            Series("by_layer", "layer, from the backbone on", {name: None for name in names if name not in numbers}),
+            Series("by_neighbors", "neighbours that vote, k", ordered),
+        ]
+        return [series for series in found if series.places]
 
     def groups(self, table: pa.Table) -> Iterator[tuple[int, bool]]:
         """Yield the label of each record, and whether only the target infers it."""
@@ -71,8 +89,11 @@ DISPLAY = LabelDisplay(
         *gap_rows("score", "déjà vu score"),
         *gap_rows("score@20", "score, 20% most confident"),
         *gap_rows("score@5", "score, 5% most confident"),
+        *gap_rows("top5_score", "top-5 score"),
         TableRow("target accuracy", "target_accuracy"),
         TableRow("reference accuracy", "reference_accuracy"),
+        TableRow("target top-5 accuracy", "target_top5_accuracy"),
+        TableRow("reference top-5 accuracy", "reference_top5_accuracy"),
         TableRow("memorized", "memorized"),
         TableRow("correlated", "correlated"),
         TableRow("misrepresented", "misrepresented"),
@@ -85,6 +106,10 @@ DISPLAY = LabelDisplay(
         "correlated": "both are right",
         "misrepresented": "only the reference is right",
         "unassociated": "neither is right",
+    },
+    galleries={
+        "correlated": "Correlated records: both models infer the label, ordered by the target's confidence",
+        "misrepresented": "Misrepresented records: only the reference infers the label, ordered by its confidence",
     },
     spread=Spread(
         key=CONFIDENCE,

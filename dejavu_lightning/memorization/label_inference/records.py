@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -10,40 +10,53 @@ import torch
 from torch import Tensor
 
 from dejavu_lightning.core.records import Records
+from dejavu_lightning.metrics.functional import label_votes, rank_labels, vote_confidence
+
+ROWS_AT_ONCE = 4096  # bounds the (rows, classes) table of votes
+
+Inferred = tuple[Tensor, Tensor]  # (N, up to 5) int64 labels, the likeliest first, -1 for none; (N,) confidence
+
+
+def ranked_by_votes(neighbor_labels: Tensor, num_classes: int) -> Inferred:
+    """What the labels of the nearest neighbours (N, k), nearest first, say; all of them vote."""
+    ranked, confidence = [], []
+    for part in torch.split(neighbor_labels, ROWS_AT_ONCE):
+        votes = label_votes(part, num_classes)
+        ranked.append(rank_labels(votes, part, top_k=min(5, num_classes)))
+        confidence.append(vote_confidence(votes))
+    return torch.cat(ranked), torch.cat(confidence)
 
 
 def label_records(
     ids: list[str],
     labels: Tensor,
-    ranked: Tensor,
+    inferred: Inferred,
     *,
-    confidence: Tensor,
     settings: dict[str, Any],
+    further: Mapping[str, Inferred] | None = None,
     neighbors: list[list[str]] | None = None,
 ) -> Records:
     """Records of inferred labels.
 
     Args:
         labels: (N,) int64, the true ones.
-        ranked: (N, up to 5) int64, the most likely first; -1 where there is none.
-        confidence: (N,) negative entropy in nats of what was inferred.
+        inferred: the labels, and the negative entropy in nats of what they are of.
         settings: what the records depend on besides the model.
+        further: of further layers or numbers of neighbours, by name; columns ``correct/<name>`` and likewise.
         neighbors: (N,) ids of the nearest public samples; empty where none were asked.
     """
-    return Records(
-        pa.table(
-            {
-                "id": ids,
-                "label": labels.numpy(),
-                "predicted": ranked[:, 0].numpy(),
-                "confidence": confidence.numpy(),
-                "correct": (ranked[:, 0] == labels).numpy(),
-                "correct_top5": (ranked == labels[:, None]).any(dim=1).numpy(),
-                "neighbors": pa.array(neighbors or [[] for _ in ids], pa.list_(pa.string())),
-            }
-        ),
-        settings,
-    )
+    columns: dict[str, Any] = {"id": ids, "label": labels.numpy(), "predicted": inferred[0][:, 0].numpy()}
+    for suffix, (ranked, confidence) in {
+        "": inferred,
+        **{f"/{name}": more for name, more in (further or {}).items()},
+    }.items():
+        columns |= {
+            f"confidence{suffix}": confidence.numpy(),
+            f"correct{suffix}": (ranked[:, 0] == labels).numpy(),
+            f"correct_top5{suffix}": (ranked == labels[:, None]).any(dim=1).numpy(),
+        }
+    columns["neighbors"] = pa.array(neighbors or [[] for _ in ids], pa.list_(pa.string()))
+    return Records(pa.table(columns), settings)
 
 
 def records_of_probabilities(
@@ -61,13 +74,7 @@ def records_of_probabilities(
     for part in probabilities:
         ranked.append(_likeliest(part, min(5, part.shape[1])))
         entropy.append(torch.special.entr(part).sum(dim=1))
-    return label_records(
-        ids,
-        labels,
-        torch.cat(ranked),
-        confidence=-torch.cat(entropy),
-        settings=settings,
-    )
+    return label_records(ids, labels, (torch.cat(ranked), -torch.cat(entropy)), settings=settings)
 
 
 def _likeliest(probabilities: Tensor, count: int) -> Tensor:

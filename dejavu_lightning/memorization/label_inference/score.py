@@ -13,21 +13,24 @@ from dejavu_lightning.memorization.statistics import Terms
 from dejavu_lightning.metrics.functional import kept_weights
 
 
-def score(target: Records, reference: Records, fraction: float, paired: bool) -> tuple[Estimate, tuple[Terms, ...]]:
+def score(
+    target: Records, reference: Records, fraction: float, paired: bool, column: str = "correct"
+) -> tuple[Estimate, tuple[Terms, ...]]:
     """Compute score@p = acc(T_p) - acc(R_p), each of the records that its model is most confident of.
 
     Args:
         target, reference: records of label inference; of the same ids in the same order if ``paired``.
         fraction: p in (0, 1]; max(1, floor(p N)) records are kept of each model, ties at the cut by their mean.
         paired: else the two are independent samples.
+        column: what counts as right.
 
     Returns:
         The estimate, and what each record adds to it.
     """
     if fraction == 1:
-        own, other = (_Accuracy.of_all(records) for records in (target, reference))
+        own, other = (_Accuracy.of_all(records, column) for records in (target, reference))
     else:
-        own, other = (_Accuracy.of_most_confident(records, fraction) for records in (target, reference))
+        own, other = (_Accuracy.of_most_confident(records, fraction, column) for records in (target, reference))
     if not paired:
         terms = Terms(target.ids, own.terms), Terms(reference.ids, -other.terms)
         return difference(own.estimate, other.estimate), terms
@@ -47,18 +50,18 @@ class _Accuracy(NamedTuple):
     terms: Floats
 
     @classmethod
-    def of_all(cls, records: Records) -> _Accuracy:
-        correct = records.column("correct").double().numpy()
+    def of_all(cls, records: Records, column: str) -> _Accuracy:
+        correct = records.column(column).double().numpy()
         return cls(share(int(correct.sum()), len(correct)), correct)
 
     @classmethod
-    def of_most_confident(cls, records: Records, fraction: float) -> _Accuracy:
+    def of_most_confident(cls, records: Records, fraction: float, column: str) -> _Accuracy:
         """With m the accuracy of records at the cut, which come and go with it, a record adds m + w (correct - m) / p.
 
         The interval is Wilson's, of as many records as would vary as much: w unequal, as of ties, makes more records
         count, and records at the cut that differ from the kept ones make the accuracy vary more.
         """
-        correct = records.column("correct").double().numpy()
+        correct = records.column(column).double().numpy()
         confidence = records.column("confidence")
         weights = kept_weights(confidence, fraction).numpy()
         kept, count = float(weights.sum()), len(weights)
