@@ -152,7 +152,7 @@ def _answers(tests: Sequence[ReferenceTest], output: Path) -> None:
     inferred = inferred_by(tests)
     if not inferred:
         return
-    second = list(dict.fromkeys(test.reference for test in tests if test.kind == SecondModel.kind))
+    second = list(dict.fromkeys(test.label for test in tests if test.kind == SecondModel.kind))
     if len(second) > 1 and len(second) < len(inferred):
         found = answers_on_common(inferred, second)
         rows = [

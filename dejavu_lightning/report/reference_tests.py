@@ -21,7 +21,8 @@ class ReferenceTest:
 
     Args:
         target: name of the target's run.
-        reference: the reference's name, which others of the same answers share; with the target's where they differ.
+        reference: the reference's name beside this target: its kind, or the name of a further one.
+        label: its name beside all references of all targets: with the target's where others of that name differ.
         kind: of reference, such as "second model".
         answers: the reference's records.
         comparison: both models' answers by id, in order of the ids; None where the reference has none per record.
@@ -32,6 +33,7 @@ class ReferenceTest:
 
     target: str
     reference: str
+    label: str
     kind: str
     answers: Records
     comparison: pa.Table | None
@@ -72,17 +74,17 @@ def reference_tests(runs: Mapping[str, Run]) -> list[ReferenceTest]:
             raise ValueError(
                 f"{next(iter(paired))} and {name} are of different records; give measurements of one split of the data"
             )
-    return [_named(test, found) for test in found]
+    return [_labelled(test, found) for test in found]
 
 
 def inferred_by(tests: Sequence[ReferenceTest]) -> dict[str, Verdicts]:
-    """By reference, (N,) in order of the ids, whether it is right; empty where answers are not right or wrong."""
+    """By the reference's label, (N,) in order of the ids, whether it is right; empty where no answer is right."""
     found: dict[str, Verdicts] = {}
     for test in tests:
-        if test.comparison is not None and test.reference not in found:
+        if test.comparison is not None and test.label not in found:
             inferred = test.run.display.inferred(test.comparison)
             if inferred is not None:
-                found[test.reference] = inferred
+                found[test.label] = inferred
     return found
 
 
@@ -105,7 +107,7 @@ def _tests(name: str, run: Run) -> list[ReferenceTest]:
     others = tuple(f"{other}/" for other in (*extras, "agreement"))
     own = {metric: estimate for metric, estimate in known.items() if not metric.startswith(others)}
     kind = run.reference_kind
-    found = [ReferenceTest(name, kind, kind, run.reference, run.comparison, own, run.sample_gaps, run)]
+    found = [ReferenceTest(name, kind, kind, kind, run.reference, run.comparison, own, run.sample_gaps, run)]
     of_target = {metric: estimate for metric, estimate in own.items() if metric.startswith("target_")}
     for extra in extras:
         folder = run.tables / extra
@@ -113,13 +115,13 @@ def _tests(name: str, run: Run) -> list[ReferenceTest]:
         kind = str(answers.settings.get("reference", extra))
         told = {m.removeprefix(f"{extra}/"): estimate for m, estimate in known.items() if m.startswith(f"{extra}/")}
         tables = read_table(folder, "comparison"), read_table(folder, "sample_gaps")
-        found.append(ReferenceTest(name, extra, kind, answers, tables[0], of_target | told, tables[1], run))
+        found.append(ReferenceTest(name, extra, extra, kind, answers, tables[0], of_target | told, tables[1], run))
     return found
 
 
-def _named(test: ReferenceTest, tests: Sequence[ReferenceTest]) -> ReferenceTest:
+def _labelled(test: ReferenceTest, tests: Sequence[ReferenceTest]) -> ReferenceTest:
     """With the target's name where references of one name answered differently."""
     alike = [other for other in tests if other.reference == test.reference and other.target != test.target]
     if all(other.answers.table.equals(test.answers.table) for other in alike):
         return test
-    return replace(test, reference=f"{test.reference} of {test.target}")
+    return replace(test, label=f"{test.reference} of {test.target}")
