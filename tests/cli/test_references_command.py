@@ -7,7 +7,7 @@ from torch import tensor
 
 from dejavu_lightning.cli import main
 from dejavu_lightning.figures.artifacts import save_records
-from dejavu_lightning.memorization import LabelInference, Records, compare
+from dejavu_lightning.memorization import LabelInference, Records, compare, find_test
 from dejavu_lightning.memorization.compare import headline
 from dejavu_lightning.memorization.measure import Measurement
 from dejavu_lightning.runs.measurement_folder import write_class_names, write_metrics
@@ -38,7 +38,9 @@ def write(folder, target, references):
     for name, (kind, records) in references.items():
         found = compare(target, records)
         signed = Records(records.table, {**records.settings, "reference": kind})
-        parts[name] = Measurement(found.estimates, found, target, signed, headline(found_test(target), found.estimates))
+        parts[name] = Measurement(
+            found.estimates, found, target, signed, headline(find_test(target.settings), found.estimates)
+        )
     first, *others = parts
     named = {f"{name}/{metric}": value for name in others for metric, value in parts[name].estimates.items()}
     extra = {name: parts[name] for name in others}
@@ -52,22 +54,15 @@ def write(folder, target, references):
     return str(folder)
 
 
-def found_test(records):
-    from dejavu_lightning.memorization import find_test
-
-    return find_test(records.settings)
-
-
 @pytest.fixture
 def two_targets(tmp_path):
     """Two targets, each with a second model of its own, and one crop classifier."""
     crops = (CROPS, label_records("11000110", 0.6))
+    other = label_records("10100001")
     one = label_records("11101110", [0.9, 0.9, 0.99, 0.9, 0.95, 0.9, 0.9, 0.9])
     return [
         write(tmp_path / "one", one, {"own": (SECOND, label_records("11000001")), "crops": crops}),
-        write(
-            tmp_path / "two", label_records("11110000"), {"own": (SECOND, label_records("10100001")), "crops": crops}
-        ),
+        write(tmp_path / "two", label_records("11110000"), {"own": (SECOND, other), "crops": crops}),
     ]
 
 
@@ -131,8 +126,8 @@ def test_output_and_names(two_targets, tmp_path):
     assert not (out / "common.csv").exists()
     with pytest.raises(SystemExit, match="--names must be 2 distinct names, got a, a"):
         main(["references", *two_targets, "--names", "a", "a", "--output", str(tmp_path / "new")])
+    (tmp_path / "tests.csv").touch()
     with pytest.raises(SystemExit, match=r"holds the measurement .*one; name another folder"):
-        (tmp_path / "tests.csv").touch()
         main(["references", two_targets[0], "--output", str(tmp_path), "--overwrite", "true"])
 
 
@@ -161,8 +156,8 @@ def test_gaps_by_neighbours_and_objects(tmp_path):
     main(["references", write(tmp_path / "objects", *retrieval()), "--output", str(out)])
     found = {(row["reference"], row["gap"], row["k"], row["objects"]): row for row in rows(out / "variants.csv")}
     # The plain precision is higher in every record, the plain recall in none; of one neighbour these are exchanged.
-    assert float(found[SECOND, "ppg", "10", "all"]["value"]) == 1
-    assert float(found[SECOND, "prg", "10", "all"]["value"]) == 0
+    assert float(found[SECOND, "ppg", "2", "all"]["value"]) == 1
+    assert float(found[SECOND, "prg", "2", "all"]["value"]) == 0
     assert float(found[SECOND, "prg", "1", "all"]["value"]) == 1
-    assert float(found["words", "ppg", "10", "all"]["value"]) == 0
+    assert float(found["words", "ppg", "2", "all"]["value"]) == 0
     assert {figure.stem for figure in out.glob("*.png")} == {"scores", "agreement", "top_gaps"}
