@@ -112,11 +112,12 @@ def _scores(tests: Sequence[ReferenceTest], display: Display, output: Path) -> N
 
 def _ways_of_counting(tests: Sequence[ReferenceTest], display: Display, output: Path) -> None:
     """``variants.csv``: the gaps of all neighbours and numbers of objects, of a test that has them."""
-    rows, cells = [], {}
+    rows: list[dict[str, Any]] = []
+    cells: dict[tuple[Any, ...], str] = {}
     for test in tests:
         told = str(test.run.target.settings.get("direction", ""))
         for way in display.variants(list(test.estimates), test.run.target.settings):
-            row = {"target": test.target, "reference": test.reference, "direction": told}
+            row: dict[str, Any] = {"target": test.target, "reference": test.reference, "direction": told}
             row |= {"gap": way.gap, "objects": way.objects, "k": way.k}
             estimates = (test.estimates[way.metric], test.estimates.get(f"net_{way.metric}"))
             rows.append(row | csv_columns("value", estimates[0]) | csv_columns("net", estimates[1]))

@@ -88,7 +88,7 @@ def answers_on_common(inferred: Mapping[str, Verdicts], second_models: Sequence[
             f"second_models must be two or more of {', '.join(inferred)}; got {', '.join(second_models) or 'none'}"
         )
     said = np.stack([inferred[name] for name in second_models])
-    every, none = said.all(axis=0), ~said.any(axis=0)
+    every, none = np.asarray(said.all(axis=0)), np.asarray(~said.any(axis=0))
     return [
         CommonAnswers(name, int(every.sum()), int(none.sum()), _share_within(own, every), _share_within(own, none))
         for name, own in inferred.items()

@@ -99,7 +99,8 @@ def verdicts_in_order(test: ReferenceTest, memorized: Verdicts) -> Verdicts | No
     if ordered is None or test.comparison is None:
         return None
     place = {identifier: row for row, identifier in enumerate(test.comparison["id"].to_pylist())}
-    return memorized[np.array([place[identifier] for identifier in ordered["id"].to_pylist()])]
+    rows = [place[identifier] for identifier in ordered["id"].to_pylist()]
+    return np.asarray(memorized[rows])
 
 
 def _tests(name: str, run: Run) -> list[ReferenceTest]:
