@@ -106,7 +106,7 @@ def _scores(tests: Sequence[ReferenceTest], display: Display, output: Path) -> N
         table.append([test.target, test.reference, *cells, _plain(row["kappa_with_first"])])
     caption = "95% intervals in tests.csv; kappa: with the first reference of the same target, of what is memorized"
     print_cells(headings, table, "Tests", caption)
-    labels = {metric: display.label(metric) for metric in shown if metric != answers}
+    labels = {metric: display.label(metric) for metric in shown[: 1 + len(gaps)] if metric != answers}
     draw.draw_scores({test.name: test.estimates for test in tests}, labels, figure_file(output, "scores"))
 
 

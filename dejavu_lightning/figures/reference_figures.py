@@ -71,7 +71,7 @@ def draw_scores(lines: Mapping[str, Mapping[str, Estimate]], labels: Mapping[str
         axes.set_xlabel(label, fontsize=9)
         style.plain(axes)
     shown[0].set_yticks(range(len(lines)), list(lines))
-    shown[0].invert_yaxis()
+    shown[0].set_ylim(len(lines) - 0.4, -0.6)
     return style.save(figure, path)
 
 

@@ -47,7 +47,7 @@ def test_the_example_takes_weights_in_order(tmp_path):
     torch.save(renamed, tmp_path / "weights.pth")
     example = "examples.imagenet_tagger:efficientnet_lite0"
     tagger = load_detector(example, weights=str(tmp_path / "weights.pth"), threshold=0.0)
-    picture = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8)
+    picture = torch.randint(0, 256, (3, 128, 128), dtype=torch.uint8)
     (found,) = tagger([picture])
     expected = network((picture.float() / 255 - 0.498)[None] / 0.502).softmax(dim=1)[0]
     assert len(found) == 10

@@ -117,12 +117,13 @@ def test_tables_by_hand(two_targets, tmp_path, capsys):
 
 def test_output_and_names(two_targets, tmp_path):
     out = tmp_path / "out"
-    main(["references", *two_targets, "--names", "VICReg", "DINO", "--output", str(out)])
-    assert {row["target"] for row in rows(out / "tests.csv")} == {"VICReg", "DINO"}
+    out.mkdir()
     with pytest.raises(SystemExit, match="exists; name a new folder"):
-        main(["references", two_targets[0], "--output", str(out)])
-    main(["references", two_targets[0], "--output", str(out), "--overwrite", "true"])
-    assert {row["target"] for row in rows(out / "tests.csv")} == {"one"}
+        main(["references", two_targets[0], "--output", str(out), "--overwrite", "true"])
+    (out / "tests.csv").touch()
+    (out / "common.csv").touch()
+    main(["references", two_targets[0], "--names", "VICReg", "--output", str(out), "--overwrite", "true"])
+    assert {row["target"] for row in rows(out / "tests.csv")} == {"VICReg"}
     assert not (out / "common.csv").exists()
     with pytest.raises(SystemExit, match="--names must be 2 distinct names, got a, a"):
         main(["references", *two_targets, "--names", "a", "a", "--output", str(tmp_path / "new")])
