@@ -27,6 +27,7 @@ from dejavu_lightning.runs.measurement_folder import figure_file
 
 TESTS = "tests.csv"
 PRINTED = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)  # L of the table
+READABLE = 8  # columns of a printed matrix
 DRAWN = 200  # L of a figure at most, as many between 1 and 10 as between 10 and 100
 
 
@@ -113,22 +114,22 @@ def _scores(tests: Sequence[ReferenceTest], display: Display, output: Path) -> N
 def _ways_of_counting(tests: Sequence[ReferenceTest], display: Display, output: Path) -> None:
     """``variants.csv``: the gaps of all neighbours and numbers of objects, of a test that has them."""
     rows: list[dict[str, Any]] = []
-    cells: dict[tuple[Any, ...], str] = {}
+    cells: dict[tuple[str, ...], dict[int, str]] = {}
     for test in tests:
-        told = str(test.run.target.settings.get("direction", ""))
-        for way in display.variants(list(test.estimates), test.run.target.settings):
-            row: dict[str, Any] = {"target": test.target, "reference": test.reference, "direction": told}
-            row |= {"gap": way.gap, "objects": way.objects, "k": way.k}
+        settings = test.run.target.settings
+        for way in display.variants(list(test.estimates), settings):
+            row: dict[str, Any] = {"target": test.target, "reference": test.reference}
+            row |= {"direction": settings.get("direction", ""), "gap": way.gap, "objects": way.objects, "k": way.k}
             estimates = (test.estimates[way.metric], test.estimates.get(f"net_{way.metric}"))
             rows.append(row | csv_columns("value", estimates[0]) | csv_columns("net", estimates[1]))
-            cells[test.target, told, test.reference, way.objects, way.gap, way.k] = _cell(estimates[0], True)
+            line = cells.setdefault((test.target, test.reference, way.gap.upper(), way.objects), {})
+            line[way.k] = _cell(estimates[0], True)
     if not rows:
         return
     write_rows(output / "variants.csv", rows)
-    columns = sorted({key[4:] for key in cells})
-    lines = dict.fromkeys(key[:4] for key in cells)
-    table = [[*line, *(cells.get((*line, *column), "") for column in columns)] for line in lines]
-    headings = ["target", "direction", "reference", "objects", *(f"{gap.upper()}, k = {k}" for gap, k in columns)]
+    ks = sorted({k for line in cells.values() for k in line})
+    table = [[*line, *(cells[line].get(k, "") for k in ks)] for line in sorted(cells)]
+    headings = ["target", "reference", "gap", "objects", *(f"k = {k}" for k in ks)]
     print_cells(headings, table, "Gaps by neighbours and objects", "95% intervals, and net values, in variants.csv")
 
 
@@ -145,7 +146,10 @@ def _agreement(tests: Sequence[ReferenceTest], output: Path) -> None:
     write_rows(output / "agreement.csv", [{"of": of, **one._asdict()} for of, pairs in parts.items() for one in pairs])
     draw.draw_agreement(parts, figure_file(output, "agreement"))
     for title, pairs in parts.items():
-        print_agreement(pairs, f"Which records are {title}")
+        if len({name for pair in pairs for name in pair[:2]}) <= READABLE:
+            print_agreement(pairs, f"Which records are {title}")
+        else:
+            print(f"Which records are {title}: {len(pairs)} pairs are in agreement.csv and agreement.png")
 
 
 def _answers(tests: Sequence[ReferenceTest], output: Path) -> None:
@@ -218,8 +222,9 @@ def _order(tests: Sequence[ReferenceTest], output: Path) -> None:
 
 
 def _confidences(tests: Sequence[ReferenceTest], display: Display, output: Path) -> None:
-    """``confidence.png``, or what the test spreads its records by, a histogram for each test."""
-    values = {test.name: values_of(test.comparison, display) for test in tests if test.comparison is not None}
+    """``confidence.png``, or what the test spreads its records by, of each reference of the first target."""
+    own = [test for test in tests if test.target == tests[0].target]
+    values = {test.name: values_of(test.comparison, display) for test in own if test.comparison is not None}
     if display.spread is not None and all(each and not is_counted(each) for each in values.values()):
         draw.draw_confidences(values, display, figure_file(output, display.spread.file))
 

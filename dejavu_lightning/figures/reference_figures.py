@@ -86,7 +86,8 @@ def draw_confidences(values: Mapping[str, Sequence[Value]], display: Display, pa
         plot_histogram(axes, each, edges, colors_of(display))
         style.plain(axes)
         axes.set_title(name, loc="left", fontsize=9, color=style.INK)
-        axes.legend(frameon=False, fontsize=7)
+        axes.legend(frameon=False, fontsize=7, loc="upper right")
+    shown.flat[0].set_ylim(top=1.4 * shown.flat[0].get_ylim()[1])  # room for the legends
     for axes in shown.flatten()[len(values) :]:
         axes.set_visible(False)
     figure.supxlabel(display.spread.axis, fontsize=9)
