@@ -15,7 +15,7 @@ from tests.memorization.object_retrieval.test_object_metrics import records as o
 
 IDS = [f"record {number}" for number in range(8)]
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1]
-SECOND, CROPS = "second model", "crop classifier"
+SECOND, CROPS, HELD_OUT = "second model", "crop classifier", "held-out records"
 
 
 def rows(file):
@@ -36,7 +36,7 @@ def write(folder, target, references):
     """What ``memorization --output`` leaves; the references by name, with their kinds, the first first."""
     parts = {}
     for name, (kind, records) in references.items():
-        found = compare(target, records)
+        found = compare(target, records, paired=kind != HELD_OUT)
         signed = Records(records.table, {**records.settings, "reference": kind})
         parts[name] = Measurement(
             found.estimates, found, target, signed, headline(find_test(target.settings), found.estimates)
@@ -122,8 +122,16 @@ def test_output_and_names(two_targets, tmp_path):
         main(["references", two_targets[0], "--output", str(out), "--overwrite", "true"])
     (out / "tests.csv").touch()
     (out / "common.csv").touch()
-    main(["references", two_targets[0], "--names", "VICReg", "--output", str(out), "--overwrite", "true"])
-    assert {row["target"] for row in rows(out / "tests.csv")} == {"VICReg"}
+    held_out = (HELD_OUT, label_records("11000000", ids=[f"other {number}" for number in range(8)]))
+    references = {"own": held_out, "crops": (CROPS, label_records("11000110"))}
+    one = write(tmp_path / "held_out", label_records("11101110"), references)
+    main(["references", one, "--names", "VICReg", "--output", str(out), "--overwrite", "true"])
+    found = [
+        (row["target"], row["reference"], float(row["score"]), row["kappa_with_first"])
+        for row in rows(out / "tests.csv")
+    ]
+    assert found == [("VICReg", HELD_OUT, 4 / 8, ""), ("VICReg", "crops", 2 / 8, "")]
+    assert {row["reference"] for row in rows(out / "classes.csv")} == {"crops"}, "no answers about the attacked records"
     assert not (out / "common.csv").exists()
     with pytest.raises(SystemExit, match="--names must be 2 distinct names, got a, a"):
         main(["references", *two_targets, "--names", "a", "a", "--output", str(tmp_path / "new")])
