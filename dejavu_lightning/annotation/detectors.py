@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dejavu_lightning.annotation.detection import Detector
@@ -21,10 +22,11 @@ def load_detector(
     prompt: str = "{}",
     device: str = "cpu",
 ) -> Detector:
-    """Load a detector or a tagger of torchvision by its name there, or a zero-shot detector of transformers.
+    """Load a detector or a tagger of torchvision by its name there, a zero-shot detector of transformers, or your own.
 
     Args:
-        name: torchvision's of a detector or a classifier, or a folder or ``owner/name`` of a transformers model.
+        name: torchvision's of a detector or a classifier; a folder or ``owner/name`` of a transformers model; or
+            ``module:function`` of a function of yours that takes labels, threshold, weights and device and returns one.
         labels: what a zero-shot detector looks for, or the classes of ``weights``.
         threshold: objects with higher scores are kept; in [0, 1).
         weights: a file for a torchvision model, instead of its published weights.
@@ -48,15 +50,30 @@ def load_detector(
             raise ValueError(f"prompt={prompt!r} is for zero-shot detectors, {name!r} is torchvision's")
         kind = TorchvisionDetector if name in DETECTORS else TorchvisionTagger
         return kind(name, labels, threshold=threshold, weights=weights, device=device)
+    if ":" in name:
+        if prompt != "{}":
+            raise ValueError(f"prompt={prompt!r} is for zero-shot detectors, {name!r} is your own")
+        return _own_detector(name)(labels, threshold=threshold, weights=weights, device=device)
     if "/" not in name and not Path(name).is_dir():
         close = difflib.get_close_matches(name, [*DETECTORS, *TAGGERS], n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
             f"unknown detector {name!r}; {hint}It must be the folder or owner/name of a zero-shot detector, one of "
-            f"torchvision's: {', '.join(DETECTORS)}, or the name of a classifier of torchvision"
+            f"torchvision's: {', '.join(DETECTORS)}, the name of a classifier of torchvision, or module:function"
         )
     if weights is not None:
         raise ValueError(f"weights={weights!r} is for torchvision's detectors, {name!r} has weights of its own")
     if not labels:
         raise ValueError(f"the zero-shot detector {name!r} needs labels to look for")
     return ZeroShotDetector(name, labels, threshold=threshold, prompt=prompt, device=device)
+
+
+def _own_detector(name: str) -> Callable[..., Detector]:
+    try:
+        found: Callable[..., Detector] = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"detector {name!r} cannot be found: {error}. It must be module:function, the module in the current folder "
+            "or in PYTHONPATH"
+        ) from error
+    return found

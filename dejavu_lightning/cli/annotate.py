@@ -40,14 +40,14 @@ def annotate(arguments: list[str]) -> None:
         "--detector",
         type=str,
         default="fasterrcnn_resnet50_fpn_v2",
-        help="torchvision's name of a detector, or of a classifier, whose classes are tags of the whole picture, or a "
-        "folder or owner/name of a zero-shot detector of transformers",
+        help="torchvision's name of a detector, or of a classifier, whose classes are tags of the whole picture; a "
+        "folder or owner/name of a zero-shot detector of transformers; or module:function of your own",
     )
     parser.add_argument(
         "--labels", type=str, nargs="+", help="what to look for, or the classes of --weights; or one file, one a line"
     )
     parser.add_argument("--prompt", type=str, default="{}", help="how to ask for a label, such as 'a photo of a {}'")
-    parser.add_argument("--weights", type=str | None, help="a state dict for a detector of torchvision")
+    parser.add_argument("--weights", type=str | None, help="a state dict for a detector of torchvision, or your own")
     parser.add_argument("--threshold", type=float, default=0.3, help="keep scores above it; its scale is a detector's")
     parser.add_argument("--batch_size", type=int, default=8, help="pictures the detector sees at once")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that read and decode pictures")

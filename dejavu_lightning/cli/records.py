@@ -18,7 +18,7 @@ from dejavu_lightning.memorization.forgotten_records import forgetting
 from dejavu_lightning.memorization.records_over_seeds import RecordsOverSeeds, over_seeds
 from dejavu_lightning.report.collection import read_collection
 from dejavu_lightning.report.panels.record_events import epoch_terms
-from dejavu_lightning.report.runs import Run, read_run
+from dejavu_lightning.report.runs import Run, named_runs
 from dejavu_lightning.runs.files import write_rows
 from dejavu_lightning.runs.measurement_folder import figure_file
 from dejavu_lightning.runs.run_folder import StudyFolder
@@ -89,12 +89,7 @@ def _read(options: Any) -> dict[str, Run]:
     if options.variant is not None and not study:
         raise SystemExit("error: --variant is of a study; of other runs give those of one variant")
     if not study:
-        names = [Path(folder).resolve().name for folder in options.run]
-        if len(set(names)) < len(names):
-            names = ["_".join(Path(folder).resolve().parts[-2:]) for folder in options.run]
-        if len(set(names)) < len(names):
-            raise SystemExit(f"error: the folders' names must be distinct, got {', '.join(map(str, options.run))}")
-        return {name: read_run(folder) for name, folder in zip(names, options.run, strict=True)}
+        return named_runs([str(folder) for folder in options.run])
     collection = read_collection(options.run)
     variant = options.variant or collection.default
     if variant not in collection.variants:

@@ -107,15 +107,15 @@ def print_references(extra_references: Mapping[str, Measurement], test: Memoriza
     Console().print(table)
 
 
-def print_agreement(pairs: Sequence[Agreement]) -> None:
+def print_agreement(pairs: Sequence[Agreement], what: str = "Which records are memorized") -> None:
     """Print a matrix: Cohen's kappa of the references' verdicts above the diagonal, the Jaccard index below."""
     names = list(dict.fromkeys(name for pair in pairs for name in (pair.first, pair.second)))
     cells = {(pair.first, pair.second): f"{pair.kappa:.2f}" for pair in pairs}
     cells |= {(pair.second, pair.first): f"{pair.jaccard:.2f}" for pair in pairs}
-    table = Table("", *names, title="Which records are memorized: agreement of the references", title_justify="left")
+    table = Table("", *names, title=f"{what}: agreement of the references", title_justify="left")
     for row in names:
         table.add_row(row, *(cells.get((row, column), "") for column in names))
-    table.caption = "above the diagonal Cohen's kappa; below memorized by both / by either"
+    table.caption = "above the diagonal Cohen's kappa; below by both / by either"
     table.caption_justify = "left"
     Console().print(table)
 
@@ -126,4 +126,12 @@ def print_values(estimates: Mapping[str, Estimate], title: str, caption: str) ->
     table = Table(*headings, title=title, title_justify="left", caption=caption, caption_justify="left")
     for name, estimate in estimates.items():
         table.add_row(name, *_cells(estimate, False))
+    Console().print(table)
+
+
+def print_cells(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str, caption: str) -> None:
+    """Print words and numbers as they come, a row each."""
+    table = Table(*headings, title=title, title_justify="left", caption=caption, caption_justify="left")
+    for row in rows:
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
     Console().print(table)

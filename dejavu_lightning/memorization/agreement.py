@@ -54,12 +54,25 @@ def agreement(comparisons: Mapping[str, Comparison], display: Display) -> list[A
     """
     paired = {name: found.table for name, found in comparisons.items() if found.table is not None}
     ids = {name: table["id"].to_pylist() for name, table in paired.items()}
-    found = []
     for first, second in combinations(paired, 2):
         if ids[first] != ids[second]:
             raise ValueError(f"the references {first!r} and {second!r} answered for different records")
-        found.append(_agreement(first, second, display.memorized(paired[first]), display.memorized(paired[second])))
-    return found
+    return agreement_of({name: display.memorized(table) for name, table in paired.items()})
+
+
+def agreement_of(verdicts: Mapping[str, NDArray[np.bool_]]) -> list[Agreement]:
+    """Compare each pair of verdicts about the same records, in their order.
+
+    Args:
+        verdicts: (N,) by name, whether the verdict on each record is yes.
+
+    Example:
+        >>> import numpy as np
+        >>> (pair,) = agreement_of({"one": np.array([True, False]), "other": np.array([True, True])})
+        >>> pair.agreement, pair.both, pair.only_second
+        (0.5, 1, 1)
+    """
+    return [_agreement(one, other, verdicts[one], verdicts[other]) for one, other in combinations(verdicts, 2)]
 
 
 def _agreement(first: str, second: str, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Agreement:

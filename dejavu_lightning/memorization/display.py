@@ -79,6 +79,15 @@ class Series(NamedTuple):
     places: Mapping[str, float | None]
 
 
+class GapVariant(NamedTuple):
+    """A gap of a test that counts answers in several ways: ``metric`` of ``gap``, of k neighbours and some objects."""
+
+    metric: str
+    gap: str
+    k: int
+    objects: str
+
+
 class GalleryRow(NamedTuple):
     """One record of the gallery.
 
@@ -159,6 +168,18 @@ class Display:
     def memorized(self, table: pa.Table) -> NDArray[np.bool_]:
         """(N,) whether the target knows more of each record of a comparison than the reference."""
         return np.array([value > 0 for value in table[self.memorization].to_pylist()], dtype=bool)
+
+    def inferred(self, table: pa.Table) -> NDArray[np.bool_] | None:
+        """(N,) whether the reference is right about each record of a comparison; None where no answer is right."""
+        return None
+
+    def by_confidence(self, table: pa.Table) -> pa.Table | None:
+        """A comparison, the records of which the test is surest first; None where it has no confidence."""
+        return None
+
+    def variants(self, metrics: Collection[str], settings: Mapping[str, Any]) -> list[GapVariant]:
+        """List what there is of a test's gaps in other ways of counting than the plain one, and that; if it has any."""
+        return []
 
     def most_memorized(self, table: pa.Table) -> pa.Table:
         """Rows of the memorized records, the clearest first, then by id.

@@ -116,6 +116,20 @@ def read_run(folder: str | Path) -> Run:
     )
 
 
+def named_runs(folders: Sequence[str]) -> dict[str, Run]:
+    """Read several runs, by the names of their folders, with those of the folders above where these are alike.
+
+    Raises:
+        ValueError: the names are not distinct, or see :func:`read_run`.
+    """
+    names = [Path(folder).resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = ["_".join(Path(folder).resolve().parts[-2:]) for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the folders' names must be distinct, got {', '.join(folders)}")
+    return {name: read_run(folder) for name, folder in zip(names, folders, strict=True)}
+
+
 def _evaluation(root: Path, folder: Path, fit: RunFolder | None = None) -> Run:
     """An output of ``memorization``; ``fit`` is the run whose checkpoint it measured, if known."""
     facts = read_metrics(folder)

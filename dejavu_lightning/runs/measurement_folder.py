@@ -89,6 +89,11 @@ def read_records(folder: Path, name: str) -> Records:
         return Records.load(path)
 
 
+def extra_references(folder: Path) -> list[str]:
+    """Names of the further references whose tables a measurement's folder holds."""
+    return sorted(path.parent.name for path in folder.glob("*/reference.parquet"))
+
+
 def write_table(folder: Path, name: str, table: pa.Table) -> None:
     """Write a table that is not one model's records, such as "comparison"."""
     with whole_file(table_file(folder, name)) as partial:

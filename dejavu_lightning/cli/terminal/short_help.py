@@ -166,6 +166,21 @@ HELP: dict[str, ShortHelp] = {
             "records runs/quickstart --data false --output records",
         ),
     ),
+    "references": ShortHelp(
+        "MEASUREMENT [MEASUREMENT ...] --output DIR [options]",
+        "Put several references of one or more targets beside each other: scores, agreement, what each infers and "
+        "ranks first. MEASUREMENT: output of memorization with --extra_references.",
+        {
+            "--output DIR": "a new folder for tables and figures",
+            "--names NAME [NAME ...]": "of the targets, in their order",
+            "--overwrite true": "replace the tables that --output holds",
+        },
+        (
+            "references runs/measured --output references",
+            "references runs/vicreg runs/dino --output references",
+            "references runs/a runs/b --names first second --output references --overwrite true",
+        ),
+    ),
 }
 
 

@@ -28,6 +28,15 @@ class LabelDisplay(Display):
         """(N,) whether only the target infers the label."""
         return np.array([outcome == "memorized" for outcome in table["outcome"].to_pylist()], dtype=bool)
 
+    def inferred(self, table: pa.Table) -> NDArray[np.bool_]:
+        """(N,) whether the reference infers the label, with the target or alone."""
+        known = ("correlated", "misrepresented")
+        return np.array([outcome in known for outcome in table["outcome"].to_pylist()], dtype=bool)
+
+    def by_confidence(self, table: pa.Table) -> pa.Table:
+        """The records by memorization confidence, then by id: one near the top may be one that neither infers."""
+        return table.sort_by([(CONFIDENCE, "descending"), ("id", "ascending")])
+
     def most_memorized(self, table: pa.Table) -> pa.Table:
         """Rows that only the target gets right, by its confidence, then by id."""
         paired = "outcome" in table.column_names
@@ -63,11 +72,7 @@ class LabelDisplay(Display):
         return [score(target, reference, share, paired)[0] for share in shares]
 
     def ranking(self, table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
-        """List every record, the highest memorization confidence first, then by id.
-
-        The confidence alone orders: a record near the top may be one that neither model answers correctly.
-        """
-        ordered = table.sort_by([(CONFIDENCE, "descending"), ("id", "ascending")])
+        """List every record in the order of :meth:`by_confidence`."""
 
         def name(label: int) -> str:
             return names[label] if names and label >= 0 else str(label)
@@ -80,7 +85,7 @@ class LabelDisplay(Display):
                 "outcome": row["outcome"],
                 **{key: name(row[key]) for key in ("label", "target_predicted", "reference_predicted")},
             }
-            for rank, row in enumerate(ordered.to_pylist(), start=1)
+            for rank, row in enumerate(self.by_confidence(table).to_pylist(), start=1)
         ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dejavu_lightning.core.samples import DisplaySample
-from dejavu_lightning.memorization.display import GALLERY_NEIGHBORS, Answers, Display, Spread, TableRow, gap_rows
+from dejavu_lightning.memorization.display import (
+    GALLERY_NEIGHBORS,
+    Answers,
+    Display,
+    GapVariant,
+    Spread,
+    TableRow,
+    gap_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,15 @@ class ObjectDisplay(Display):
     def ranking(self, table: pa.Table, names: Any) -> list[dict[str, Any]]:
         """None: ``sample_gaps`` holds the orders of this test."""
         return []
+
+    def variants(self, metrics: Collection[str], settings: Mapping[str, Any]) -> list[GapVariant]:
+        """PPG and PRG of all neighbours and numbers of objects, as :meth:`ObjectRetrieval.variants` names them."""
+        found = []
+        for metric in metrics:
+            if parts := re.fullmatch(r"(ppg|prg)(?:@(\d+)(?:/top(\d+))?)?", metric):
+                gap, k, objects = parts.groups()
+                found.append(GapVariant(metric, gap, int(k or settings["k"]), f"top {objects}" if objects else "all"))
+        return found
 
     def gap_measure(self, metric: str) -> str:
         """PRG and AUCG are of recalls, PPG of precisions."""
