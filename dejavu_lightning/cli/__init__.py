@@ -1,4 +1,4 @@
-"""Commands: fit, pair, study train; memorization, utility evaluate; report, records show; annotate prepares data."""
+"""Commands: fit, pair, study train; memorization, utility, records, reconstruct evaluate; report shows all."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "utility": "probe the features of a checkpoint",
     "report": "turn runs into one HTML file",
     "records": "tell which records are memorized over seeds and epochs, and what predicts it",
+    "reconstruct": "make pictures of what two models give away of records",
     "doctor": "check data, machine and time of a config before anything is trained",
     "split": "write who is in which split, for training code that reads folders, tables or lists",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",

@@ -21,7 +21,13 @@ MEASURES: Mapping[str, Sequence[str]] = {
     "CaptionDataModule": ("--measures+", "caption_retrieval"),
     "ShardDataModule": ("--measures+", "caption_retrieval"),
 }
-EVALUATES = ("memorization", "utility", "report", "records")  # of evaluate.py, where train.py has the others
+EVALUATES = (
+    "memorization",
+    "utility",
+    "report",
+    "records",
+    "reconstruct",
+)  # of evaluate.py, where train.py has the others
 
 
 class Step(NamedTuple):
