@@ -50,7 +50,7 @@ NAMES = {
 }
 
 
-class Found(NamedTuple):
+class Decoded(NamedTuple):
     """What one model gives away of the attacked records, and of the held-out ones where there are such.
 
     Attributes:
@@ -93,12 +93,12 @@ def reconstruct(arguments: list[str]) -> None:
         if side not in classifiers:
             public = read_pictures(as_pictures(sets, side).public, "public")
             classifiers[side] = train_classifier(public, sets.num_classes, seed=options.seed)
-        own = sets if model.preprocessing == sets.preprocessing else _subsampled(_shown(target, model), options)
+        own = _subsampled(target.sets(model.preprocessing), options)  # the same records as this model takes them
         made = reconstruct_records(
             model.encoder, diffusion, own.public, _attacked(own), k, options.samples, options.steps, options.seed
         )
         said = [classifiers[side].labels(each.samples.flatten(0, 1)).view(each.samples.shape[:2]) for each in made]
-        found[role] = Found(made, said)
+        found[role] = Decoded(made, said)
     estimates = compare_shares(found["target"].shown, found["reference"].shown)
     accuracies = {f"{side} pixels": classifier.accuracy for side, classifier in classifiers.items()}
     _print(estimates, accuracies, f"{target.name} against {reference.name}", options, len(sets.public))
@@ -176,11 +176,6 @@ def _match(models: dict[str, MeasuredModel], files: Iterable[str]) -> dict[str, 
     return found
 
 
-def _shown(target: MeasuredModel, model: MeasuredModel) -> MemorizationSets:
-    """The target's records as another model takes them."""
-    return target.sets(model.preprocessing)
-
-
 def _subsampled(sets: MemorizationSets, options: Any) -> MemorizationSets:
     return sets.subsample(options.records, None, options.seed)
 
@@ -203,7 +198,7 @@ def _print(
     print_values(rows, title, caption)
 
 
-def _write(output: Path, found: dict[str, Found], sets: MemorizationSets, facts: dict[str, Any], seed: int) -> None:
+def _write(output: Path, found: dict[str, Decoded], sets: MemorizationSets, facts: dict[str, Any], seed: int) -> None:
     output.mkdir(parents=True)
     made = found["target"].made[0]
     shares = {role: one.shown[0].double().mean(dim=1).tolist() for role, one in found.items()}
@@ -230,7 +225,7 @@ def _write(output: Path, found: dict[str, Found], sets: MemorizationSets, facts:
     write_json(output / FACTS, facts)
 
 
-def _gallery_row(found: dict[str, Found], sets: MemorizationSets, row: int) -> GalleryRow:
+def _gallery_row(found: dict[str, Decoded], sets: MemorizationSets, row: int) -> GalleryRow:
     assert isinstance(sets.attack, DisplayableSamples)
     made = found["target"].made[0]
     sides = (

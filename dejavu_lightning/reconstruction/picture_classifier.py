@@ -29,6 +29,14 @@ class PictureClassifier(NamedTuple):
         network: pictures in [-1, 1] -> logits.
         accuracy: on public pictures that it was not trained on.
         trained_on: how many it was trained on.
+
+    Example:
+        >>> import torch
+        >>> from dejavu_lightning.core.estimate import Estimate
+        >>> brightest = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())  # of three channels
+        >>> green = torch.tensor([0, 255, 0], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 8, 8)
+        >>> PictureClassifier(brightest, Estimate(1.0), trained_on=0).labels(green)
+        tensor([1])
     """
 
     network: nn.Module
@@ -58,8 +66,9 @@ def train_classifier(
 
     Example:
         >>> import torch
+        >>> from dejavu_lightning.reconstruction import Pictures
         >>> black, white = torch.zeros(30, 3, 16, 16, dtype=torch.uint8), torch.full((30, 3, 16, 16), 255).byte()
-        >>> pictures = Pictures(torch.cat([black, white]), torch.arange(60) // 30)
+        >>> pictures = Pictures(torch.cat([black, white]), labels=torch.arange(60) // 30)
         >>> train_classifier(pictures, num_classes=2, epochs=3).labels(white[:2])
         tensor([1, 1])
     """

@@ -29,6 +29,10 @@ class MadeFor(NamedTuple):
         fingerprint: of its weights.
         width: of an embedding.
         image_size: side of the pictures in pixels.
+
+    Example:
+        >>> MadeFor("encoder.ckpt", "0123456789abcdef", width=256, image_size=32).width
+        256
     """
 
     encoder: str
@@ -38,7 +42,17 @@ class MadeFor(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """Whole pictures as people see them: ``pixels`` (N, 3, S, S) uint8 and ``labels`` (N,)."""
+    """Whole pictures as people see them.
+
+    Attributes:
+        pixels: (N, 3, S, S) uint8.
+        labels: (N,).
+
+    Example:
+        >>> import torch
+        >>> Pictures(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1])).pixels.shape
+        torch.Size([2, 3, 32, 32])
+    """
 
     pixels: Tensor
     labels: Tensor

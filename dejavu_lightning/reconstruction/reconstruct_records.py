@@ -31,6 +31,11 @@ class Reconstructions(NamedTuple):
         ids: of the records.
         labels: (N,) true ones.
         samples: (N, samples, 3, S, S) uint8.
+
+    Example:
+        >>> import torch
+        >>> Reconstructions(["a"], torch.tensor([0]), torch.zeros(1, 4, 3, 32, 32, dtype=torch.uint8)).ids
+        ['a']
     """
 
     ids: list[str]
