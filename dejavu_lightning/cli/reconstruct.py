@@ -84,27 +84,21 @@ def reconstruct(arguments: list[str]) -> None:
     if not options.allow_unverified_split:
         verify_disjoint(sets.trained_on, reference.trained_on, reference.name)
     k = options.k or getattr(target.settings.test, "k", None) or max(1, min(PAPER_K, len(sets.public) // 10))
+    public = read_pictures(as_pictures(sets, _side(diffusions)).public, "public")
+    classifier = train_classifier(public, sets.num_classes, seed=options.seed)
     found = {}
-    classifiers: dict[int, PictureClassifier] = {}
     for role, model in models.items():
-        diffusion = diffusions[role]
-        assert diffusion.made_for is not None
-        side = diffusion.made_for.image_size
-        if side not in classifiers:
-            public = read_pictures(as_pictures(sets, side).public, "public")
-            classifiers[side] = train_classifier(public, sets.num_classes, seed=options.seed)
         own = _subsampled(target.sets(model.preprocessing), options)  # the same records as this model takes them
         made = reconstruct_records(
-            model.encoder, diffusion, own.public, _attacked(own), k, options.samples, options.steps, options.seed
+            model.encoder, diffusions[role], own.public, _attacked(own), k, options.samples, options.steps, options.seed
         )
-        said = [classifiers[side].labels(each.samples.flatten(0, 1)).view(each.samples.shape[:2]) for each in made]
+        said = [classifier.labels(each.samples.flatten(0, 1)).view(each.samples.shape[:2]) for each in made]
         found[role] = Decoded(made, said)
     estimates = compare_shares(found["target"].shown, found["reference"].shown)
-    accuracies = {f"{side} pixels": classifier.accuracy for side, classifier in classifiers.items()}
-    _print(estimates, accuracies, f"{target.name} against {reference.name}", options, len(sets.public))
+    _print(estimates, classifier, f"{target.name} against {reference.name}", options)
     facts = {
         "metrics": flatten(estimates),
-        "classifier": {size: flatten({"accuracy": accuracy}) for size, accuracy in accuracies.items()},
+        "classifier": {"trained_on": classifier.trained_on, **flatten({"accuracy": classifier.accuracy})},
         "k": k,
         "diffusion": {role: model.made_for and model.made_for._asdict() for role, model in diffusions.items()},
         "options": options.as_dict(),
@@ -176,6 +170,17 @@ def _match(models: dict[str, MeasuredModel], files: Iterable[str]) -> dict[str, 
     return found
 
 
+def _side(diffusions: dict[str, EmbeddingDiffusion]) -> int:
+    """Of the pictures that both make."""
+    sides = {model.made_for.image_size for model in diffusions.values() if model.made_for is not None}
+    if len(sides) > 1:
+        raise ValueError(
+            f"--diffusion: one model makes pictures of {min(sides)} pixels, the other of {max(sides)}, which cannot be "
+            "compared; train both with one data.image_size"
+        )
+    return sides.pop()
+
+
 def _subsampled(sets: MemorizationSets, options: Any) -> MemorizationSets:
     return sets.subsample(options.records, None, options.seed)
 
@@ -184,14 +189,12 @@ def _attacked(sets: MemorizationSets) -> list[Samples]:
     return [sets.attack] if sets.neither_split is None else [sets.attack, sets.neither_split]
 
 
-def _print(
-    estimates: dict[str, Estimate], accuracies: dict[str, Estimate], title: str, options: Any, public: int
-) -> None:
+def _print(estimates: dict[str, Estimate], classifier: PictureClassifier, title: str, options: Any) -> None:
     rows = {told: estimates[name] for name, told in NAMES.items() if name in estimates}
-    accuracy = " and ".join(f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in accuracies.values())
+    value, low, high = classifier.accuracy[:3]
     caption = (
-        f"{options.samples} samples of each record. What a sample shows says a classifier of {public} public pictures, "
-        f"right about {accuracy} of those that it was not trained on"
+        f"{options.samples} samples of each record. What a sample shows is told by a classifier that was trained on "
+        f"{classifier.trained_on} public pictures; it is right about {value:.3f} [{low:.3f}, {high:.3f}] of others"
     )
     if "net_share_gap" in rows:
         caption += "\nnet: attacked less held-out records (control)"

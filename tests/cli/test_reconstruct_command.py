@@ -100,7 +100,8 @@ def test_pictures_samples_and_numbers(models, tmp_path, capsys, monkeypatch):
     assert facts["metrics"]["share_gap"] == pytest.approx(gap)
     assert facts["metrics"]["net_share_gap"] == pytest.approx(gap - facts["metrics"]["control_share_gap"])
     assert facts["diffusion"]["target"]["encoder"] == models["target"]
-    assert 0 <= facts["classifier"]["32 pixels"]["accuracy"] <= 1
+    assert 0 <= facts["classifier"]["accuracy"] <= 1
+    assert facts["classifier"]["trained_on"] == 152  # four fifths of 190
     assert (output / "gallery.png").stat().st_size > 10_000
     assert (output / "random.png").stat().st_size > 10_000
     earlier = facts["metrics"]
@@ -128,6 +129,11 @@ def test_what_does_not_fit_is_told(models, tmp_path):
     other = save_encoder(tmp_path / "other", "B", 9, [24])
     message = rf"{models['reference_diffusion']} was trained on embeddings of .*\(width 12\), which is neither .* nor "
     refused(message, **{models["reference"]: other})
+    checkpoint = torch.load(models["target_diffusion"], weights_only=True)
+    checkpoint["embedding_diffusion"]["made_for"]["image_size"] = 64
+    torch.save(checkpoint, tmp_path / "large.ckpt")
+    message = "one model makes pictures of 32 pixels, the other of 64, which cannot be compared"
+    refused(message, str(tmp_path / "large.ckpt"), models["reference_diffusion"])
     refused("there is no checkpoint", **{models["reference"]: "nowhere.ckpt"})
     same = save_encoder(tmp_path / "same", "A", 2, [12])  # the reference's weights, of the attacked split
     refused(r"was trained on split 'A', like the target", **{models["reference"]: same})
