@@ -33,6 +33,7 @@ from dejavu_lightning.reconstruction import (
     reconstruct_records,
     train_classifier,
 )
+from dejavu_lightning.reconstruction.embedding_diffusion import SAMPLING_STEPS
 from dejavu_lightning.reconstruction.encoder_run import weights_fingerprint
 from dejavu_lightning.reconstruction.public_pictures import as_pictures, read_pictures
 from dejavu_lightning.runs.files import write_rows
@@ -133,7 +134,7 @@ def _parser() -> PlainParser:
         "--records", type=int, default=100, help="attack at most so many, and as many held-out ones, class by class"
     )
     parser.add_argument("--samples", type=int, default=4, help="pictures of each record and model")
-    parser.add_argument("--steps", type=int, default=25, help="of the sampler")
+    parser.add_argument("--steps", type=int, default=SAMPLING_STEPS, help="of the sampler")
     parser.add_argument("--seed", type=int, default=0, help="of the records, the noise and the classifier")
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
     parser.add_argument(

@@ -23,7 +23,7 @@ from dejavu_lightning.runs.checkpoints import load_checkpoint
 
 KEY = "embedding_diffusion"  # of a checkpoint
 NORM_GROUPS = 8
-SAMPLING_STEPS = 25
+SAMPLING_STEPS = 20
 
 
 class EmbeddingDiffusion(LightningModule):
@@ -35,7 +35,8 @@ class EmbeddingDiffusion(LightningModule):
     Args:
         channels: of the network's levels; each after the first halves the side, and the last attends.
         layers: residual blocks of a level.
-        patch: side of the squares of pixels that the network takes as one.
+        patch: side of the squares of pixels that the network takes as one. The first of ``channels`` should be no less
+            than their 3 patch² numbers, all of which the noise needs.
         steps: of the noise schedule.
         learning_rate: of AdamW, after the warm-up.
         warmup_epochs: epochs of linear warm-up; a cosine follows.

@@ -50,7 +50,7 @@ class PictureClassifier(NamedTuple):
 
 
 def train_classifier(
-    pictures: Pictures, num_classes: int, epochs: int = 20, held_out: float = 0.2, seed: int = 0
+    pictures: Pictures, num_classes: int, epochs: int = 10, held_out: float = 0.2, seed: int = 0
 ) -> PictureClassifier:
     """Train a small residual network on public pictures, and test it on those that are held out of that.
 
