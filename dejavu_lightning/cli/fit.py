@@ -153,9 +153,10 @@ class DejavuCLI(LightningCLI):
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(RunFolder(config.default_root_dir).user_checkpoints)
         kwargs["callbacks"] = [*callbacks, RandomState(), RequeueBetweenBatches(), WandbRunId()]
-        trainer = super().instantiate_trainer(**kwargs)
+        made: Any = super().instantiate_trainer(**kwargs)
         if isinstance(self.model, EmbeddingDiffusion):  # encodes nothing that could be measured
-            trainer.callbacks[:] = [one for one in trainer.callbacks if not isinstance(one, MemorizationMonitor)]
+            made.callbacks[:] = [one for one in made.callbacks if not isinstance(one, MemorizationMonitor)]
+        trainer: Trainer = made
         return trainer
 
     def before_fit(self) -> None:

@@ -214,7 +214,7 @@ def _write(output: Path, found: dict[str, Decoded], sets: MemorizationSets, fact
     write_rows(output / RECORDS, rows)
     with whole_file(output / SAMPLES) as partial, partial.open("wb") as file:
         arrays = {role: one.made[0].samples.permute(0, 1, 3, 4, 2).numpy() for role, one in found.items()}
-        np.savez_compressed(file, ids=np.array(made.ids), **arrays)
+        np.savez_compressed(file, ids=np.array(made.ids), target=arrays["target"], reference=arrays["reference"])
     if isinstance(sets.attack, DisplayableSamples):
         order = list(range(len(rows)))
         picked = sorted(order, key=lambda row: (-float(rows[row]["gap"]), -float(rows[row]["target_share"])))
@@ -232,7 +232,7 @@ def _write(output: Path, found: dict[str, Decoded], sets: MemorizationSets, fact
 def _gallery_row(found: dict[str, Decoded], sets: MemorizationSets, row: int) -> GalleryRow:
     assert isinstance(sets.attack, DisplayableSamples)
     made = found["target"].made[0]
-    sides = (
+    own, other = (
         [
             DisplaySample(picture.permute(1, 2, 0).numpy(), (_name(sets, label),))
             for picture, label in zip(one.made[0].samples[row], one.said[0][row].tolist(), strict=True)
@@ -240,7 +240,7 @@ def _gallery_row(found: dict[str, Decoded], sets: MemorizationSets, row: int) ->
         for one in found.values()
     )
     correct = frozenset({_name(sets, int(made.labels[row]))})
-    return GalleryRow(made.ids[row], sets.attack.display(row), correct, *sides)
+    return GalleryRow(made.ids[row], sets.attack.display(row), correct, own, other)
 
 
 def _name(sets: MemorizationSets, label: int) -> str:

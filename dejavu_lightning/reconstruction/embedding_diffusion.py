@@ -72,7 +72,7 @@ class EmbeddingDiffusion(LightningModule):
         self.schedule = _diffusers().DDPMScheduler(
             num_train_timesteps=steps, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
         )
-        self.settings = {"channels": list(channels), "layers": layers, "patch": patch, "steps": steps}
+        self.settings: dict[str, Any] = {"channels": list(channels), "layers": layers, "patch": patch, "steps": steps}
         self.learning_rate, self.warmup_epochs = learning_rate, warmup_epochs
         self.patch = patch
         self.made_for: MadeFor | None = None

@@ -46,7 +46,7 @@ class PictureClassifier(NamedTuple):
     @torch.no_grad()
     def labels(self, pixels: Tensor) -> Tensor:
         """pixels (N, 3, S, S) uint8 -> (N,) labels."""
-        return torch.cat([self.network(from_pixels(part)).argmax(dim=1) for part in pixels.split(1000)])
+        return torch.cat([self.network(from_pixels(part)).argmax(dim=1) for part in torch.split(pixels, 1000)])
 
 
 def train_classifier(
@@ -95,11 +95,11 @@ def _fit(network: nn.Module, pixels: Tensor, labels: Tensor, epochs: int) -> Non
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LR, total_steps=epochs * steps)
     side = pixels.shape[-1]
     for _ in tracked(range(epochs), "training the classifier of samples", "epoch"):
-        for rows in torch.randperm(len(labels)).split(BATCH)[:steps]:
+        for rows in torch.split(torch.randperm(len(labels)), BATCH)[:steps]:
             moved = pad(from_pixels(pixels[rows]), [SHIFT] * 4, mode="replicate")
             top, left = torch.randint(2 * SHIFT + 1, (2,)).tolist()
             loss = cross_entropy(network(moved[:, :, top : top + side, left : left + side]), labels[rows])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()

@@ -126,14 +126,14 @@ def reconstruct_records(
             conditions = mean_of_neighbors(queries, bank, k, role).repeat_interleave(samples, dim=0)
             generator = torch.Generator().manual_seed(seed + number)
             noise = torch.randn(len(conditions), 3, side, side, generator=generator)
-            parts = list(zip(conditions.split(SAMPLE_BATCH), noise.split(SAMPLE_BATCH), strict=True))
+            parts = list(zip(torch.split(conditions, SAMPLE_BATCH), torch.split(noise, SAMPLE_BATCH), strict=True))
             made = torch.cat(
                 [
                     diffusion.sample(part.to(device), start.to(device), steps).cpu()
                     for part, start in tracked(parts, f"making pictures of the {role} set", "batch")
                 ]
             )
-            found.append(Reconstructions(queries.ids, queries.labels, made.unflatten(0, (-1, samples))))
+            found.append(Reconstructions(queries.ids, queries.labels, made.view(-1, samples, *made.shape[1:])))
     return found
 
 
@@ -164,7 +164,7 @@ def compare_shares(target: Sequence[Tensor], reference: Sequence[Tensor]) -> dic
     found = {"target_share": bounded_mean(shares[0][0]), "reference_share": bounded_mean(shares[0][1])}
     if len(gaps) == 1:
         return found | {"share_gap": gaps[0]}
-    net = difference(*gaps)
+    net = difference(gaps[0], gaps[1])
     return found | {
         "share_gap": gaps[0],
         "control_share_gap": gaps[1],
