@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dejavu_lightning.core.estimate import Estimate
 from dejavu_lightning.core.intervals import bounded_mean, difference, p_value, paired_gap
-from dejavu_lightning.core.progress.long_work import tracked
+from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.embed import Embedded, check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
@@ -21,7 +21,7 @@ from dejavu_lightning.embedding.search import search
 from dejavu_lightning.reconstruction.embedding_diffusion import SAMPLING_STEPS, EmbeddingDiffusion
 from dejavu_lightning.reconstruction.public_pictures import EMBED_BATCH
 
-SAMPLE_BATCH = 250
+SAMPLE_BATCH = 100
 
 
 class Reconstructions(NamedTuple):
@@ -126,14 +126,13 @@ def reconstruct_records(
             conditions = mean_of_neighbors(queries, bank, k, role).repeat_interleave(samples, dim=0)
             generator = torch.Generator().manual_seed(seed + number)
             noise = torch.randn(len(conditions), 3, side, side, generator=generator)
-            parts = list(zip(torch.split(conditions, SAMPLE_BATCH), torch.split(noise, SAMPLE_BATCH), strict=True))
-            made = torch.cat(
-                [
-                    diffusion.sample(part.to(device), start.to(device), steps).cpu()
-                    for part, start in tracked(parts, f"making pictures of the {role} set", "batch")
-                ]
-            )
-            found.append(Reconstructions(queries.ids, queries.labels, made.view(-1, samples, *made.shape[1:])))
+            made = []
+            with long_work(f"making pictures of the {role} set", len(noise), "picture") as advance:
+                for rows in torch.split(torch.arange(len(noise)), SAMPLE_BATCH):
+                    made.append(diffusion.sample(conditions[rows].to(device), noise[rows].to(device), steps).cpu())
+                    advance(len(rows))
+            pictures = torch.cat(made)
+            found.append(Reconstructions(queries.ids, queries.labels, pictures.view(-1, samples, *pictures.shape[1:])))
     return found
 
 
