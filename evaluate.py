@@ -3,4 +3,4 @@
 from dejavu_lightning.cli import main
 
 if __name__ == "__main__":
-    main(commands=("memorization", "utility", "report", "records", "references"))
+    main(commands=("memorization", "utility", "report", "records", "references", "reconstruct"))

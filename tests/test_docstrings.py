@@ -31,6 +31,7 @@ ROOMS = (
     "metrics.functional",
     "models",
     "pretrained",
+    "reconstruction",
     "utility",
 )
 BESIDES = (

@@ -25,6 +25,7 @@ ALLOWED = {
     "figures": {"core", "memorization", "runs"},
     "report": {"core", "figures", "memorization", "runs"},
     "studies": {"core", "runs"},
+    "reconstruction": {"core", "data", "embedding", "methods", "models", "runs"},
     "callbacks": {"core", "embedding", "figures", "memorization", "runs", "utility"},
     "hosts": {"core", "data", "embedding", "figures", "memorization", "runs"},
     "cli": {
@@ -38,6 +39,7 @@ ALLOWED = {
         "memorization",
         "methods",
         "pretrained",
+        "reconstruction",
         "report",
         "runs",
         "studies",

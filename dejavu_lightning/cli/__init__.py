@@ -1,4 +1,4 @@
-"""Commands: fit, pair, study train; memorization, utility evaluate; report, records, references show."""
+"""Commands: fit, pair, study train; memorization, utility, reconstruct evaluate; report, records, references show."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "turn runs into one HTML file",
     "records": "tell which records are memorized over seeds and epochs, and what predicts it",
     "references": "put several references of one or more targets beside each other",
+    "reconstruct": "make pictures of what two models give away of records",
     "doctor": "check data, machine and time of a config before anything is trained",
     "split": "write who is in which split, for training code that reads folders, tables or lists",
     "annotate": "detect the objects of a folder or of shards and write them as JSON Lines",

@@ -27,10 +27,12 @@ EXTRAS = {
     "submitit": "cluster",
     "transformers": "annotate",
     "sentence_transformers": "text",
+    "diffusers": "reconstruct",
 }
 DISTRIBUTIONS = {"open_clip": "open_clip_torch", "PIL": "pillow", "yaml": "pyyaml", "comet_ml": "comet-ml"}
 OWN = tuple(
-    f"dejavu_lightning.{name}" for name in ("data", "methods", "callbacks", "memorization", "utility", "pretrained")
+    f"dejavu_lightning.{name}"
+    for name in ("data", "methods", "callbacks", "memorization", "utility", "pretrained", "reconstruction")
 )
 CATALOGS = (*OWN, "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
 # Lines of jsonargparse that repeat the question or list what was tried.

@@ -40,13 +40,14 @@ from dejavu_lightning.callbacks import (
 from dejavu_lightning.callbacks.lightning.requeue import REQUEUE_SIGNALS
 from dejavu_lightning.cli.configs import read_config, with_found_configs
 from dejavu_lightning.cli.errors import PlainLightningParser
-from dejavu_lightning.cli.terminal.next_steps import after_fit
+from dejavu_lightning.cli.terminal.next_steps import after_fit, print_next_steps
 from dejavu_lightning.cli.terminal.quiet import OWN_MODELS, pass_over
 from dejavu_lightning.core.checkpoint_folder import explain_folder
 from dejavu_lightning.core.progress.long_work import nothing, shown_by
 from dejavu_lightning.core.progress.progress_display import VARIABLE, chosen_way, display
 from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.memorization import Checkpoint
+from dejavu_lightning.reconstruction import EmbeddingDiffusion
 from dejavu_lightning.runs.checkpoints import load_checkpoint
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder
 
@@ -152,7 +153,11 @@ class DejavuCLI(LightningCLI):
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(RunFolder(config.default_root_dir).user_checkpoints)
         kwargs["callbacks"] = [*callbacks, RandomState(), RequeueBetweenBatches(), WandbRunId()]
-        return super().instantiate_trainer(**kwargs)
+        made: Any = super().instantiate_trainer(**kwargs)
+        if isinstance(self.model, EmbeddingDiffusion):  # encodes nothing that could be measured
+            made.callbacks[:] = [one for one in made.callbacks if not isinstance(one, MemorizationMonitor)]
+        trainer: Trainer = made
+        return trainer
 
     def before_fit(self) -> None:
         """Leave next steps to :meth:`after_fit`, and pass over what Lightning says of the loss of our models.
@@ -176,10 +181,14 @@ class DejavuCLI(LightningCLI):
         config = self.config[self.subcommand]
         if not self.trainer.is_global_zero or config.trainer.fast_dev_run:
             return
+        run = RunFolder(config.trainer.default_root_dir)
+        if isinstance(self.model, EmbeddingDiffusion):
+            print_next_steps({"run": run.path, "checkpoints": run.checkpoints}, [])
+            return
         reference = self._get(self.config_init, "memorization").reference
         folder = Path(reference.path) if isinstance(reference, Checkpoint) else None
         split = getattr(self.datamodule, "train_on", None)
-        after_fit(RunFolder(config.trainer.default_root_dir), split, folder, not _as_list(config.trainer.logger))
+        after_fit(run, split, folder, not _as_list(config.trainer.logger))
 
 
 def fit(arguments: list[str]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
@@ -187,9 +189,13 @@ def _answers(tests: Sequence[ReferenceTest], output: Path) -> None:
     draw.draw_classes(classes, {label: first.run.named(label) for label in set(labels)}, figure_file(output, "classes"))
 
 
+def _of_plain_k(test: ReferenceTest, gaps: pa.Table) -> pa.Table:
+    return gaps.filter(pc.equal(gaps["k"], test.run.target.settings["k"]))
+
+
 def _order(tests: Sequence[ReferenceTest], output: Path) -> None:
     """``top.csv`` and ``top.png`` of orders by confidence; ``top_gaps.png`` of tests that order by distance."""
-    gaps = {test.name: test.sample_gaps for test in tests if test.sample_gaps is not None}
+    gaps = {test.name: _of_plain_k(test, test.sample_gaps) for test in tests if test.sample_gaps is not None}
     if gaps:
         order = next(iter(tests[0].run.display.orders))
         draw.draw_top_gaps(gaps, order, figure_file(output, "top_gaps"))

@@ -22,11 +22,13 @@ LINE = 0.105  # inches of one line of small print
 LINES = 6
 
 
-def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Path:
+def draw_gallery(
+    rows: Sequence[GalleryRow], path: str | Path, title: str, beside: str = "nearest public images"
+) -> Path:
     """Draw one line a record: caption, picture with its boxes, the crop the test saw, both models' neighbours.
 
     What counts as right is green, and so is the frame of a neighbour that shows it. Captions, crops and neighbours have
-    columns only where records have them.
+    columns only where records have them. ``beside`` is what headings call the neighbours.
     """
     captioned = any(row.record.caption for row in rows)
     cropped = any(row.record.crop is not None for row in rows)
@@ -39,7 +41,7 @@ def draw_gallery(rows: Sequence[GalleryRow], path: str | Path, title: str) -> Pa
     first = picture + (2.4 if cropped else 1.4)
     shown = [sample for row in rows for sample in (row.record, *row.target, *row.reference)]
     tall = 1.1 + LINE * (1 + min(LINES, max(len(sample.objects) for sample in shown)))
-    figure, axes, starts = _canvas(title, columns, first, neighbors, sides, tall * len(rows))
+    figure, axes, starts = _canvas(title, columns, first, neighbors, sides, tall * len(rows), beside)
     for line, row in enumerate(rows):
         top = TOP + tall * line
         if captioned:
@@ -92,7 +94,7 @@ def _names(axes: Axes, objects: Sequence[str], correct: frozenset[str], left: fl
 
 
 def _canvas(
-    title: str, columns: Mapping[float, str], first: float, neighbors: int, sides: int, rows: float
+    title: str, columns: Mapping[float, str], first: float, neighbors: int, sides: int, rows: float, beside: str
 ) -> tuple[Figure, Axes, list[float]]:
     """A figure with title and headings, its axes in inches from the upper left, and where each side's neighbours begin.
 
@@ -102,6 +104,7 @@ def _canvas(
         neighbors: of each side, an inch each.
         sides: 0 without neighbours, 1 without a reference, else 2.
         rows: height of all lines.
+        beside: what headings call the neighbours.
     """
     starts = [first + side * (neighbors + 0.4) for side in range(sides)]
     width = starts[-1] + neighbors if starts else max(first + 0.2, 0.075 * len(title))
@@ -112,7 +115,7 @@ def _canvas(
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.text(0, 0.22, title, fontsize=10, color=style.INK)
-    whose = (f"{role}'s nearest public images" for role in ("target", "reference"))
+    whose = (f"{role}'s {beside}" for role in ("target", "reference"))
     for left, heading in [*columns.items(), *zip(starts, whose, strict=False)]:
         axes.text(left, 0.55, heading, fontsize=8, color=style.INK)
     return figure, axes, starts

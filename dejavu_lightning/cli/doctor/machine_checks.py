@@ -24,6 +24,7 @@ PACKAGES = {
     "CometLogger": "comet_ml",
     "NeptuneLogger": "neptune",
     "TextEmbedder": "sentence_transformers",
+    "EmbeddingDiffusion": "diffusers",
 }
 TIGHT = 0.8  # of the free space, above which what is to be written leaves little
 

@@ -27,7 +27,8 @@ EVALUATES = (
     "report",
     "records",
     "references",
-)  # of evaluate.py, others of train.py
+    "reconstruct",
+)  # of evaluate.py, where train.py has the others
 
 
 class Step(NamedTuple):

@@ -181,6 +181,28 @@ HELP: dict[str, ShortHelp] = {
             "references runs/a runs/b --names first second --output references --overwrite true",
         ),
     ),
+    "reconstruct": ShortHelp(
+        "--target CHECKPOINT --reference CHECKPOINT --diffusion CHECKPOINT CHECKPOINT --output DIR [options]",
+        "Make pictures of what two models give away of records, by a diffusion model of the embeddings of each.",
+        {
+            "--target FILE": "checkpoint of fit or pair",
+            "--reference FILE": "the same, not trained on what is attacked",
+            "--diffusion FILE FILE": "trained on each by fit --config configs/reconstruction/scenes.yaml, in any order",
+            "--output DIR": "a new folder for pictures, samples and numbers",
+            "--k N": "public neighbours whose embeddings are averaged; the config's if not given",
+            "--records N": "attack at most so many records, 100 if not given",
+            "--samples N": "pictures of each record and model, 4 if not given",
+            "--device NAME": DEVICE,
+        },
+        (
+            "reconstruct --target runs/quickstart/target/checkpoints/last.ckpt "
+            "--reference runs/quickstart/reference/checkpoints/last.ckpt --diffusion "
+            "runs/reconstruction/target/checkpoints/last.ckpt runs/reconstruction/reference/checkpoints/last.ckpt "
+            "--output runs/reconstruction/pictures",
+            "reconstruct --target T.ckpt --reference R.ckpt --diffusion D1.ckpt D2.ckpt --output pictures --k 50",
+            "reconstruct --target T.ckpt --reference R.ckpt --diffusion D1.ckpt D2.ckpt --output all --records 1000",
+        ),
+    ),
 }
 
 
