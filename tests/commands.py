@@ -43,14 +43,18 @@ TINY = {
 }
 
 
-def command(script, *arguments):
-    """The words that start one; a module's name is one, too."""
-    program = [ROOT / script] if str(script).endswith(".py") else ["-m", script]
-    return [str(word) for word in (interpreter(), *program, *arguments)]
+def command(script, *arguments, program=None):
+    """The words that start one; a module's name is one, too.
+
+    Args:
+        program: ``sys.executable`` where what libraries do as they are imported matters.
+    """
+    named = [ROOT / script] if str(script).endswith(".py") else ["-m", script]
+    return [str(word) for word in (program or interpreter(), *named, *arguments)]
 
 
-def run(script, *arguments, cwd=ROOT, code=0, environment=None):
-    given = command(script, *arguments)
+def run(script, *arguments, cwd=ROOT, code=0, environment=None, program=None):
+    given = command(script, *arguments, program=program)
     done = subprocess.run(given, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
     return done

@@ -54,8 +54,9 @@ class ZeroShot:
             raise ValueError(f"templates must be one of {list(TEMPLATES)} or a list of texts, got {templates!r}")
         if not isinstance(templates, str) and (not templates or any("{}" not in text for text in templates)):
             raise ValueError(f"every template must hold {{}} in the place of the name, got {templates}")
-        named = isinstance(templates, str)
-        self.templates: Sequence[Any] = getattr(open_clip, TEMPLATES[templates]) if named else templates
+        self.templates: Sequence[Any] = (
+            getattr(open_clip, TEMPLATES[templates]) if isinstance(templates, str) else templates
+        )
         self.class_names, self.image, self.text = class_names, image, text
 
     @property
