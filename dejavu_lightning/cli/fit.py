@@ -164,7 +164,8 @@ class DejavuCLI(LightningCLI):
 
         Of a user's own model it may be right.
         """
-        for callback in self.trainer.callbacks:
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
             if isinstance(callback, MemorizationMonitor):
                 callback.names_next_step = False
         if type(self.model).__module__.startswith("dejavu_lightning."):
