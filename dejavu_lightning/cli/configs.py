@@ -61,6 +61,13 @@ def with_found_configs(arguments: list[str]) -> list[str]:
     return found
 
 
+def host_data() -> type[Any]:
+    """``MemorizationData``, imported where there is data: open_clip and kornia come with it, which take seconds."""
+    from dejavu_lightning.hosts import MemorizationData
+
+    return MemorizationData
+
+
 def program(command: Sequence[str]) -> list[str]:
     """What runs a command of this package, such as ``["fit", "--config", ...]``."""
     return [sys.executable, "-m", "dejavu_lightning", *command]

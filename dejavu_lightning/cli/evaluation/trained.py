@@ -10,13 +10,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, get_type_hints
+from typing import Any, NamedTuple, Protocol, get_type_hints
 
 import torch
 import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from dejavu_lightning import pretrained
+from dejavu_lightning.cli.configs import host_data
 from dejavu_lightning.cli.errors import PlainLightningParser
 from dejavu_lightning.core.checkpoint_folder import explain_folder, is_sharded
 from dejavu_lightning.core.decision_part import DecisionPart
@@ -30,9 +31,6 @@ from dejavu_lightning.memorization.protocols import MemorizationTest
 from dejavu_lightning.runs.checkpoints import checkpoint_names, completed_epochs, load_checkpoint, training_progress
 from dejavu_lightning.runs.run_folder import CONFIG, RunFolder, config_above
 from dejavu_lightning.utility import UtilitySets
-
-if TYPE_CHECKING:
-    from dejavu_lightning.hosts import MemorizationData
 
 
 class MeasuredData(Protocol):
@@ -199,7 +197,7 @@ def load_published(
         data_settings = built.settings["data"]
     loaded = model.load()
     shown = loaded.preprocessing or _own(data)
-    if isinstance(data, _host_data()) and data.transform is not None:
+    if isinstance(data, host_data()) and data.transform is not None:
         shown = getattr(model, "preprocessing", None)  # the host's own transform, unless the user says another
     encoder = ModuleEncoder(loaded.module.to(chosen_device(device)), loaded.encode)
     made_with = {"class": f"{type(model).__module__}.{type(model).__qualname__}", **vars(model)}
@@ -240,7 +238,7 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
     parsed = parser.parse_object(given)
     built = parser.instantiate_classes(parsed)
     built.settings = json.loads(parser.dump(parsed, format="json", skip_validation=True))
-    if isinstance(built.data, _host_data()):
+    if isinstance(built.data, host_data()):
         built.settings["data"]["transform_from"] = _module_file(built.settings["data"]["init_args"].get("transform"))
     return built
 
@@ -259,22 +257,15 @@ def add_data(parser: PlainLightningParser, section: Any) -> None:
         section: what a config has there. A parser that took either would not tell what is wrong with one.
     """
     path = section.get("class_path") if isinstance(section, Mapping) else section
-    kind = _host_data() if _makes_host_data(str(path)) else LightningDataModule
+    kind = host_data() if _makes_host_data(str(path)) else LightningDataModule
     parser.add_subclass_arguments(kind, "data", fail_untyped=False, required=True)
-
-
-def _host_data() -> type[MemorizationData]:
-    # Here, since kornia comes with it, and options are shown and refused before there is data.
-    from dejavu_lightning.hosts import MemorizationData
-
-    return MemorizationData
 
 
 def _makes_host_data(path: str) -> bool:
     """Whether a dotted path names a function that says that it returns ``MemorizationData``."""
     try:
         found = pydoc.locate(path)
-        return inspect.isroutine(found) and get_type_hints(found).get("return") is _host_data()
+        return inspect.isroutine(found) and get_type_hints(found).get("return") is host_data()
     except (pydoc.ErrorDuringImport, NameError, TypeError):
         return False
 
