@@ -39,6 +39,10 @@ BESIDES = (
     "core.estimate:Estimate",
     "hosts.transformers_callback:MemorizationCallback",
     "memorization.agreement:agreement",
+    "memorization.agreement:agreement_of",
+    "memorization.reference_answers:answers_on_common",
+    "memorization.reference_answers:most_inferred",
+    "memorization.reference_answers:top_precision",
 )
 # Their examples are shown, not run: the first three download weights, the others need W&B or a Trainer of transformers.
 SHOWN = {
