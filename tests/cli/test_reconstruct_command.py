@@ -22,6 +22,7 @@ from tests.models import tiny_data, tiny_vicreg
 SMALL = [
     "--model.channels=[8,8]",
     "--model.warmup_epochs=0",
+    "--data.image_size=32",
     "--trainer.max_epochs=1",
     "--data.max_public=20",
     "--data.batch_size=10",
