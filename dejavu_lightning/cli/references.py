@@ -25,7 +25,7 @@ from dejavu_lightning.report.formatting import csv_columns
 from dejavu_lightning.report.reference_tests import ReferenceTest, inferred_by, reference_tests, verdicts_in_order
 from dejavu_lightning.report.runs import named_runs
 from dejavu_lightning.runs.files import write_rows
-from dejavu_lightning.runs.measurement_folder import figure_file
+from dejavu_lightning.runs.measurement_folder import figure_file, write_agreement
 
 TESTS = "tests.csv"
 PRINTED = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)  # L of the table
@@ -145,13 +145,13 @@ def _agreement(tests: Sequence[ReferenceTest], output: Path) -> None:
     parts = {title: pairs for title, pairs in parts.items() if pairs}
     if not parts:
         return
-    write_rows(output / "agreement.csv", [{"of": of, **one._asdict()} for of, pairs in parts.items() for one in pairs])
+    write_agreement(output, [{"of": of, **one._asdict()} for of, pairs in parts.items() for one in pairs])
     draw.draw_agreement(parts, figure_file(output, "agreement"))
     for title, pairs in parts.items():
         if len({name for pair in pairs for name in pair[:2]}) <= READABLE:
             print_agreement(pairs, f"Which records are {title}")
         else:
-            print(f"Which records are {title}: {len(pairs)} pairs are in agreement.csv and agreement.png")
+            print(f"Which records are {title}: {len(pairs)} pairs are in the table and figure of the agreement")
 
 
 def _answers(tests: Sequence[ReferenceTest], output: Path) -> None:

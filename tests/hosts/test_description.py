@@ -54,6 +54,7 @@ def test_tests_and_references():
     assert described(LabelInference(k=5, batch_size=3), leave_out=("batch_size", "num_workers")) == {
         "class": "LabelInference",
         "k": 5,
+        "ks": [],
     }
     told = described(Checkpoint("b.ckpt", ModuleEncoder(nn.Linear(2, 2), "encode"), preprocessing=Preprocessing(32)))
     assert told["path"] == "b.ckpt"

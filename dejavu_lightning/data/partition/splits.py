@@ -242,7 +242,7 @@ def partition_per_class(
 
 def _larger_alone(labels: NDArray[Any], boxed: NDArray[np.bool_], label: int) -> str:
     """The remedy that leaves out a class, and those that are as small."""
-    sizes = np.bincount(labels[boxed & (labels >= 0)], minlength=label + 1)
+    sizes = np.bincount(labels[boxed & (labels >= 0)].astype(np.int64), minlength=label + 1)
     small = int((sizes <= sizes[label]).sum())
     return f"min_per_class={sizes[label] + 1} leaves out {'this class' if small == 1 else f'the {small} small classes'}"
 
