@@ -111,8 +111,11 @@ def doctor(arguments: list[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--sheet", default=SHEET, help="picture of eight records, with boxes and crops")
+    parser.add_argument("--output", help="folder of pair, in place of the config's trainer.default_root_dir")
     parser.add_argument("--seconds", type=float, default=8.0, help="to time each of loading and training")
     options, rest = parser.parse_known_args(arguments[1 + len(configs) :])
+    if options.output is not None:
+        rest += ["--trainer.default_root_dir", options.output]
     if not configs and not any(word.partition("=")[0] in ("--config", "-c") for word in rest):
         raise SystemExit("error: name a config of fit: doctor CONFIG, such as configs/quickstart.yaml")
     given = with_found_configs(["fit", *(word for name in configs for word in ("--config", name)), *rest])
@@ -180,7 +183,9 @@ def _training(timing: Timing, asked: Mapping[str, Any], epochs: int | None) -> l
     batch = (asked["data"].get("init_args") or {}).get("batch_size")
     loader = f"{timing.samples:.0f} samples a second from the loader alone"
     found = []
-    if batch and timing.samples and batch / timing.samples > timing.batch / 2:
+    if math.isnan(timing.samples):
+        found.append(CheckResult("loader", "not timed: an epoch has too few batches"))
+    elif batch and timing.samples and batch / timing.samples > timing.batch / 2:
         share = min(1.0, batch / timing.samples / timing.batch)
         remedy = "data.num_workers near the number of cores"
         found.append(CheckResult("loader", f"{loader}, {share:.0%} of a step's time", "note", remedy))

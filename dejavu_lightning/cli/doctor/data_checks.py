@@ -28,7 +28,8 @@ def check_files(data: Any) -> CheckResult:
     account = getattr(source, "account", None)
     lines = [] if account is None else list(account.lines())
     counts: Mapping[str, int] = getattr(source, "counts", {})
-    told = [f"{type(source).__name__}: {len(source.ids)} samples" if hasattr(source, "ids") else type(source).__name__]
+    kind = type(getattr(source, "whole", source)).__name__
+    told = [f"{kind}: {len(source.ids)} samples" if hasattr(source, "ids") else kind]
     names = getattr(source, "class_names", None)
     if names:
         told.append(f"{len(names)} classes")

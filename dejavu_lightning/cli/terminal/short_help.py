@@ -125,6 +125,7 @@ HELP: dict[str, ShortHelp] = {
         {
             "--config FILE": f"{CONFIG}; or without the word --config",
             "--sheet FILE": "picture of eight records, with boxes, crops and captions; doctor.png if not given",
+            "--output DIR": "the folder that pair would be given, checked to be free",
             "--seconds N": "to time each of loading and training",
             "--data.batch_size N": "like every option of fit, in place of the config's",
         },

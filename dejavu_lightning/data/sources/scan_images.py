@@ -194,7 +194,8 @@ def scan_images(total: int, locate: Locate, verify: bool = False, broken: Broken
     if reasons and broken == "error":
         raise ValueError(
             f"{len(reasons)} of {total} pictures cannot be read: {'; '.join(reasons[:EXAMPLES])}"
-            f"{'; ...' if len(reasons) > EXAMPLES else ''}. Repair them, or pass broken='skip' to leave them out"
+            f"{'; ...' if len(reasons) > EXAMPLES else ''}. Repair them, or leave them out: "
+            "broken='skip', on the command line --data.source.broken skip"
         )
     boxes = Boxes(np.concatenate(corners), np.array(offsets))
     objects = np.diff(boxes.offsets)

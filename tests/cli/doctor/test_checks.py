@@ -151,6 +151,11 @@ def test_the_hours_count_batches_where_gradients_are_accumulated():
     assert found[-1].told == "8 s a step, 100 steps in 1000 epochs: 13 minutes"  # 400 batches of 2 s
 
 
+def test_a_loader_of_one_batch_is_not_timed():
+    loader, _ = _training(Timing(batch=2.0, batches=1), {"trainer": {"accelerator": "cpu"}, "data": {}}, 3)
+    assert loader.told == "not timed: an epoch has too few batches"
+
+
 @pytest.mark.parametrize(
     ("devices", "accelerator", "count"),
     [

@@ -55,6 +55,14 @@ def test_scenes(doctor, config, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.yaml", "doctor.png"}
 
 
+def test_the_options_of_pair_are_taken(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.chdir(tmp_path)
+    main(["doctor", "--config", str(config), "--seconds", "0.1", "--output", "runs/mine"])
+    assert "runs/mine is free" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
 def test_problems_and_their_remedies(doctor, config, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
