@@ -79,6 +79,35 @@ def test_a_host_that_reads_folders_is_measured_as_it_is(tmp_path, name):
 
 
 @pytest.mark.slow
+def test_a_host_that_keeps_its_last_epoch_alone_is_measured_by_its_files(tmp_path):
+    """VICReg: the file with the entry ``model`` and that of the backbone hold one network and give the same numbers."""
+    root, boxes = write_class_folders(tmp_path / "data")
+    splits, out = tmp_path / "splits", tmp_path / "out"
+    main(["split", "--root", root, "--boxes", boxes, "--output", str(splits)])
+    pattern = PATTERNS / "vicreg_main.py"
+    assert "dejavu" not in pattern.read_text()
+    assert "12 pictures" in run(pattern, "--data-dir", splits, "--exp-dir", out).stdout
+    manifest = str(splits / "splits.parquet")
+    (tmp_path / "host.yaml").write_text(YAML.format(root=root, boxes=boxes, manifest=manifest))
+    data = MemorizationData.from_folder(root, boxes, manifest=manifest, transform=SHOWN)
+    found = []
+    for file, given in (("model.pth", {"entry": "model", "prefix": "module.backbone."}), ("resnet50.pth", {})):
+        weights = {"file": str(out / file), "architecture": "torchvision/resnet18", **given}
+        target = ["--target", "WeightsFile", *(f"--target.{name}={value}" for name, value in weights.items())]
+        evaluated = ["--config", str(tmp_path / "host.yaml"), *target, "--reference", "HeldOut", "--output"]
+        main(["memorization", *evaluated, str(tmp_path / file)])
+        found.append(json.loads((tmp_path / file / "metrics.json").read_text())["metrics"])
+    assert found[0] == found[1]
+    (out / "resnet50.pth").rename(out / "epoch_2.pth")
+
+    def load(file):
+        return WeightsFile(file, "torchvision/resnet18").load().module
+
+    (row,) = measure_checkpoints(str(out / "epoch_*.pth"), load, data, str(tmp_path / "curve"))
+    assert found[0] == {key: value for key, value in row.items() if key != "epoch"}
+
+
+@pytest.mark.slow
 def test_open_clip_s_own_main_is_measured_by_its_files(tmp_path, monkeypatch):
     """``open_clip_train`` as it is installed, on split A of a table, two epochs on the CPU."""
     import open_clip

@@ -1,7 +1,6 @@
 """DINO's main_dino.py: many crops of an image folder by its path, a teacher, checkpoints that hold both networks.
 
-VICReg's main_vicreg.py is of the same pattern: a folder by its path, and a file with the entry ``model``. Nothing is
-added.
+Nothing is added.
 
 python dino_train.py --data_path SPLITS/A --output_dir OUT
 """
