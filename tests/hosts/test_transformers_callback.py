@@ -28,9 +28,9 @@ def collate(samples):
     return {"images": torch.stack(images), "labels": torch.tensor(labels)}
 
 
-def fit(folder, seed, epochs, resumed=None):
+def fit(folder, seed, epochs, resumed=None, report_to=()):
     torch.manual_seed(seed)
-    options = {"report_to": [], "save_strategy": "epoch", "logging_strategy": "no", "disable_tqdm": True}
+    options = {"report_to": list(report_to), "save_strategy": "epoch", "logging_strategy": "no", "disable_tqdm": True}
     options |= {"per_device_train_batch_size": 10, "use_cpu": True, "num_train_epochs": epochs, "learning_rate": 0.01}
     trainer = Trainer(
         Linear(), TrainingArguments(str(folder), **options), data_collator=collate, train_dataset=Pairs(40, 0)
@@ -58,3 +58,16 @@ def test_a_resumed_training_goes_on_with_its_own_curve(tmp_path):
     assert fit(tmp_path, 1, 3, str(tmp_path / "checkpoint-8"))[:3] == begun
     assert [row["epoch"] for row in read_history(second)] == [0, 1, 2, 3]
     assert read_history(own) == first
+
+
+def test_the_trainer_s_tensorboard_gets_the_scalars(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
+    history = fit(tmp_path / "out", 0, 2, report_to=["tensorboard"])
+    events = EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    scores = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"] if tag.endswith("memorization/score")}
+    ((_, found),) = scores.items()
+    assert [round(event.value, 6) for event in found] == [round(row["score"], 6) for row in history]
+    assert [event.step for event in found] == [0, 4, 8]
