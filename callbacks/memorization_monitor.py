@@ -41,7 +41,7 @@ from dejavu_lightning.memorization.catalog import DEFAULT_TEST
 from dejavu_lightning.memorization.display import GalleryRow
 from dejavu_lightning.memorization.group_column import GroupColumn, read_groups_of
 from dejavu_lightning.memorization.measure import Measurement, check_references, measure
-from dejavu_lightning.memorization.protocols import MemorizationTest, Reference
+from dejavu_lightning.memorization.protocols import ChoosesNeighbors, MemorizationTest, Reference
 from dejavu_lightning.memorization.references.held_out import HeldOut
 from dejavu_lightning.runs.measurement_folder import epoch_folder
 
@@ -156,7 +156,9 @@ class MemorizationMonitor(Monitor):
         # Tests of captions say themselves what encodes.
         found = self.encode is None and encoder.path in ("encode", "backbone") and hasattr(pl_module, encoder.path)
         by = f"; encoded by its {encoder.path!r}" if found else ""
-        rank_zero_info(f"{self.name}: {sizes}{left_out}{by}")
+        k = self.test.chosen_k(len(self._active.public)) if isinstance(self.test, ChoosesNeighbors) else None
+        near = f"; k = {k} neighbours, as no k was given" if k is not None else ""
+        rank_zero_info(f"{self.name}: {sizes}{left_out}{near}{by}")
         super().on_fit_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -119,6 +119,15 @@ class MemorizationTest(Protocol):
 
 
 @runtime_checkable
+class ChoosesNeighbors(Protocol):
+    """A test that looks at fewer neighbours of a small public set where nobody says at how many."""
+
+    def chosen_k(self, public: int) -> int | None:
+        """How many it chooses of so many public samples; None where it was told."""
+        ...
+
+
+@runtime_checkable
 class InfersLabels(Protocol):
     """A test whose records any inference of labels can fill."""
 

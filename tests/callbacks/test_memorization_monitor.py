@@ -89,12 +89,18 @@ def test_three_ways_to_say_what_encodes(tmp_path, encode):
     assert monitor.history[0]["records"] == 30
 
 
+def test_the_neighbours_that_nobody_gave_are_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    train_host(tmp_path, [host_monitor(test=LabelInference())], max_epochs=1)
+    assert "memorization: 30 records, 60 public samples; k = 6 neighbours, as no k was given" in caplog.text
+
+
 def test_schedule_runs_at_start_on_cadence_and_at_the_end(tmp_path, caplog):
     caplog.set_level("INFO")
     monitor = host_monitor(every_n_epochs=2, encode=None)
     train_host(tmp_path, [monitor], max_epochs=3)
     assert [row["epoch"] for row in monitor.history] == [0, 2, 3]
-    assert "memorization: 30 records, 60 public samples; encoded by its 'backbone'" in caplog.text
+    assert "memorization: 30 records, 60 public samples; encoded by its 'backbone'" in caplog.text  # k was given
     with (tmp_path / "memorization" / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["score"]) for row in rows] == [row["score"] for row in monitor.history]

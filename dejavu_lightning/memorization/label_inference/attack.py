@@ -70,6 +70,10 @@ class LabelInference:
             )
         self.k, self.batch_size, self.num_workers, self.ks = k, batch_size, num_workers, sorted(set(ks))
 
+    def chosen_k(self, public: int) -> int | None:
+        """A tenth of so many public samples, 100 at most, where no k was given; None where one was."""
+        return max(1, min(PAPER_K, public // 10)) if self.k is None else None
+
     def check(self, encoder: Encoder) -> None:
         """Raise now what encoding would raise later."""
         if isinstance(encoder, ModuleEncoder):
@@ -104,7 +108,7 @@ class LabelAttack:
     def __init__(self, test: LabelInference, encoder: Encoder, sets: MemorizationSets) -> None:
         self.test, self.encoder, self.sets = test, encoder, sets
         public = len(sets.public)
-        self.k = max(1, min(PAPER_K, public // 10)) if test.k is None else test.k
+        self.k = int(test.k or test.chosen_k(public) or 1)
         self._most = max(self.k, *test.ks, 1)
         if self._most > public:
             lower = "k and ks" if test.ks else "k"
