@@ -44,10 +44,11 @@ class PublicSource:
         trained = [row for split in ("A", "B") for row in members[split]]
         _check_apart(public, private, trained)
         self.public = public
-        self.ids, self.captions = public.ids, public.captions
-        self.object_names = private.object_names
-        self.objects = [_known(where, objects) for objects in public.objects]
-        self.named = [_known(where, objects) for objects in public.named]
+        self.ids: Sequence[str] = public.ids
+        self.captions: Sequence[str] = public.captions
+        self.object_names: Sequence[str] = private.object_names
+        self.objects: Sequence[NDArray[Any]] = [_known(where, objects) for objects in public.objects]
+        self.named: Sequence[NDArray[Any]] = [_known(where, objects) for objects in public.named]
         lost = sum(map(len, public.objects)) - sum(map(len, self.objects))
         self.told = f"{len(self)} public pictures of another source" + (
             f", without {lost} objects that the vocabulary lacks" if lost else ""

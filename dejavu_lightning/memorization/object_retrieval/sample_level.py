@@ -157,6 +157,7 @@ def _correct(records: Records, suffix: str) -> Floats:
 
 def _positions(order: str, suffix: str, target: Records, reference: Records) -> NDArray[np.int64]:
     """Sort keys (2, N), smallest first and no two alike: of each record as it is, and with its roles exchanged."""
+    values: list[NDArray[Any]]
     if order == "min_distance":
         # Ranks within a model: two embedding spaces need not have the same scale.
         distances = [records.column("min_distance").numpy() for records in (target, reference)]
