@@ -243,7 +243,7 @@ def test_the_command_repeats_the_numbers_of_training(config, tmp_path):
     printed = run("evaluate.py", "memorization", "--target", arguments[1], "--reference", "HeldOut", *beside).stdout
     assert "by_layer.png" in printed
     scores = json.loads((tmp_path / "measured" / "metrics.json").read_text())["metrics"]
-    assert scores["score/projector.2"] == scores["score"]
+    assert scores["score/projector.1"] == scores["score"]
     during = list(csv.DictReader((out / "memorization" / "history.csv").open()))[-1]
     assert scores["score"] == float(during["score"])  # as without --encode
 
