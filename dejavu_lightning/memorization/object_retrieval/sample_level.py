@@ -84,14 +84,15 @@ def sample_gaps(
     first = _first(top, count)
     if not first:
         return SCHEMA.empty_table()
-    gaps = _gaps(target, reference)
+    asked_for = _asked_for(target)
+    gaps = _gaps(target, reference, others=asked_for is not None)
     unchanged = np.zeros((1, count), dtype=bool)
     flips = np.random.default_rng(seed).random((permutations, count)) < 0.5
     rows: list[dict[str, Any]] = []
     nulls: list[Floats] = []
     for order in ORDERS:
         for suffix, k, differences in gaps:
-            keys = _positions(order, suffix, target, reference)
+            keys = _positions(order, [_AtK(one, suffix, asked_for) for one in (target, reference)])
             observed = _top_means(differences, keys, unchanged, first)[..., 0]  # L, measures
             null = _top_means(differences, keys, flips, first)
             for size, values, drawn in zip(first, observed, null, strict=True):
@@ -122,11 +123,11 @@ def _first(top: Sequence[float], count: int) -> list[Top]:
     return [found[size] for size in sorted(found)]
 
 
-def _gaps(target: Records, reference: Records) -> list[tuple[str, int | None, Floats]]:
-    """Suffix, k and (3, N) differences of the measures; of other k where the records have the true objects."""
+def _gaps(target: Records, reference: Records, others: bool) -> list[tuple[str, int | None, Floats]]:
+    """Suffix, k and (3, N) differences of the measures; of ``others`` than the plain k too."""
     plain = target.settings.get("k")
     suffixes = {"": None if plain is None else int(plain)}
-    if _asked_for(target) is not None:
+    if others:
         names = [name for name in target.table.column_names if name.startswith("recall@") and "/" not in name]
         suffixes |= {name.removeprefix("recall"): int(name.removeprefix("recall@")) for name in names}
     return [
@@ -147,27 +148,32 @@ def _asked_for(records: Records) -> Floats | None:
     return None
 
 
-def _correct(records: Records, suffix: str) -> Floats:
-    """(N,) objects that each record found, of any k by its recall."""
-    asked_for = _asked_for(records) if suffix else None
-    if asked_for is None:
-        return np.asarray(records.column("correct").numpy(), dtype=float)
-    return np.asarray(np.rint(records.column("recall" + suffix).numpy() * asked_for))
+class _AtK(NamedTuple):
+    """A model's records at one k: its suffix, and how many objects each was asked for."""
+
+    of: Records
+    suffix: str
+    asked_for: Floats | None
+
+    def correct(self) -> Floats:
+        """(N,) objects that each record found, of any k by its recall."""
+        if not self.suffix or self.asked_for is None:
+            return np.asarray(self.of.column("correct").numpy(), dtype=float)
+        return np.asarray(np.rint(self.of.column("recall" + self.suffix).numpy() * self.asked_for))
 
 
-def _positions(order: str, suffix: str, target: Records, reference: Records) -> NDArray[np.int64]:
+def _positions(order: str, both: Sequence[_AtK]) -> NDArray[np.int64]:
     """Sort keys (2, N), smallest first and no two alike: of each record as it is, and with its roles exchanged."""
     values: list[NDArray[Any]]
     if order == "min_distance":
         # Ranks within a model: two embedding spaces need not have the same scale.
-        distances = [records.column("min_distance").numpy() for records in (target, reference)]
+        distances = [one.of.column("min_distance").numpy() for one in both]
         values = [np.searchsorted(np.sort(own), own) for own in distances]
     else:
-        own, other = (_correct(records, suffix) for records in (target, reference))
+        own, other = (one.correct() for one in both)
         values = [-own, -other] if order == "correct" else [other - own, own - other]
-    both = np.concatenate(values)
-    rank = np.unique(both, return_inverse=True)[1].reshape(2, -1)
-    return np.asarray(rank * len(target) + np.arange(len(target)), dtype=np.int64)
+    rank = np.unique(np.concatenate(values), return_inverse=True)[1].reshape(2, -1)
+    return np.asarray(rank * rank.shape[1] + np.arange(rank.shape[1]), dtype=np.int64)
 
 
 def _top_means(gaps: Floats, keys: NDArray[np.int64], flips: Flips, first: Sequence[Top]) -> Floats:
