@@ -48,7 +48,8 @@ def test_the_commands_and_a_first_one(capsys):
         main(["x"])
 
 
-def test_help_takes_no_torch():
-    code = "import sys; from dejavu_lightning.cli import main; main(['fit', '--help']); print('torch' in sys.modules)"
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]], ids=" ".join)
+def test_help_takes_no_torch(arguments):
+    code = f"import sys; from dejavu_lightning.cli import main; main({arguments}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
