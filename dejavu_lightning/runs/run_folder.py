@@ -173,6 +173,7 @@ class StudyFolder:
     Attributes:
         facts: ``study.json``: what was studied, and its runs.
         table, report: what was found.
+        ranking: the variants by the memorization that each removes for a point of utility lost.
         submitit: folder of the cluster's scripts, logs and results.
     """
 
@@ -180,6 +181,7 @@ class StudyFolder:
         self.path = Path(path)
         self.facts = self.path / "study.json"
         self.table, self.report = self.path / "table.csv", self.path / "report.html"
+        self.ranking = self.path / "ranking.csv"
         self.submitit = self.path / "submitit"
 
     def curve(self, setting: str) -> Path:

@@ -1,4 +1,4 @@
-"""Write the results of a study: ``study.json``, ``table.csv`` and a table on the terminal."""
+"""Write the results of a study: ``study.json``, ``table.csv``, ``ranking.csv`` and tables on the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,10 +18,11 @@ from dejavu_lightning.runs.history import HISTORY, measured_rows, read_history
 from dejavu_lightning.runs.measurement_folder import left_out_part, read_metrics, read_terms
 from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.runs.utility_samples import read_utility
+from dejavu_lightning.studies.ranking import SeedResult, rank_variants
+from dejavu_lightning.studies.ranking_table import print_ranking, write_ranking
 from dejavu_lightning.studies.study_definition import Study
 from dejavu_lightning.studies.study_runs import StudyRun
-
-FILE_WIDTH = 170  # columns of a table that goes into a file, and from which on a row takes one line
+from dejavu_lightning.studies.table_cells import file_cells, shown, table_console
 
 
 class RunResult(NamedTuple):
@@ -55,7 +55,7 @@ class VariantRow(NamedTuple):
 def summarize_study(
     study: Study, runs: Sequence[StudyRun], errors: Mapping[StudyRun, str], output: Path
 ) -> list[VariantRow]:
-    """Write ``study.json`` and ``table.csv``, print the table.
+    """Write ``study.json`` and ``table.csv``, print the table; likewise the ranking of variants by ``study.utility``.
 
     Raises:
         ValueError: a finished run lacks the study's headline or utility metric.
@@ -77,6 +77,7 @@ def summarize_study(
     write_json(StudyFolder(output).facts, {**told, "runs": entries})
     _save(study, rows, StudyFolder(output).table)
     _print(study, rows)
+    _rank(study, found, StudyFolder(output).ranking)
     return rows
 
 
@@ -165,6 +166,19 @@ def _difference(one: RunResult, other: RunResult, headline: str) -> Estimate:
     return paired or Estimate(one.metrics[headline].value - other.metrics[headline].value)
 
 
+def _rank(study: Study, found: Mapping[StudyRun, RunResult], file: Path) -> None:
+    """Write and print the ranking, where the study names a utility and has variants beside its default."""
+    if study.utility is None or len(study.variants) < 2:
+        return
+    results: dict[str, dict[int, SeedResult]] = {variant: {} for variant in study.variants}
+    for run, result in found.items():
+        headline, utility = result.metrics[str(study.headline)], result.utility[study.utility]
+        results[run.variant][run.seed] = SeedResult(headline.value, utility.value)
+    ranked = rank_variants(results, study.default)
+    write_ranking(ranked, file)
+    print_ranking(study, ranked)
+
+
 def _utility_names(rows: Sequence[VariantRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.utility))
 
@@ -179,14 +193,14 @@ def _save(study: Study, rows: Sequence[VariantRow], file: Path) -> None:
         line: dict[str, Any] = {"variant": row.variant, "default": row.variant == study.default}
         line |= {"finished": row.finished, "failed": len(row.errors)}
         headline = str(study.headline)
-        line |= _cells(headline, row.headline) | {f"{headline}_p_value": row.headline and row.headline.p_value}
+        line |= file_cells(headline, row.headline) | {f"{headline}_p_value": row.headline and row.headline.p_value}
         line |= {"interval": _kind(row.headline)}
         for name in _parts(rows):
-            line |= _cells(name, row.beside.get(name))
-        line |= _cells("difference", row.difference)
+            line |= file_cells(name, row.beside.get(name))
+        line |= file_cells("difference", row.difference)
         line |= {"difference_p_adjusted": row.p_adjusted, "difference_interval": _kind(row.difference)}
         for name in _utility_names(rows):
-            line |= _cells(name, row.utility.get(name))
+            line |= file_cells(name, row.utility.get(name))
         lines.append(line | {"seconds": row.seconds, "error": "; ".join(dict.fromkeys(row.errors))})
     write_rows(file, lines)
 
@@ -198,18 +212,10 @@ def _kind(found: Estimate | None) -> str:
     return "seeds" if found.kind == OVER_SEEDS else "records"
 
 
-def _cells(name: str, found: Estimate | None) -> dict[str, float | None]:
-    mean, low, high = found[:3] if found else (None, None, None)
-    return {name: mean, f"{name}_low": low, f"{name}_high": high}
-
-
 def _print(study: Study, rows: Sequence[VariantRow]) -> None:
     """Print the table; where the study names a utility, that one alone (``table.csv`` has all)."""
     names = _utility_names(rows) if study.utility is None else [study.utility]
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=FILE_WIDTH)
-    between = " " if console.width >= FILE_WIDTH else "\n"
+    console, between = table_console()
     headline, parts = str(study.headline), _parts(rows)
     control = net_parts(headline)[2]
     parts += [] if control in parts else [control]
@@ -220,10 +226,10 @@ def _print(study: Study, rows: Sequence[VariantRow]) -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         mark = " (default)" if row.variant == study.default != "default" else ""
-        cells = [_shown(row.headline, "+", between), _p_value(row.headline.p_value if row.headline else None)]
+        cells = [shown(row.headline, "+", between), _p_value(row.headline.p_value if row.headline else None)]
         cells += [_part(row, name) for name in parts]
-        cells += [_shown(row.difference, "+", between), _p_value(row.p_adjusted)]
-        cells += [_shown(row.utility.get(name), "", between) for name in names]
+        cells += [shown(row.difference, "+", between), _p_value(row.p_adjusted)]
+        cells += [shown(row.utility.get(name), "", between) for name in names]
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
         runs = f"{row.finished}" + (f", {len(row.errors)} failed" if row.errors else "")
         table.add_row(escape(row.variant) + mark, *cells, seconds, runs)
@@ -264,10 +270,3 @@ def _part(row: VariantRow, name: str) -> str:
 
 def _p_value(p_value: float | None) -> str:
     return "" if p_value is None else format_p(p_value)
-
-
-def _shown(found: Estimate | None, sign: str, between: str) -> str:
-    if found is None:
-        return ""
-    ends = "" if found.low is None else escape(f"{between}[{found.low:{sign}.3f}, {found.high:{sign}.3f}]")
-    return f"{found.value:{sign}.3f}{ends}"

@@ -24,9 +24,10 @@ def test_names(tmp_path):
         "run.json",
     ]
     study = StudyFolder(tmp_path)
-    assert [file.name for file in (study.facts, study.table, study.report)] == [
+    assert [file.name for file in (study.facts, study.table, study.ranking, study.report)] == [
         "study.json",
         "table.csv",
+        "ranking.csv",
         "report.html",
     ]
 
