@@ -56,8 +56,8 @@ def _ratio(row: RankedVariant, between: str) -> str:
 def _caption(study: Study, ranked: Sequence[RankedVariant]) -> str:
     return (
         f"Removed, lost: {study.default} minus the variant, of the same seed; a point is 0.01 of {study.utility}. "
-        f"Intervals: over seeds (Student's t, Fieller's of the ratio), in each column 95% for the {len(ranked)} variants "
-        "together (Bonferroni); none of fewer than three seeds or of differences that are all alike. Surely: the interval lies "
-        f'above 0. Order: "{NO_SURE_LOSS}", by removed; "{SURE_LOSS}", by removed per point; "{NO_SURE_REMOVAL}", by '
-        "removed."
+        "Intervals: over seeds (Student's t, Fieller's of the ratio), in each column 95% for the "
+        f"{len(ranked)} variants together (Bonferroni); none of fewer than three seeds or of differences that are all "
+        "alike. Surely: the interval lies above 0. "
+        f'Order: "{NO_SURE_LOSS}", by removed; "{SURE_LOSS}", by removed per point; "{NO_SURE_REMOVAL}", by removed.'
     )
