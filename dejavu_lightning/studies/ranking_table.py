@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -20,7 +21,8 @@ def write_ranking(ranked: Sequence[RankedVariant], file: Path) -> None:
     """Write a row for each variant, the first in the ranking first; variants without a finished pair have no rank."""
     lines = []
     for rank, row in enumerate(ranked, start=1):
-        line = {"rank": None if row.group == NO_PAIR else rank, "variant": row.variant, "group": row.group}
+        place = None if row.group == NO_PAIR else rank
+        line: dict[str, Any] = {"rank": place, "variant": row.variant, "group": row.group}
         for name in COLUMNS:
             line |= file_cells(name, getattr(row, name))
         lines.append(line | {"seeds": row.seeds})
