@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from dejavu_lightning.cli.evaluation.public_distance import public_distances
 from dejavu_lightning.cli.evaluation.trained import build_sections
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.data.caption_dataset import CaptionDataset
@@ -62,6 +63,8 @@ def facts_of_data(sets: MemorizationSets) -> Facts:
     contents = getattr(attack.source, "contents", None)
     if contents is not None:
         columns["copies of its file"] = np.bincount(contents.same_as)[contents.same_as[indices]]
+    if isinstance(sets.public, ImageDataset | CaptionDataset):
+        columns["distance to the nearest public picture"] = public_distances(attack, sets.public)
     return {name: dict(zip(attack.ids, map(float, values), strict=True)) for name, values in columns.items()}
 
 
@@ -72,7 +75,7 @@ def config_of(run: Run) -> Path | None:
 
 
 def read_data(configs: Mapping[str, Path]) -> Facts:
-    """The facts of the data of all runs.
+    """The facts of the data of all runs; the mean where other splits, and so other public pictures, change one.
 
     Args:
         configs: by the run's name.
@@ -91,15 +94,20 @@ def read_data(configs: Mapping[str, Path]) -> Facts:
                 f"{pictures[first].get(differing)!r} against {given[differing]!r}. Give runs of one source; a study "
                 "keeps the pictures and renews the rest with seed_keys: [seed_everything, data.split_seed]"
             )
-    found: Facts = {}
+    met: dict[str, dict[str, list[float]]] = {}
     read: list[Any] = []
     for name, file in configs.items():
         if sections[name] in read:
             continue
         read.append(sections[name])
         for fact, values in facts_of_data(build_sections(file, ("data",)).data.memorization_sets()).items():
-            found.setdefault(fact, {}).update(values)
-    return found
+            for identifier, value in values.items():
+                met.setdefault(fact, {}).setdefault(identifier, []).append(value)
+    # Of equal numbers one of them: their mean may round to another, and would part records that are tied.
+    return {
+        fact: {one: each[0] if len(set(each)) == 1 else sum(each) / len(each) for one, each in values.items()}
+        for fact, values in met.items()
+    }
 
 
 def _pictures(section: Mapping[str, Any]) -> dict[str, Any]:
