@@ -16,7 +16,7 @@ from dejavu_lightning.figures.record_figures import draw_events, draw_records
 from dejavu_lightning.figures.tables import print_values
 from dejavu_lightning.memorization.forgotten_records import forgetting
 from dejavu_lightning.memorization.records_over_seeds import RecordsOverSeeds, over_seeds
-from dejavu_lightning.report.collection import read_collection
+from dejavu_lightning.report.collection import read_variant
 from dejavu_lightning.report.panels.record_events import epoch_terms
 from dejavu_lightning.report.runs import Run, named_runs
 from dejavu_lightning.runs.files import write_rows
@@ -90,17 +90,13 @@ def _read(options: Any) -> dict[str, Run]:
         raise SystemExit("error: --variant is of a study; of other runs give those of one variant")
     if not study:
         return named_runs([str(folder) for folder in options.run])
-    collection = read_collection(options.run)
-    variant = options.variant or collection.default
-    if variant not in collection.variants:
-        raise SystemExit(f"error: --variant {variant!r} is not in the study; it has {', '.join(collection.variants)}")
+    if len(options.run) > 1:
+        raise SystemExit(f"error: RUN {options.run[0]} is a study: give it alone, or with --variant NAME")
     folder = StudyFolder(options.run[0])
-    found = {
-        folder.run(variant, entry.seed or 0).name: run
-        for entry, run in collection.measured()
-        if entry.variant == variant
-    }
-    lost = [str(entry.seed) for entry in collection.entries if entry.variant == variant and entry.run is None]
+    entries = read_variant(folder.path, options.variant)
+    variant = entries[0].variant
+    found = {folder.run(variant, entry.seed or 0).name: entry.run for entry in entries if entry.run is not None}
+    lost = [str(entry.seed) for entry in entries if entry.run is None]
     if lost:
         print(f"left out, since they failed: seed {', '.join(lost)}")
     if not found:
