@@ -36,7 +36,7 @@ def records(arguments: list[str]) -> None:
         raise SystemExit(f"error: --output {output} exists; name a new folder, or --overwrite true for an earlier one")
     runs = _read(options)
     seeds = _terms(runs)
-    facts = _facts(runs, options.data)
+    facts = _facts(runs, options.data, options.distance)
     found = over_seeds(seeds, facts)
     shared = _sharing(runs)
     if shared:
@@ -78,6 +78,12 @@ def _parser() -> PlainParser:
     parser.add_argument("--output", type=str, required=True, help="a new folder for tables and figures")
     parser.add_argument(
         "--data", type=bool, default=True, help="also look at crops, captions and copies, in the data of the configs"
+    )
+    parser.add_argument(
+        "--distance",
+        type=bool,
+        default=True,
+        help="of the data, also the distance to the nearest public picture: all attacked and public ones are decoded",
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="replace the tables that --output holds")
     return parser
@@ -154,7 +160,7 @@ def _listed(one: Run, other: Run, keys: set[str]) -> str:
     return ", ".join(told)
 
 
-def _facts(runs: dict[str, Run], with_data: bool) -> Facts:
+def _facts(runs: dict[str, Run], with_data: bool, with_distance: bool) -> Facts:
     """Of tables the mean over the runs, of the data what they say."""
     met: dict[str, dict[str, list[float]]] = {}
     for run in runs.values():
@@ -163,7 +169,7 @@ def _facts(runs: dict[str, Run], with_data: bool) -> Facts:
                 met.setdefault(fact, {}).setdefault(identifier, []).append(value)
     found = {fact: {one: sum(each) / len(each) for one, each in values.items()} for fact, values in met.items()}
     configs = {name: config for name, run in runs.items() if (config := config_of(run)) is not None}
-    return found | (read_data(configs) if with_data and configs else {})
+    return found | (read_data(configs, with_distance) if with_data and configs else {})
 
 
 def _write(output: Path, found: RecordsOverSeeds, facts: Facts) -> None:

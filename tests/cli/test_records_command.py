@@ -167,7 +167,7 @@ def test_facts_that_the_split_changes_are_means_over_runs(tmp_path, monkeypatch)
     found = iter([{"far": {"a": 0.1, "b": 0.2}}, {"far": {"a": 0.1, "b": 0.4, "c": 0.7}}, {"far": {"a": 0.1}}])
     built = SimpleNamespace(data=SimpleNamespace(memorization_sets=lambda: None))
     monkeypatch.setattr(record_facts, "build_sections", lambda *_: built)
-    monkeypatch.setattr(record_facts, "facts_of_data", lambda _: next(found))
+    monkeypatch.setattr(record_facts, "facts_of_data", lambda *_: next(found))
     configs = {}
     for seed in (0, 0, 1, 2):  # the first two have one section
         configs[f"run{len(configs)}"] = tmp_path / f"{len(configs)}.yaml"
@@ -186,6 +186,9 @@ def test_what_pictures_and_captions_tell():
     of_class = int((scenes.labels == scenes.labels[3]).sum())
     assert found["pictures of its class"][scenes.ids[3]] == of_class
     captioned = ObjectScenes(30)
+    assert set(found) - set(facts_of_data(MemorizationSets(pictures, pictures, num_classes=10), distance=False)) == {
+        "distance to the nearest public picture"
+    }
     told = CaptionDataset(captioned, [0, 1, 2], None)
     found = facts_of_data(MemorizationSets(told, told, num_classes=len(captioned.object_names)))
     assert found["words of its caption"][captioned.ids[0]] == len(captioned.captions[0].replace(",", " ").split())
