@@ -55,21 +55,25 @@ def judging_sets(sets: MemorizationSets, part: DecisionPart) -> tuple[Memorizati
     Raises:
         ValueError: a set's samples have no ids, or all of them decided.
     """
-    changed: dict[str, Samples] = {}
     counts: dict[str, SampleCounts] = {}
-    for role, name in (("attack", "attacked"), ("neither_split", "held_out")):
-        samples = getattr(sets, role)
-        if samples is None:
-            continue
+
+    def judging(samples: Samples, role: str, name: str) -> Samples:
         ids = getattr(samples, "ids", None)
         if ids is None:
             raise ValueError(
                 f"which samples of the {role} set decided when training stopped is told by their ids, and "
                 f"{type(samples).__name__} has no attribute ids; give it one, or take all samples: {OPTION} 0"
             )
-        changed[role] = samples_at(samples, np.flatnonzero(part.judges(ids, f"samples of the {role} set")))
         counts[name] = part.count(ids)
-    return replace(sets, **changed), counts
+        return samples_at(samples, np.flatnonzero(part.judges(ids, f"samples of the {role} set")))
+
+    held_out = sets.neither_split
+    kept = replace(
+        sets,
+        attack=judging(sets.attack, "attack", "attacked"),
+        neither_split=None if held_out is None else judging(held_out, "neither_split", "held_out"),
+    )
+    return kept, counts
 
 
 def told_left_out(counts: Mapping[str, SampleCounts], part: DecisionPart) -> str:

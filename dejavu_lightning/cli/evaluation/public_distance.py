@@ -51,4 +51,5 @@ def _thumbnails(pictures: ImageDataset | CaptionDataset, what: str) -> Tensor:
 
 
 def _thumbnail(image: Tensor) -> Tensor:
-    return resize(image.float(), [SIDE, SIDE], antialias=True).flatten() / 255
+    small: Tensor = resize(image.float(), [SIDE, SIDE], antialias=True)
+    return small.flatten() / 255
