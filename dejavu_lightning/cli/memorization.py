@@ -22,6 +22,7 @@ from dejavu_lightning.cli.evaluation.provenance import keep_embeddings
 from dejavu_lightning.cli.evaluation.several_devices import several_devices
 from dejavu_lightning.cli.evaluation.trained import MeasuredModel, load_model, load_published
 from dejavu_lightning.cli.memorization_options import (
+    OF_CONFIG,
     check_class_names,
     check_options,
     full_name,
@@ -117,7 +118,7 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
     curves = [one for one in (named.reference, *further.values()) if isinstance(one, Checkpoint)]
     decided = [*(model.decision for model in models.values()), *(one.decision(target.epoch) for one in curves)]
     part = chosen_part(built.leave_out, decided)
-    groups = built.groups or target.settings.groups
+    groups = target.settings.groups if built.groups == OF_CONFIG else built.groups
     found, sets = _measure(target, named.reference, part, further, keep, groups)
     if part is not None:
         print(told_left_out(found.left_out, part))

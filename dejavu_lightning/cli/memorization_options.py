@@ -6,7 +6,7 @@ import difflib
 from argparse import ArgumentError
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -20,6 +20,8 @@ from dejavu_lightning.cli.evaluation.several_devices import add_several_devices
 from dejavu_lightning.embedding.kept import Precision
 from dejavu_lightning.memorization import GroupColumn, MemorizationTest, Reference
 from dejavu_lightning.pretrained import PretrainedModel
+
+OF_CONFIG = "config"  # what --groups is if not given
 
 
 def memorization_parser() -> ArgumentParser:
@@ -72,9 +74,10 @@ def memorization_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--groups",
-        type=GroupColumn | None,
+        type=GroupColumn | Literal["config"] | None,
+        default=OF_CONFIG,
         help="break everything down by a column of a table, as --groups.file licences.csv --groups.column licence; "
-        "in place of the config's",
+        "config for that of the config, if it names one; null for none",
     )
     parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")
     parser.add_argument(

@@ -15,8 +15,17 @@ from torch import Tensor
 
 from dejavu_lightning.cli import typed
 from dejavu_lightning.cli.errors import PlainParser
+from dejavu_lightning.cli.evaluation.leave_out import (
+    add_leave_out,
+    chosen_part,
+    judging_sets,
+    stored_left_out,
+    told_left_out,
+)
 from dejavu_lightning.cli.evaluation.trained import MeasuredModel, chosen_device, load_model
+from dejavu_lightning.core.decision_part import DecisionPart, SampleCounts
 from dejavu_lightning.core.estimate import Estimate, flatten
+from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.samples import DisplayableSamples, DisplaySample, Samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import verify_disjoint
@@ -81,7 +90,10 @@ def reconstruct(arguments: list[str]) -> None:
     models = {role: load_model(options[role], None, device) for role in ("target", "reference")}
     diffusions = _match(models, options.diffusion)
     target, reference = models.values()
-    sets = _subsampled(target.sets(), options)
+    part = chosen_part(options.leave_out, [model.decision for model in models.values()])
+    sets, left_out = _attack_sets(target, part, options)
+    if part is not None:
+        print(told_left_out(left_out, part))
     if not options.allow_unverified_split:
         verify_disjoint(sets.trained_on, reference.trained_on, reference.name)
     k = options.k or getattr(target.settings.test, "k", None) or max(1, min(PAPER_K, len(sets.public) // 10))
@@ -89,7 +101,7 @@ def reconstruct(arguments: list[str]) -> None:
     classifier = train_classifier(public, sets.num_classes, seed=options.seed)
     found = {}
     for role, model in models.items():
-        own = _subsampled(target.sets(model.preprocessing), options)  # the same records as this model takes them
+        own, _ = _attack_sets(target, part, options, model.preprocessing)  # the same records as this model takes them
         made = reconstruct_records(
             model.encoder, diffusions[role], own.public, _attacked(own), k, options.samples, options.steps, options.seed
         )
@@ -102,6 +114,7 @@ def reconstruct(arguments: list[str]) -> None:
         "classifier": {"trained_on": classifier.trained_on, **flatten({"accuracy": classifier.accuracy})},
         "k": k,
         "diffusion": {role: model.made_for and model.made_for._asdict() for role, model in diffusions.items()},
+        "left_out": stored_left_out(left_out, part),
         "options": options.as_dict(),
         "command": shlex.join(sys.orig_argv),
     }
@@ -137,6 +150,7 @@ def _parser() -> PlainParser:
     parser.add_argument("--steps", type=int, default=SAMPLING_STEPS, help="of the sampler")
     parser.add_argument("--seed", type=int, default=0, help="of the records, the noise and the classifier")
     parser.add_argument("--device", type=str, default="auto", help="such as cpu or cuda:1; auto takes a GPU if any")
+    add_leave_out(parser)
     parser.add_argument(
         "--allow_unverified_split",
         type=bool,
@@ -182,8 +196,14 @@ def _side(diffusions: dict[str, EmbeddingDiffusion]) -> int:
     return sides.pop()
 
 
-def _subsampled(sets: MemorizationSets, options: Any) -> MemorizationSets:
-    return sets.subsample(options.records, None, options.seed)
+def _attack_sets(
+    target: MeasuredModel, part: DecisionPart | None, options: Any, preprocessing: Preprocessing | None = None
+) -> tuple[MemorizationSets, dict[str, SampleCounts]]:
+    """Of the records that did not decide when training stopped as many as asked for; and how many did."""
+    sets, left_out = target.sets(preprocessing), dict[str, SampleCounts]()
+    if part is not None:
+        sets, left_out = judging_sets(sets, part)
+    return sets.subsample(options.records, None, options.seed), left_out
 
 
 def _attacked(sets: MemorizationSets) -> list[Samples]:

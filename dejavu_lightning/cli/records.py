@@ -16,7 +16,7 @@ from dejavu_lightning.figures.record_figures import draw_events, draw_records
 from dejavu_lightning.figures.tables import print_values
 from dejavu_lightning.memorization.forgotten_records import forgetting
 from dejavu_lightning.memorization.records_over_seeds import RecordsOverSeeds, over_seeds
-from dejavu_lightning.report.collection import read_collection
+from dejavu_lightning.report.collection import read_variant
 from dejavu_lightning.report.panels.record_events import epoch_terms
 from dejavu_lightning.report.runs import Run, named_runs
 from dejavu_lightning.runs.files import write_rows
@@ -36,7 +36,7 @@ def records(arguments: list[str]) -> None:
         raise SystemExit(f"error: --output {output} exists; name a new folder, or --overwrite true for an earlier one")
     runs = _read(options)
     seeds = _terms(runs)
-    facts = _facts(runs, options.data)
+    facts = _facts(runs, options.data, options.distance)
     found = over_seeds(seeds, facts)
     shared = _sharing(runs)
     if shared:
@@ -79,6 +79,12 @@ def _parser() -> PlainParser:
     parser.add_argument(
         "--data", type=bool, default=True, help="also look at crops, captions and copies, in the data of the configs"
     )
+    parser.add_argument(
+        "--distance",
+        type=bool,
+        default=True,
+        help="of the data, also the distance to the nearest public picture: all attacked and public ones are decoded",
+    )
     parser.add_argument("--overwrite", type=bool, default=False, help="replace the tables that --output holds")
     return parser
 
@@ -90,17 +96,13 @@ def _read(options: Any) -> dict[str, Run]:
         raise SystemExit("error: --variant is of a study; of other runs give those of one variant")
     if not study:
         return named_runs([str(folder) for folder in options.run])
-    collection = read_collection(options.run)
-    variant = options.variant or collection.default
-    if variant not in collection.variants:
-        raise SystemExit(f"error: --variant {variant!r} is not in the study; it has {', '.join(collection.variants)}")
+    if len(options.run) > 1:
+        raise SystemExit(f"error: RUN {options.run[0]} is a study: give it alone, or with --variant NAME")
     folder = StudyFolder(options.run[0])
-    found = {
-        folder.run(variant, entry.seed or 0).name: run
-        for entry, run in collection.measured()
-        if entry.variant == variant
-    }
-    lost = [str(entry.seed) for entry in collection.entries if entry.variant == variant and entry.run is None]
+    entries = read_variant(folder.path, options.variant)
+    variant = entries[0].variant
+    found = {folder.run(variant, entry.seed or 0).name: entry.run for entry in entries if entry.run is not None}
+    lost = [str(entry.seed) for entry in entries if entry.run is None]
     if lost:
         print(f"left out, since they failed: seed {', '.join(lost)}")
     if not found:
@@ -158,7 +160,7 @@ def _listed(one: Run, other: Run, keys: set[str]) -> str:
     return ", ".join(told)
 
 
-def _facts(runs: dict[str, Run], with_data: bool) -> Facts:
+def _facts(runs: dict[str, Run], with_data: bool, with_distance: bool) -> Facts:
     """Of tables the mean over the runs, of the data what they say."""
     met: dict[str, dict[str, list[float]]] = {}
     for run in runs.values():
@@ -167,7 +169,7 @@ def _facts(runs: dict[str, Run], with_data: bool) -> Facts:
                 met.setdefault(fact, {}).setdefault(identifier, []).append(value)
     found = {fact: {one: sum(each) / len(each) for one, each in values.items()} for fact, values in met.items()}
     configs = {name: config for name, run in runs.items() if (config := config_of(run)) is not None}
-    return found | (read_data(configs) if with_data and configs else {})
+    return found | (read_data(configs, with_distance) if with_data and configs else {})
 
 
 def _write(output: Path, found: RecordsOverSeeds, facts: Facts) -> None:

@@ -161,6 +161,11 @@ class Subsample:
         ids = self.dataset.ids
         return [ids[position] for position in self.positions.tolist()]
 
+    @property
+    def labels(self) -> Any:
+        """(N,) of the chosen samples, where the dataset has labels."""
+        return self.dataset.labels[self.positions]
+
     def __getitem__(self, position: int) -> Any:
         return self.dataset[int(self.positions[position])]
 
@@ -173,11 +178,6 @@ class Subsample:
 
 class DisplayableSubsample(Subsample):
     """Some samples of a dataset that can show them."""
-
-    @property
-    def labels(self) -> Any:
-        """(N,) of the chosen samples, where the dataset has labels."""
-        return self.dataset.labels[self.positions]
 
     def display(self, position: int) -> DisplaySample:
         """Chosen sample ``position`` as people should see it."""
@@ -199,7 +199,10 @@ def subsample(dataset: Samples, role: str, limit: int | None, seed: int) -> Samp
     by_class = order[np.argsort(labels[order], kind="stable")]
     _, starts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
     turn = np.arange(len(labels)) - np.repeat(starts, counts)  # a record's place within its class
-    chosen = np.sort(by_class[np.argsort(turn, kind="stable")[:limit]])
-    return (
-        DisplayableSubsample(dataset, chosen) if isinstance(dataset, DisplayableSamples) else Subsample(dataset, chosen)
-    )
+    return samples_at(dataset, np.sort(by_class[np.argsort(turn, kind="stable")[:limit]]))
+
+
+def samples_at(dataset: Samples, positions: NDArray[np.int64]) -> Samples:
+    """The samples at some positions, which people can look at where they can at the data set's."""
+    kind = DisplayableSubsample if isinstance(dataset, DisplayableSamples) else Subsample
+    return kind(dataset, positions)

@@ -93,16 +93,23 @@ class MemorizationData:
 
     @classmethod
     def from_coco(
-        cls, root: str, annotations: str, train_on: Split = "A", transform: Shown | None = None, **settings: Any
+        cls,
+        root: str,
+        annotations: str,
+        train_on: Split = "A",
+        transform: Shown | None = None,
+        broken: Broken = "error",
+        **settings: Any,
     ) -> MemorizationData:
         """Pictures with COCO instances; the label of each is the category that covers most of it.
 
         Args:
             root: folder of the pictures.
             annotations: the JSON file of instances.
-            train_on, transform, settings: as in :meth:`from_source`.
+            broken, train_on, transform, settings: as in :meth:`from_folder`.
         """
-        return cls._of(image_data(CocoInstances(root, annotations), train_on, **settings), transform)
+        source = CocoInstances(root, annotations, verify=broken == "skip", broken=broken)
+        return cls._of(image_data(source, train_on, **settings), transform)
 
     @classmethod
     def from_dataset(

@@ -163,6 +163,28 @@ def read_collection(
     return Collection(title, entries, base, metric, utility if useful else None, named is not None)
 
 
+def read_variant(study: str | Path, variant: str | None = None) -> list[Entry]:
+    """Read the runs of one variant of a study, whatever state those of the others are in.
+
+    Args:
+        study: its folder.
+        variant: its name; the study's default if not given.
+
+    Raises:
+        ValueError: ``study.json`` is not what it should be, there is no such variant, or its runs cannot be compared.
+    """
+    file = StudyFolder(study).facts
+    facts = _study_facts(file)
+    chosen = variant or facts["default"]
+    rows = [row for row in facts["runs"] if row["variant"] == chosen]
+    if not rows:
+        offered = ", ".join(dict.fromkeys(row["variant"] for row in facts["runs"]))
+        raise ValueError(f"variant {chosen!r} is not in the study {study}; it has {offered}")
+    entries = [_study_entry(file.parent / row["folder"], row) for row in rows]
+    check_comparable([Candidate(entry.name, entry.seed, entry.run) for entry in entries if entry.run is not None])
+    return entries
+
+
 def _headline(runs: Sequence[Run]) -> str:
     """The net value where all runs have it: of some with and some without it the gap of the attacked records."""
     if not runs:
@@ -193,17 +215,23 @@ def _read_runs(folders: Sequence[str | Path], names: Sequence[str] | None) -> li
 
 
 def _read_study(path: Path) -> tuple[dict[str, Any], list[Entry]]:
-    facts = read_json(path)
+    facts = _study_facts(path)
+    return facts, [_study_entry(path.parent / row["folder"], row) for row in facts["runs"]]
+
+
+def _study_facts(path: Path) -> dict[str, Any]:
+    """What ``study.json`` says, with a row for each run."""
+    facts: dict[str, Any] = read_json(path)
     _check_fields(path, "it", facts, FIELDS)
-    entries: list[Entry] = []
+    met: set[tuple[str, int]] = set()
     for number, row in enumerate(facts["runs"]):
         _check_fields(path, f"runs[{number}]", row, RUN_FIELDS)
-        if any((entry.variant, entry.seed) == (row["variant"], row["seed"]) for entry in entries):
+        if (row["variant"], row["seed"]) in met:
             raise ValueError(f"{path}: runs[{number}] is a second {row['variant']!r} of seed {row['seed']}")
-        entries.append(_study_entry(path.parent / row["folder"], row))
-    if not entries:
+        met.add((row["variant"], row["seed"]))
+    if not met:
         raise ValueError(f"{path}: runs is empty")
-    return facts, entries
+    return facts
 
 
 def _study_entry(folder: Path, row: Mapping[str, Any]) -> Entry:

@@ -49,7 +49,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (58, 32, 2)
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (58, 34, 2)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
@@ -104,7 +104,7 @@ def test_the_papers_studies_have_the_variants_of_the_small_ones():
     names = ["mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods"]
     names += ["caption_sampling", "text_noise", "duplicate_captions", "caption_data_size"]
     names += ["crop_scale", "jitter", "stochastic_depth", "dropout"]
-    names += ["architectures", "loss_coefficients", "ranking"]
+    names += ["architectures", "loss_coefficients", "ranking", "records"]
     assert small == papers == {f"{name}.yaml" for name in names}
 
 

@@ -14,6 +14,7 @@ import yaml
 from dejavu_lightning.cli import main, reconstruct
 from dejavu_lightning.cli.configs import find_config
 from dejavu_lightning.cli.fit import fit
+from dejavu_lightning.core.decision_part import DecisionPart
 from dejavu_lightning.reconstruction import load_diffusion, train_classifier
 from dejavu_lightning.reconstruction.encoder_run import read_encoder_run
 from tests.commands import TINY
@@ -105,6 +106,7 @@ def test_pictures_samples_and_numbers(models, tmp_path, capsys, monkeypatch):
     assert facts["classifier"]["trained_on"] == 152  # four fifths of 190
     assert (output / "gallery.png").stat().st_size > 10_000
     assert (output / "random.png").stat().st_size > 10_000
+    assert facts["left_out"] is None
     earlier = facts["metrics"]
     with pytest.raises(SystemExit, match="exists; name a new folder"):
         main(words(models, output))
@@ -112,6 +114,25 @@ def test_pictures_samples_and_numbers(models, tmp_path, capsys, monkeypatch):
     main(words(models, output, "--overwrite", "true"))
     again = json.loads((output / "reconstruction.json").read_text())["metrics"]
     assert again == earlier
+
+
+def test_records_that_decided_when_training_stopped_are_left_out(models, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(reconstruct, "train_classifier", partial(train_classifier, epochs=1))
+    stopped = Path(save_encoder(tmp_path / "stopped", "A", 1, [16]))  # the target's weights
+    torch.save(torch.load(stopped, weights_only=True) | {"dejavu_lightning_decision": {"share": 0.6}}, stopped)
+    given = [str(stopped) if word == models["target"] else word for word in words(models, tmp_path / "out")]
+    main(given)
+    told = capsys.readouterr().out
+    assert "are left out (--leave_out 0.6): attacked: 40 found = " in told
+    with (tmp_path / "out" / "records.csv").open() as file:
+        ids = [row["id"] for row in csv.DictReader(file)]
+    assert len(ids) == 6
+    assert not DecisionPart(0.6).decides(ids).any()
+    facts = json.loads((tmp_path / "out" / "reconstruction.json").read_text())
+    assert facts["left_out"]["share"] == 0.6
+    assert set(facts["left_out"]) == {"share", "attacked", "held_out"}
+    with pytest.raises(SystemExit, match=r"and at least 0\.6, the share that decided when training stopped; got 0\.5"):
+        main([*given, "--overwrite", "true", "--leave_out", "0.5"])
 
 
 def test_what_does_not_fit_is_told(models, tmp_path):

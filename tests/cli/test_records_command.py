@@ -1,8 +1,10 @@
 """``records``, and ``memorization --groups``, on runs of the real monitor, in process."""
 
 import csv
+import json
 import shutil
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -13,6 +15,7 @@ from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor
 
 from dejavu_lightning.cli import main
 from dejavu_lightning.cli.errors import PlainLightningParser
+from dejavu_lightning.cli.evaluation import record_facts
 from dejavu_lightning.cli.evaluation.record_facts import facts_of_data, read_data
 from dejavu_lightning.cli.evaluation.trained import MeasurementSettings
 from dejavu_lightning.data import ObjectScenes, Scenes
@@ -65,14 +68,17 @@ def test_records_of_two_seeds(runs, tmp_path, capsys):
     table = rows(out / "records.csv")
     assert len(table) == 40
     assert {row["seeds"] for row in table} == {"2"}
-    facts = {"pictures of its class", "share of the picture that the crop shows"}
+    distance = "distance to the nearest public picture"
+    facts = {"pictures of its class", "share of the picture that the crop shows", distance}
     assert facts <= set(table[0])
     assert all(0 < float(row["share of the picture that the crop shows"]) < 1 for row in table)
+    assert len({float(row[distance]) for row in table}) == 40
     assert [float(row["mean"]) for row in table] == sorted((float(row["mean"]) for row in table), reverse=True)
     assert [(row["first"], row["second"]) for row in rows(out / "stability.csv")] == [("one", "two")]
     predictors = {row["second"]: row for row in rows(out / "predictors.csv")}
     assert predictors["attacked records of its class"]["correlation"] == ""  # four of each
     assert predictors["share of the picture that the crop shows"]["records"] == "40"
+    assert -1 < float(predictors[distance]["correlation"]) < 1
     assert "confidence" not in str(table[0]), "what is subtracted goes with the mean without any memory"
     by_epoch = rows(out / "one" / "events_by_epoch.csv")
     assert [row["epoch"] for row in by_epoch] == ["0", "1", "2"]
@@ -139,6 +145,37 @@ def test_runs_that_cannot_be_joined_are_refused(runs, tmp_path):
         read_data({"one": runs / "one" / "config.yaml", "two": other / "config.yaml"})
 
 
+def test_of_a_study_only_the_variant_that_is_asked_for_is_read(runs, tmp_path, capsys):
+    study = tmp_path / "study"
+    study.mkdir()
+    entries = [("plain", 0, "one"), ("plain", 1, "two"), ("held_out", 0, "reference"), ("held_out", 1, "another")]
+    rows_of = [{"variant": variant, "seed": seed, "folder": str(runs / name)} for variant, seed, name in entries]
+    facts = {"name": "study", "default": "held_out", "headline": "score", "utility": None, "runs": rows_of}
+    (study / "study.json").write_text(json.dumps(facts))
+    given = ["records", str(study), "--output", str(tmp_path / "out"), "--data", "false"]
+    main([*given, "--variant", "plain"])  # with a reference of another kind than the default's
+    assert "40 records were attacked: 40 in 2 of 2 runs" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="does not answer for the attacked records"):
+        main([*given, "--overwrite", "true"])
+    with pytest.raises(SystemExit, match=r"variant 'plan' is not in the study .*; it has plain, held_out"):
+        main([*given, "--overwrite", "true", "--variant", "plan"])
+    with pytest.raises(SystemExit, match=r"RUN .*study is a study: give it alone"):
+        main(["records", str(study), str(runs / "one"), "--output", str(tmp_path / "other")])
+
+
+def test_facts_that_the_split_changes_are_means_over_runs(tmp_path, monkeypatch):
+    found = iter([{"far": {"a": 0.1, "b": 0.2}}, {"far": {"a": 0.1, "b": 0.4, "c": 0.7}}, {"far": {"a": 0.1}}])
+    built = SimpleNamespace(data=SimpleNamespace(memorization_sets=lambda: None))
+    monkeypatch.setattr(record_facts, "build_sections", lambda *_: built)
+    monkeypatch.setattr(record_facts, "facts_of_data", lambda *_: next(found))
+    configs = {}
+    for seed in (0, 0, 1, 2):  # the first two have one section
+        configs[f"run{len(configs)}"] = tmp_path / f"{len(configs)}.yaml"
+        section = {"class_path": "X", "init_args": {"split_seed": seed, "source": "pictures"}}
+        configs[f"run{len(configs) - 1}"].write_text(yaml.safe_dump({"data": section}))
+    assert read_data(configs) == {"far": {"a": 0.1, "b": pytest.approx(0.3), "c": 0.7}}
+
+
 def test_what_pictures_and_captions_tell():
     scenes = Scenes(20)
     crops = np.array([[0, 0, 16, 32], [8, 8, 16, 16]])
@@ -149,6 +186,9 @@ def test_what_pictures_and_captions_tell():
     of_class = int((scenes.labels == scenes.labels[3]).sum())
     assert found["pictures of its class"][scenes.ids[3]] == of_class
     captioned = ObjectScenes(30)
+    assert set(found) - set(facts_of_data(MemorizationSets(pictures, pictures, num_classes=10), distance=False)) == {
+        "distance to the nearest public picture"
+    }
     told = CaptionDataset(captioned, [0, 1, 2], None)
     found = facts_of_data(MemorizationSets(told, told, num_classes=len(captioned.object_names)))
     assert found["words of its caption"][captioned.ids[0]] == len(captioned.captions[0].replace(",", " ").split())
@@ -173,6 +213,21 @@ def test_the_evaluator_breaks_a_measurement_down(runs, tmp_path, capsys):
     assert {row["held_out"] for row in groups} == {"0"}
     assert all(row["score_low"] and not row.get("net_score") for row in groups)
     assert {row["metric"] for row in rows(out / "group_differences.csv")} == {"score"}
+
+
+def test_the_groups_of_a_config_can_be_left_out(runs, tmp_path):
+    folder = shutil.copytree(runs / "one", tmp_path / "one")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["memorization"]["groups"] = {"file": "nowhere.csv", "column": "licence"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    checkpoints = [str(run / "checkpoints" / "epoch=0002.ckpt") for run in (folder, runs / "reference")]
+    command = ["memorization", "--target", checkpoints[0], "--reference", checkpoints[1], "--device", "cpu"]
+    with pytest.raises(SystemExit, match=r"file='nowhere.csv' is not a file"):
+        main(command)
+    out = tmp_path / "out"
+    main([*command, "--groups", "null", "--output", str(out)])
+    assert (out / "metrics.json").is_file()
+    assert not (out / "groups.csv").exists()
 
 
 def test_a_config_names_a_column_of_groups():

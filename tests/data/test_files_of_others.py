@@ -66,7 +66,7 @@ def pictures(folder):
 
 
 def coco(path):
-    CocoInstances(str(path.parent), str(path))
+    CocoInstances(str(path.parent), str(path), broken="skip")
 
 
 def captions(path):
@@ -106,6 +106,14 @@ COCO = {
     ],
     "categories": [{"id": 1, "name": "cat"}],
 }
+
+
+def coco_of(folder):
+    for picture in COCO["images"]:
+        (folder / picture["file_name"]).write_bytes(encoded("JPEG"))
+    return json.dumps(COCO).encode()
+
+
 LINES = [{"id": f"{n}", "objects": [{"label": "cat", "score": 0.5, "box": [0, 1, 2, 3]}, "dog"]} for n in range(9)]
 ROWS = {"image": [f"{n}.jpg" for n in range(60)], "caption": ["a cat"] * 60, "objects": [["cat"]] * 60}
 
@@ -146,7 +154,7 @@ KINDS = {
     "a.bmp": (lambda t: encoded("BMP"), picture),
     "a.xml": (lambda t: xml((60, 40), ("cat", 1, 2, 9, 9), ("dog", 4, 4, 8, 8)).encode(), read_voc),
     "utf16.xml": (lambda t: xml((60, 40), ("cat", 1, 2, 9, 9)).encode("utf-16"), read_voc),
-    "coco.json": (lambda t: json.dumps(COCO).encode(), coco),
+    "coco.json": (coco_of, coco),
     "captions.json": (lambda t: json.dumps(COCO).encode(), captions),
     "a.jsonl": (lambda t: "\n".join(map(json.dumps, LINES)).encode(), objects),
     "a.csv": (lambda t: CSV.encode(), table),

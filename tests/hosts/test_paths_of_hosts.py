@@ -15,6 +15,7 @@ from dejavu_lightning.memorization import Checkpoint, LabelInference
 from dejavu_lightning.pretrained import OpenClipModel, WeightsFile
 from tests.captions import TINY_CLIP
 from tests.commands import run
+from tests.data.sources.test_coco import instance, write_coco
 from tests.pictures import write_caption_table, write_class_folders
 
 PATTERNS = Path(__file__).parent / "patterns"
@@ -246,3 +247,14 @@ def test_a_curve_goes_on_with_the_same_measurement_alone(tmp_path):
     (tmp_path / "curve" / "measured.json").unlink()
     with pytest.raises(ValueError, match="holds a curve of an unknown test, not"):
         measured()
+
+
+def test_pictures_of_coco_that_cannot_be_read_are_told_or_left_out(tmp_path):
+    instances = [instance(1 + number, (1, 17, 18)[number % 3], [0, 0, 5, 40]) for number in range(24)]
+    files = write_coco(tmp_path, instances, [f"{number:02d}.jpg" for number in range(24)])
+    (tmp_path / "pictures" / "03.jpg").write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"1 of 24 pictures cannot be read: .*03\.jpg"):
+        MemorizationData.from_coco(*files, min_crop_side=20)
+    source = MemorizationData.from_coco(*files, broken="skip", min_crop_side=20).datamodule.source
+    assert len(source) == 23
+    assert "03" not in source.ids

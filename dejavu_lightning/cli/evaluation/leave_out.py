@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from jsonargparse import ArgumentParser
 
 from dejavu_lightning.core.decision_part import DecisionPart, SampleCounts
+from dejavu_lightning.core.samples import Samples, samples_at
+from dejavu_lightning.core.sets import MemorizationSets
 
 OPTION = "--leave_out"
 
@@ -43,6 +47,33 @@ def chosen_part(asked: float | None, decided: Iterable[DecisionPart | None]) -> 
         decides = f", and at least {share:g}, the share that decided when training stopped" if share else ""
         raise SystemExit(f"error: {OPTION} must be 0, for all samples, or a share below 1{decides}; got {asked:g}")
     return DecisionPart(asked)
+
+
+def judging_sets(sets: MemorizationSets, part: DecisionPart) -> tuple[MemorizationSets, dict[str, SampleCounts]]:
+    """The sets without the attacked and the held-out records that decided, and how many of each did.
+
+    Raises:
+        ValueError: a set's samples have no ids, or all of them decided.
+    """
+    counts: dict[str, SampleCounts] = {}
+
+    def judging(samples: Samples, role: str, name: str) -> Samples:
+        ids = getattr(samples, "ids", None)
+        if ids is None:
+            raise ValueError(
+                f"which samples of the {role} set decided when training stopped is told by their ids, and "
+                f"{type(samples).__name__} has no attribute ids; give it one, or take all samples: {OPTION} 0"
+            )
+        counts[name] = part.count(ids)
+        return samples_at(samples, np.flatnonzero(part.judges(ids, f"samples of the {role} set")))
+
+    held_out = sets.neither_split
+    kept = replace(
+        sets,
+        attack=judging(sets.attack, "attack", "attacked"),
+        neither_split=None if held_out is None else judging(held_out, "neither_split", "held_out"),
+    )
+    return kept, counts
 
 
 def told_left_out(counts: Mapping[str, SampleCounts], part: DecisionPart) -> str:

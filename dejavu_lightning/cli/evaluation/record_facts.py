@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from dejavu_lightning.cli.evaluation.public_distance import public_distances
 from dejavu_lightning.cli.evaluation.trained import build_sections
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.data.caption_dataset import CaptionDataset
@@ -39,8 +40,12 @@ def facts_of_tables(run: Run) -> Facts:
     return found
 
 
-def facts_of_data(sets: MemorizationSets) -> Facts:
-    """What the pictures and captions of the attacked records tell; nothing of a host's own data sets."""
+def facts_of_data(sets: MemorizationSets, distance: bool = True) -> Facts:
+    """What the pictures and captions of the attacked records tell; nothing of a host's own data sets.
+
+    Args:
+        distance: also that to the nearest public picture, for which all of both sets are decoded.
+    """
     attack = sets.attack
     if not isinstance(attack, ImageDataset | CaptionDataset):
         return {}
@@ -62,6 +67,8 @@ def facts_of_data(sets: MemorizationSets) -> Facts:
     contents = getattr(attack.source, "contents", None)
     if contents is not None:
         columns["copies of its file"] = np.bincount(contents.same_as)[contents.same_as[indices]]
+    if distance and isinstance(sets.public, ImageDataset | CaptionDataset):
+        columns["distance to the nearest public picture"] = public_distances(attack, sets.public)
     return {name: dict(zip(attack.ids, map(float, values), strict=True)) for name, values in columns.items()}
 
 
@@ -71,11 +78,12 @@ def config_of(run: Run) -> Path | None:
     return next((file for file in tried if file.is_file()), None)
 
 
-def read_data(configs: Mapping[str, Path]) -> Facts:
-    """The facts of the data of all runs.
+def read_data(configs: Mapping[str, Path], distance: bool = True) -> Facts:
+    """The facts of the data of all runs; the mean where other splits, and so other public pictures, change one.
 
     Args:
         configs: by the run's name.
+        distance: as in :func:`facts_of_data`.
 
     Raises:
         ValueError: the runs are of other pictures, so that an id names another one in each.
@@ -91,15 +99,21 @@ def read_data(configs: Mapping[str, Path]) -> Facts:
                 f"{pictures[first].get(differing)!r} against {given[differing]!r}. Give runs of one source; a study "
                 "keeps the pictures and renews the rest with seed_keys: [seed_everything, data.split_seed]"
             )
-    found: Facts = {}
+    met: dict[str, dict[str, list[float]]] = {}
     read: list[Any] = []
     for name, file in configs.items():
         if sections[name] in read:
             continue
         read.append(sections[name])
-        for fact, values in facts_of_data(build_sections(file, ("data",)).data.memorization_sets()).items():
-            found.setdefault(fact, {}).update(values)
-    return found
+        sets = build_sections(file, ("data",)).data.memorization_sets()
+        for fact, values in facts_of_data(sets, distance).items():
+            for identifier, value in values.items():
+                met.setdefault(fact, {}).setdefault(identifier, []).append(value)
+    # Of equal numbers one of them: their mean may round to another, and would part records that are tied.
+    return {
+        fact: {one: each[0] if len(set(each)) == 1 else sum(each) / len(each) for one, each in values.items()}
+        for fact, values in met.items()
+    }
 
 
 def _pictures(section: Mapping[str, Any]) -> dict[str, Any]:

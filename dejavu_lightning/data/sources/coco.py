@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,9 +23,11 @@ from dejavu_lightning.data.sources.coco_json import (
     read_coco,
     refuse,
     sizes_of,
+    unusable,
 )
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import Boxes, ImageFiles, Index, IntArray, clip_boxes
+from dejavu_lightning.data.sources.scan_images import Broken, ImageScan, scan_images
 
 KEYS = (
     "pictures",
@@ -38,12 +39,12 @@ KEYS = (
     "boxes_crowd",
     "corners_exchanged",
     "not_attacked",
-    "files_missing",
+    "broken",
     "of_rare_categories",
     "without_instances",
 )
 REMEDY = "Fetch it again"
-LEFT_OUT = ("of_rare_categories", "without_instances")
+LEFT_OUT = ("broken", "of_rare_categories", "without_instances")
 
 
 class CocoInstances(ImageFiles):
@@ -57,8 +58,8 @@ class CocoInstances(ImageFiles):
     about the pixels as they are stored, so pictures are given so, whatever their EXIF orientation; only where the
     upright size alone is the annotated one are they turned.
 
-    Files are first decoded when they are asked for; one that is missing, or of another size than annotated, is
-    an error then.
+    The headers of the pictures with instances are read at the start; a file of another size than annotated is an error
+    when it is decoded.
 
     Attributes:
         class_names: the categories that label at least ``min_pictures`` pictures, in the order of their ids.
@@ -69,11 +70,13 @@ class CocoInstances(ImageFiles):
         root: folder of the pictures.
         annotations: the JSON file, such as ``annotations/instances_train2017.json``.
         min_pictures: leave out categories that label fewer pictures, and those pictures.
+        verify: decode every picture with instances at the start, which finds truncated ones.
+        broken: what to do about files that are missing or cannot be read: "error" or "skip".
 
     Raises:
         FileNotFoundError: the folder or the JSON file is missing.
         ValueError: the JSON is not that of COCO instances, refers to a picture or category it does not
-            have, or two pictures would share an id.
+            have, two pictures would share an id, or files cannot be read.
 
     Example:
         >>> coco = CocoInstances("coco/train2017", "coco/annotations/instances_train2017.json")  # two pictures
@@ -81,12 +84,24 @@ class CocoInstances(ImageFiles):
         (['cat', 'dog'], [[2, 3, 22, 33]])
     """
 
-    def __init__(self, root: str, annotations: str, min_pictures: int = 0) -> None:
+    def __init__(
+        self, root: str, annotations: str, min_pictures: int = 0, verify: bool = False, broken: Broken = "error"
+    ) -> None:
         if not Path(root).is_dir():
             raise FileNotFoundError(f"root={root!r} is not a folder")
-        index = read_coco(
-            "annotations", annotations, "instances", partial(_index, root=Path(root), min_pictures=min_pictures)
-        )
+        found, files = read_coco("annotations", annotations, "instances", _parse)
+        shown, _ = found.labelled()
+        paths = [Path(root) / files[picture] for picture in shown.tolist()]
+        scan = scan_images(len(paths), lambda position: (paths[position], None), verify, broken)
+        if not scan.kept.any():
+            raise ValueError(
+                f"root={root!r}: none of the {len(paths)} pictures with instances of annotations={annotations!r} can "
+                f"be read, such as {scan.reasons[0]}; is it the folder of these pictures?"
+            )
+        try:
+            index = _index(found, files, scan, Path(root), min_pictures)
+        except ValueError as error:
+            raise unusable("annotations", annotations, "instances", error) from error
         super().__init__(Path(root), index, upright=False, known_from=annotations, remedy=REMEDY)
 
 
@@ -192,17 +207,23 @@ def _is_pixels(side: Any) -> bool:
     return isinstance(side, int | float) and -BEYOND < side < BEYOND
 
 
-def _index(content: Any, root: Path, min_pictures: int) -> Index:
+def _parse(content: Any) -> tuple[Instances, list[str]]:
+    """The instances, and the files of the pictures."""
     found = parse_instances(content)
+    if not len(found.labelled()[0]):
+        raise ValueError(f"none of its {len(found.pictures)} pictures has an instance")
+    return found, file_names(found.pictures)
+
+
+def _index(found: Instances, files: list[str], scan: ImageScan, root: Path, min_pictures: int) -> Index:
+    """The index of the pictures with instances that can be read and are of no rare category."""
     pictures, owner = found.pictures, found.owner
-    labelled, labels = found.labelled()
-    if not len(labelled):
-        raise ValueError(f"none of its {len(pictures)} pictures has an instance")
+    shown, labels = found.labelled()
+    labelled, labels = shown[scan.kept], labels[scan.kept]
     common = np.bincount(labels, minlength=len(found.categories)) >= min_pictures
     if not common.any():
-        raise ValueError(f"no category labels min_pictures={min_pictures} pictures")
-    files = file_names(pictures)
-    without = np.setdiff1d(np.arange(len(pictures)), labelled)
+        raise ValueError(f"no category labels min_pictures={min_pictures} pictures; lower it")
+    without = np.setdiff1d(np.arange(len(pictures)), shown)
     rare = labelled[~common[labels]]
     labels = (np.cumsum(common) - 1)[labels[common[labels]]]
     labelled = np.setdiff1d(labelled, rare)
@@ -214,7 +235,6 @@ def _index(content: Any, root: Path, min_pictures: int) -> Index:
     contents = file_contents([root / file for file in own])
     odd = {
         "not_attacked": labelled[found.unsure[labelled]],
-        "files_missing": labelled[contents.sizes < 0],
         "of_rare_categories": rare,
         "without_instances": without,
     }
@@ -222,6 +242,7 @@ def _index(content: Any, root: Path, min_pictures: int) -> Index:
         pictures=len(labelled),
         annotated=int((objects > 0).sum()),
         several_objects=int((of_picture[labelled] > 1).sum()),
+        broken=int((~scan.kept).sum()),
         **{kind: len(which) for kind, which in odd.items()},
     )
     examples = {kind: [files[picture] for picture in which[:EXAMPLES].tolist()] for kind, which in odd.items()}
@@ -239,7 +260,7 @@ def _index(content: Any, root: Path, min_pictures: int) -> Index:
             len(pictures),
             {key: counts[key] for key in KEYS},
             LEFT_OUT,
-            {**found.examples, **examples},
+            {**found.examples, **examples, "broken": scan.reasons},
         ),
     )
 

@@ -32,11 +32,16 @@ def read_coco(argument: str, path: str, kind: str, parse: Callable[[Any], T]) ->
         with open(path, "rb") as file:
             return parse(json.load(file, object_hook=_without_outline))
     except RecursionError:
-        raise ValueError(f"{argument}={path!r} does not hold usable COCO {kind}: it is nested too deeply") from None
+        raise unusable(argument, path, kind, "it is nested too deeply") from None
     except (ValueError, MemoryError) as error:
         encoding = isinstance(error, UnicodeDecodeError)
         reason = f"it is not UTF-8, UTF-16 or UTF-32 ({error}); save it as UTF-8" if encoding else error
-        raise ValueError(f"{argument}={path!r} does not hold usable COCO {kind}: {reason}") from error
+        raise unusable(argument, path, kind, reason) from error
+
+
+def unusable(argument: str, path: str, kind: str, reason: object) -> ValueError:
+    """The error of a file that is not as it should be; its arguments are those of :func:`read_coco`."""
+    return ValueError(f"{argument}={path!r} does not hold usable COCO {kind}: {reason}")
 
 
 def entries(content: Any, name: str) -> list[dict[str, Any]]:

@@ -6,9 +6,11 @@ import pytest
 import torch
 import yaml
 
-from dejavu_lightning.cli.evaluation.leave_out import chosen_part
+from dejavu_lightning.cli.evaluation.leave_out import chosen_part, judging_sets
 from dejavu_lightning.core.decision_part import DecisionPart
-from dejavu_lightning.memorization import Checkpoint, Records
+from dejavu_lightning.data import Scenes
+from dejavu_lightning.data.image_dataset import ImageDataset
+from dejavu_lightning.memorization import Checkpoint, MemorizationSets, Preprocessing, Records
 from tests.commands import TINY, run
 
 PROBES = {"class_path": "dejavu_lightning.utility.NearestNeighborProbe", "init_args": {"k": 5}}
@@ -48,6 +50,28 @@ def test_what_is_left_out(asked, decided, chosen):
 def test_samples_that_decided_must_not_judge(asked, decided, told):
     with pytest.raises(SystemExit, match=told):
         chosen_part(asked, [decided])
+
+
+def test_records_that_decided_are_no_longer_attacked():
+    part = DecisionPart(0.5)
+    scenes = Scenes(40)
+    sets = MemorizationSets(
+        ImageDataset(scenes, range(24), None, Preprocessing(32)),
+        [],
+        num_classes=10,
+        neither_split=ImageDataset(scenes, range(24, 40), None, Preprocessing(32)),
+    )
+    found, counts = judging_sets(sets, part)
+    for role, name, rows in (("attack", "attacked", range(24)), ("neither_split", "held_out", range(24, 40))):
+        kept = getattr(found, role)
+        judges = [row for row in rows if not part.decides([scenes.ids[row]])[0]]
+        assert kept.ids == [scenes.ids[row] for row in judges]
+        assert torch.equal(kept.labels, scenes.labels[judges])
+        assert [kept[position]["id"] for position in range(len(kept))] == kept.ids
+        assert counts[name] == (len(rows), len(judges), len(rows) - len(judges))
+    bare = MemorizationSets([(torch.zeros(3, 8, 8), 0)], [], num_classes=1)
+    with pytest.raises(ValueError, match=r"of the attack set decided .* list has no attribute ids; .* --leave_out 0"):
+        judging_sets(bare, part)
 
 
 def test_a_reference_tells_what_decided_in_its_run(tmp_path):

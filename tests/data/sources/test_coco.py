@@ -53,7 +53,7 @@ def test_the_category_that_covers_most_labels_the_picture(tmp_path):
         "boxes_crowd": 1,
         "corners_exchanged": 0,
         "not_attacked": 0,
-        "files_missing": 0,
+        "broken": 0,
         "of_rare_categories": 0,
         "without_instances": 0,
     }
@@ -120,6 +120,30 @@ def test_files_are_checked_when_they_are_decoded(tmp_path):
     Image.new("RGB", (61, 40)).save(tmp_path / "pictures" / "b.jpg")
     with pytest.raises(ValueError, match=r"b.jpg \(id 'b'\) is 61 x 40 pixels, .*instances.json says 60 x 40"):
         source.image(1)
+
+
+def test_files_that_cannot_be_read_are_told_or_left_out(tmp_path):
+    instances = [instance(1 + number, category, [0, 0, 5, 5]) for number, category in enumerate((17, 18, 1, 17))]
+    arguments = write_coco(tmp_path, instances, [f"{letter}.jpg" for letter in "abcde"])
+    folder = tmp_path / "pictures"
+    (folder / "a.jpg").unlink()
+    (folder / "b.jpg").write_text("<html>")
+    Image.effect_noise((60, 40), 80).convert("RGB").save(folder / "c.jpg")
+    (folder / "c.jpg").write_bytes((folder / "c.jpg").read_bytes()[:-800])
+    (folder / "e.jpg").unlink()  # without instances, so that it is not used anyway
+    with pytest.raises(ValueError, match=r"2 of 4 pictures cannot be read: .*a\.jpg.*; .*b\.jpg.* broken='skip'"):
+        CocoInstances(*arguments)
+    source = CocoInstances(*arguments, broken="skip")
+    assert (source.ids, source.labels.tolist()) == (["c", "d"], [0, 1])
+    assert source.boxes[1].tolist() == [[0, 0, 5, 5]]
+    assert source.account.lines()[0] == "5 listed pictures found = 2 used + 2 broken + 1 without instances"
+    decoded = CocoInstances(*arguments, verify=True, broken="skip")
+    assert (decoded.ids, decoded.counts["broken"]) == (["d"], 3)
+    with pytest.raises(ValueError, match=r"instances: no category labels min_pictures=2 pictures"):
+        CocoInstances(*arguments, min_pictures=2, broken="skip")  # one of two cats is gone
+    (folder / "d.jpg").unlink()
+    with pytest.raises(ValueError, match=r"none of the 4 pictures with instances of .* can be read, such as .*a\.jpg"):
+        CocoInstances(*arguments, verify=True, broken="skip")
 
 
 def test_boxes_are_about_stored_pixels_unless_only_the_upright_size_fits(tmp_path):
