@@ -168,7 +168,7 @@ def joined_words(words: Sequence[str]) -> list[str]:
     encoded = [word.encode("utf-8", "surrogatepass") for word in words]
     lengths = joined_integers(torch.tensor([len(word) for word in encoded], dtype=torch.int64)).tolist()
     own = torch.from_numpy(np.frombuffer(bytearray().join(encoded), dtype=np.uint8))
-    text = memoryview(joined_rows(own).numpy())
+    text = joined_rows(own).numpy().data
     ends = accumulate(lengths)
     return [str(text[end - length : end], "utf-8", "surrogatepass") for end, length in zip(ends, lengths, strict=True)]
 

@@ -219,8 +219,10 @@ def _embed(
         of_a_file = isinstance(error, UnreadableFileError | OSError)
         problem = str(error) if isinstance(error, _EncoderError) else f"the {role} set cannot be read: {error}"
     # A process that raised alone would leave the others waiting.
-    note = [problem, of_a_file, form, list((widths or {}).items())]
-    notes = [json.loads(its_note) for its_note in joined_words([json.dumps(note)])] if processes > 1 else [note]
+    note: list[Any] = [problem, of_a_file, form, list((widths or {}).items())]
+    notes: list[list[Any]] = (
+        [json.loads(its_note) for its_note in joined_words([json.dumps(note)])] if processes > 1 else [note]
+    )
     flaws = [(flaw, its_file) for flaw, its_file, *_ in notes if flaw]
     if flaws:
         raise (UnreadableFileError if all(its_file for _, its_file in flaws) else ValueError)(flaws[0][0])
