@@ -44,7 +44,7 @@ class Constants:
     clip_parameters: float = constant(62.3e6, "weights of ViT-S-16 and its text tower", CPU)
     label_bytes: float = constant(119, "host memory of a public sample's id and label", CPU)
     caption_bytes: float = constant(417, "host memory of a public sample's id and three objects", CPU)
-    name_bytes: float = constant(39, "bytes of a public sample's id and facts that cross to every process", CPU)
+    name_bytes: float = constant(32, "bytes of a public sample's id and facts that cross to every process", CPU)
     link: float = constant(450e9, "bytes/s that a GPU receives from others of its machine (NVLink)", VENDOR)
     network: float = constant(50e9, "bytes/s that a GPU receives from other machines (a 400 Gb/s card a GPU)", VENDOR)
     memory: float = constant(140 * GIB, "memory of a GPU", CARD)
@@ -148,9 +148,9 @@ class Measuring:
         return 4 * self.public * self.width / self.gpus
 
     def memory(self) -> float:
-        """The shares of bank and records, and the search, or before it the pickled ids of all processes (NCCL)."""
+        """The shares of bank and records, and the search, or before it the ids of a process at a time (NCCL)."""
         own = 4 * self.queries * self.width / self.gpus
-        names = self.given.name_bytes * self.public * (1 + 1 / self.gpus) if self.gpus > 1 else 0.0
+        names = self.given.name_bytes * self.public / self.gpus if self.gpus > 1 else 0.0
         return self.copies * (self.bank() + own) + max(self.given.search_bytes, names)
 
     def host_memory(self) -> float:

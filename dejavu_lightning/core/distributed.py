@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import count
+from itertools import accumulate, count, islice
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch import Tensor
 NOTICED, PATIENT = 10.0, 1800.0  # seconds after which a process that does not come is named, and given up
 _ALONE = ContextVar("_ALONE", default=False)
 _MEETINGS = count()
+INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 KINDS: tuple[type[Exception], ...] = (
     FileNotFoundError,
     TimeoutError,
@@ -101,7 +103,10 @@ def _crossing_device() -> torch.device:
 
 
 def gathered(value: Any) -> list[Any]:
-    """``value`` of every process, by rank, pickled: for words, names and flags; :func:`joined_rows` takes tensors."""
+    """``value`` of every process, by rank, pickled: for flags, failures and random states alone.
+
+    What is of samples crosses as tensors, by :func:`joined_rows`, :func:`joined_words` and :func:`joined_lists`.
+    """
     processes = world()[1]
     if processes == 1:
         return [value]
@@ -144,6 +149,37 @@ def joined_rows(local: Tensor) -> Tensor:
         if crossing is not part:
             part.copy_(crossing)
     return joined
+
+
+def joined_integers(local: Tensor) -> Tensor:
+    """:func:`joined_rows` of (n,) int64, in the narrowest type that holds those of all processes."""
+    ends = torch.stack(local.aminmax())[None] if len(local) else local.new_empty(0, 2)
+    values = [0, *joined_rows(ends).flatten().tolist()]
+    low, high = min(values), max(values)
+    fitting = next(kind for kind in INTEGERS if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max)
+    return joined_rows(local.to(fitting))
+
+
+def joined_words(words: Sequence[str]) -> list[str]:
+    """Concatenate the words of all processes by rank: their UTF-8 bytes cross, and how many each has.
+
+    Any strings will do, empty ones and lone surrogates (of file names that are no text) too.
+    """
+    encoded = [word.encode("utf-8", "surrogatepass") for word in words]
+    lengths = joined_integers(torch.tensor([len(word) for word in encoded], dtype=torch.int64)).tolist()
+    own = torch.from_numpy(np.frombuffer(bytearray().join(encoded), dtype=np.uint8))
+    text = joined_rows(own).numpy().data
+    ends = accumulate(lengths)
+    return [str(text[end - length : end], "utf-8", "surrogatepass") for end, length in zip(ends, lengths, strict=True)]
+
+
+def joined_lists(lists: Sequence[Sequence[int] | None]) -> list[list[int] | None]:
+    """Concatenate the lists of int64 of all processes by rank: how many each has, and all of them; -1 for None."""
+    own = torch.tensor([-1 if each is None else len(each) for each in lists], dtype=torch.int64)
+    lengths = joined_integers(own).tolist()
+    values = joined_integers(torch.tensor([value for each in lists for value in each or ()], dtype=torch.int64))
+    left = iter(values.tolist())
+    return [None if length < 0 else list(islice(left, length)) for length in lengths]
 
 
 @torch.no_grad()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dejavu_lightning.core.distributed import gathered, joined_rows, world
+from dejavu_lightning.core.distributed import joined_rows, joined_words, world
 from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.encoders import ModuleEncoder
@@ -27,6 +28,7 @@ from dejavu_lightning.embedding.host_samples import (
 )
 from dejavu_lightning.embedding.kept import encode_name
 from dejavu_lightning.embedding.outputs import flat, side_by_side
+from dejavu_lightning.embedding.sample_facts import by_row, facts_form, joined_facts
 
 ROWS_AT_ONCE = 4096  # that are float32 while float16 ones are made of them
 
@@ -75,7 +77,10 @@ class Embedded(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One sample: what the encoder takes of it (a tensor or a string), its facts, its id."""
+    """One sample: what the encoder takes of it (a tensor or a string), its facts, its id.
+
+    Facts are a whole number, a list of them, a mapping of names to such lists, or anything that JSON does not change.
+    """
 
     input: Any
     facts: Any
@@ -167,17 +172,18 @@ def _embed(
     count = len(dataset)
     batch_size = min(batch_size, count)
     rank, processes = world()
-    batches = [list(range(start, min(start + batch_size, count))) for start in range(0, count, batch_size)]
+    batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     own = batches[rank::processes]
     ids: list[str] = []
     facts: list[Any] = []
     held, filled = torch.empty(0, 0, dtype=dtype), 0
     problem, of_a_file = "", False
+    form: str | None = None
     widths: dict[str, int] | None = None
     first: tuple[int, Any] | None = None
     loader: DataLoader[Any] = DataLoader(
         cast(Dataset[Any], ReadableSamples(dataset, role)),
-        batch_sampler=own,
+        batch_sampler=cast(Iterable[list[int]], own),
         num_workers=num_workers,
         collate_fn=list,
         generator=torch.Generator(),
@@ -205,27 +211,31 @@ def _embed(
                 held[filled : filled + len(rows)] = output[: len(rows)].detach()
                 filled += len(rows)
                 advance(len(rows))
+        if processes > 1:
+            form = facts_form(facts)
     except Exception as error:
         if processes == 1:
             raise
         of_a_file = isinstance(error, UnreadableFileError | OSError)
         problem = str(error) if isinstance(error, _EncoderError) else f"the {role} set cannot be read: {error}"
     # A process that raised alone would leave the others waiting.
-    flaws = [(flaw, its_file) for flaw, its_file in gathered((problem, of_a_file)) if flaw]
+    note: list[Any] = [problem, of_a_file, form, list((widths or {}).items())]
+    notes: list[list[Any]] = (
+        [json.loads(its_note) for its_note in joined_words([json.dumps(note)])] if processes > 1 else [note]
+    )
+    flaws = [(flaw, its_file) for flaw, its_file, *_ in notes if flaw]
     if flaws:
         raise (UnreadableFileError if all(its_file for _, its_file in flaws) else ValueError)(flaws[0][0])
-    pieces = gathered((ids, facts, widths))
-    all_ids, all_facts = [""] * count, [None] * count
-    for process, (its_ids, its_facts, _) in enumerate(pieces):
-        its_rows = [row for batch in batches[process::processes] for row in batch]
-        for row, identifier, fact in zip(its_rows, its_ids, its_facts, strict=True):
-            all_ids[row], all_facts[row] = identifier, fact
-    if len(set(all_ids)) != count:
-        twice = sorted(identifier for identifier, times in Counter(all_ids).items() if times > 1)[:3]
+    if processes > 1:
+        forms = {its_form for *_, its_form, _ in notes if its_form}
+        ids = by_row(joined_words(ids), batches, processes)
+        facts = by_row(joined_facts(facts, forms, count), batches, processes)
+    if len(set(ids)) != count:
+        twice = sorted(identifier for identifier, times in Counter(ids).items() if times > 1)[:3]
         raise ValueError(f"the {role} set holds ids more than once, such as {twice}; the id is the only join key")
-    own_rows = torch.tensor([row for batch in own for row in batch], dtype=torch.int64)
-    every_width = next((its_widths for *_, its_widths in pieces if its_widths is not None), None)
-    return Embedded(own_rows, held, all_ids, all_facts, every_width)
+    own_rows = torch.cat([torch.arange(0), *(torch.arange(batch.start, batch.stop) for batch in own)])
+    every_width = next((dict(its_widths) for *_, its_widths in notes if its_widths), None)
+    return Embedded(own_rows, held, ids, facts, every_width)
 
 
 class _EncoderError(ValueError):

@@ -132,6 +132,6 @@ def _pictured(sample: Any, row: int, role: str) -> Reading:
     if isinstance(sample, Mapping):
         shown = sample.get("objects", [sample["label"]] if "label" in sample else [])
         return Reading(
-            image_tensor(sample["image"], row, role), {int(c) for c in shown}, str(sample.get("id", f"{role}/{row}"))
+            image_tensor(sample["image"], row, role), [int(c) for c in shown], str(sample.get("id", f"{role}/{row}"))
         )
-    return Reading(image_tensor(sample[0], row, role), {class_number(sample[1], row, role)}, f"{role}/{row}")
+    return Reading(image_tensor(sample[0], row, role), [class_number(sample[1], row, role)], f"{role}/{row}")

@@ -15,12 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor, nn
 
+from dejavu_lightning.core.distributed import joined_rows, world
 from dejavu_lightning.core.records import Records
 from dejavu_lightning.core.samples import Samples, Subsample, without_images
 from dejavu_lightning.core.sets import MemorizationSets
-from dejavu_lightning.embedding.embed import check_not_collapsed, embed
+from dejavu_lightning.embedding.embed import ROWS_AT_ONCE, Embedded, check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec
 from dejavu_lightning.embedding.pairs import caption, captioned_image, check_parts, encoder_part
 from dejavu_lightning.embedding.view_stacks import Augment, check_views, embed_views
@@ -152,14 +154,42 @@ class PairAttack:
         texts = embed(test.encode_text(self.encoder), captions, role, test.batch_size, test.num_workers, caption)
         check_not_collapsed(images, role)
         check_not_collapsed(texts, role)
-        image, text = images.gather().double(), texts.directions().gather().double()
-        alignment = (image * text).sum(dim=1) - image @ self._mean_text - text @ self._mean_image
+        texts = texts.directions()
+        width = len(self._mean_text)
+        image, text = (_own_embeddings(one, width).double() for one in (images, texts))
+        own_text = _embeddings_at(images.rows, texts, width).double()
+        beyond_texts = (image * own_text).sum(dim=1) - image @ self._mean_text
+        alignment = _in_order(beyond_texts, images) - _in_order(text @ self._mean_image, texts)
         return Records(pa.table({"id": texts.ids, "alignment": alignment.numpy()}), self.settings)
 
 
 def _mean_direction(embeddings: Tensor) -> Tensor:
     """Mean of the views' embeddings of length 1, the picture's own left out: (B, 1 + views, D) -> (B, D)."""
     return nn.functional.normalize(embeddings[:, 1:], dim=2).mean(dim=1)
+
+
+def _own_embeddings(found: Embedded, width: int) -> Tensor:
+    """(n, width) on the CPU, also of a process without samples, which knows no width."""
+    return (found.embeddings if len(found.rows) else found.embeddings.new_empty(0, width)).cpu()
+
+
+def _embeddings_at(rows: Tensor, found: Embedded, width: int) -> Tensor:
+    """Embeddings of these rows, whichever process has them: (n, width), on the CPU; a block at a time crosses."""
+    own = _own_embeddings(found, width)
+    place = torch.full((len(found.ids),), -1)
+    place[rows] = torch.arange(len(rows))
+    taken = own.new_empty(len(rows), width)
+    step = -(-ROWS_AT_ONCE // world()[1])
+    for start in range(0, int(joined_rows(torch.tensor([len(own)])).max()), step):
+        given, at = (joined_rows(part[start : start + step]) for part in (own, found.rows))
+        wanted = place[at] >= 0
+        taken[place[at[wanted]]] = given[wanted]
+    return taken
+
+
+def _in_order(values: Tensor, found: Embedded) -> Tensor:
+    """Numbers of the samples that each process holds, in the order of the data set: (n,) -> (N,)."""
+    return joined_rows(values)[joined_rows(found.rows).argsort()]
 
 
 def _sample(dataset: Samples, count: int, seed: int) -> Samples:

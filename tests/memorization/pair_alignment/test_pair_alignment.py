@@ -123,8 +123,11 @@ def test_the_contrast_sample_is_seeded_and_bounded(tmp_path):
 def measured(folder):
     torch.manual_seed(0)
     module = tiny_clip(folder / f"{os.getpid()}.json")  # each process its own: it is written and read
-    found = measure(module, PairAlignment(views=3, batch_size=16), HeldOut(), caption_data().memorization_sets())
-    return found.metrics, found.target.table.to_pylist()
+    sets, numbers = caption_data().memorization_sets(), []
+    for batch_size in (16, 256):  # of captions; one process alone has those of 256
+        found = measure(module, PairAlignment(views=3, batch_size=batch_size), HeldOut(), sets)
+        numbers.append((found.metrics, found.target.table.to_pylist()))
+    return numbers
 
 
 @pytest.mark.slow
