@@ -167,6 +167,8 @@ def main():
     parser.add_argument("--width", type=int, default=8192)
     parser.add_argument("--k", type=int, default=10)
     given = parser.parse_args()
+    for setting in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        os.environ.setdefault(setting, str(1 << 17))  # for processes begun from here: freed memory goes back at once
     sizes = (given.queries, given.bank, given.width, given.k)
     print(f"{given.queries} queries, {given.bank} public of width {given.width}, k = {given.k}; largest of all ranks")
     print(f"{'ranks':>5} {'received':>10} {'formula':>10} {'peak':>10} {'formula':>10} {'seconds':>8}")

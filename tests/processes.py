@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -53,13 +54,14 @@ def _main(name: str, processes: str, rank: str) -> None:
     function, arguments = pickle.loads((folder / "call").read_bytes())
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/store", rank=int(rank), world_size=int(processes))
+    code = 0
     try:
         (folder / rank).write_bytes(pickle.dumps(function(*arguments)))
     except Exception:
         (folder / f"{rank}.error").write_text(traceback.format_exc())
-        raise
-    finally:
-        dist.destroy_process_group()
+        code = 1
+    sys.stdout.flush()
+    os._exit(code)  # a group that is destroyed may wait forever for a lock that it holds itself (torch 2.6)
 
 
 if __name__ == "__main__":

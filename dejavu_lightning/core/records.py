@@ -82,5 +82,5 @@ class Records:
     @classmethod
     def load(cls, path: str | Path) -> Records:
         """Read what :meth:`save` wrote."""
-        table = pq.read_table(path, page_checksum_verification=True)
+        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
         return cls(table, json.loads((table.schema.metadata or {}).get(b"settings", b"{}")))

@@ -107,7 +107,7 @@ def read_table(folder: Path, name: str) -> pa.Table | None:
         ValueError: naming the file, which is damaged.
     """
     with _named(table_file(folder, name)) as path:
-        return pq.read_table(path, page_checksum_verification=True) if path.is_file() else None
+        return pq.read_table(path, partitioning=None, page_checksum_verification=True) if path.is_file() else None
 
 
 def left_out_part(facts: Mapping[str, Any]) -> DecisionPart | None:

@@ -75,7 +75,7 @@ class NearDuplicates:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):  # of several processes one decodes, the others wait for it
             if path.exists():
-                table = pq.read_table(path)
+                table = pq.read_table(path, partitioning=None)
                 if table["id"].to_pylist() != list(source.ids):
                     raise ValueError(
                         f"near_duplicates: file={self.file!r} is about other pictures; delete it to have it made anew, "

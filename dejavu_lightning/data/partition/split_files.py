@@ -146,7 +146,7 @@ def _of_folder(folder: Path, ids: Sequence[str], where: str) -> dict[str, list[s
 def _table(file: Path, where: str) -> Any:
     try:
         if file.suffix == ".parquet":
-            return pq.read_table(file)
+            return pq.read_table(file, partitioning=None)
         text = pa.csv.ConvertOptions(column_types={"id": pa.string(), "split": pa.string()})
         parsing = pa.csv.ParseOptions(delimiter="\t" if file.suffix == ".tsv" else ",")
         return pa.csv.read_csv(file, parse_options=parsing, convert_options=text)

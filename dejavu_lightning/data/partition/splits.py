@@ -112,7 +112,7 @@ class SplitManifest:
         Raises:
             ValueError: the ids no longer give the fingerprint stored beside them.
         """
-        table = pq.read_table(path)
+        table = pq.read_table(path, partitioning=None)
         members: dict[str, list[str]] = {split: [] for split in SPLITS}
         for identifier, split in zip(table["id"].to_pylist(), table["split"].to_pylist(), strict=True):
             members.setdefault(split, []).append(identifier)

@@ -59,8 +59,9 @@ def test_srun_is_recalled_inside_a_job_alone(job, told, monkeypatch):
     assert len(caught) == told
 
 
-def test_only_these_lines_of_a_logger(caplog):
+def test_only_these_lines_of_a_logger(caplog, monkeypatch):
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     logger.setLevel(logging.INFO)
     with quiet():
