@@ -55,27 +55,38 @@ def study(arguments: list[str]) -> None:
     if any(run.files.finished for run in runs):
         # Imported here: planning and starting runs should not take the seconds that importing torch does.
         from dejavu_lightning.cli.evaluation.study_curves import draw_settings
-        from dejavu_lightning.report.html import write_report
 
         for path in draw_settings(plan, rows, StudyFolder(output)):
             print(f"wrote {path}")
-        page = StudyFolder(output).report
-        try:
-            print(f"wrote {write_report([output], page, overwrite=True)}")
-        except ValueError as error:
-            page.unlink(missing_ok=True)  # of earlier runs
-            raise ValueError(f"no report: {error}") from error
+        _report(plan, output)
     folder = StudyFolder(output)
     again = ["study", "--config", options.config, "--output", output, "--seeds", *map(str, plan.seeds)]
     steps = [
         Step("what failed, once more", again)
         if errors
         else Step("one more seed of each variant", [*again, str(max(plan.seeds) + 1)]),
-        Step("the page, anew", ["report", output, "--output", folder.report, "--overwrite", "true"]),
     ]
+    if plan.report:
+        steps.append(Step("the page, anew", ["report", output, "--output", folder.report, "--overwrite", "true"]))
     print_next_steps({"study": output, "table": folder.table}, steps)
     if errors:
         raise SystemExit(1)
+
+
+def _report(plan: Study, output: Path) -> None:
+    from dejavu_lightning.report.html import write_report
+
+    page = StudyFolder(output).report
+    page.unlink(missing_ok=True)  # of earlier runs
+    if not plan.report:
+        print("no report of all variants, which attack other records (report: false in the study)")
+        return
+    try:
+        print(f"wrote {write_report([output], page, overwrite=True)}")
+    except ValueError as error:
+        raise ValueError(
+            f"no report: {error}. Where variants attack other records on purpose, give the study report: false"
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -46,6 +46,8 @@ class Study:
         utility: the metric of ``target/utility/history.csv`` that the report draws it against.
         curves: setting -> variant -> its value there: headline and utility are drawn against it, in
             ``<setting>.png`` beside the table.
+        report: whether there is a report of all variants; false where they attack other records on purpose, which
+            no report compares.
         output: folder of all runs; ``runs/studies/<name>`` if not given.
         slurm: of ``--launcher slurm``, arguments of submitit's ``AutoExecutor.update_parameters``.
     """
@@ -59,6 +61,7 @@ class Study:
     headline: str | None = None
     utility: str | None = None
     curves: dict[str, dict[str, float]] = field(default_factory=dict)
+    report: bool = True
     output: str | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
 

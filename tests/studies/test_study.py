@@ -100,7 +100,11 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     told = run("train.py", "study", "--config", write(variants=fixed), "--output", output, code=1).stderr
     assert "no report: " in told
     assert "cannot be compared, they were measured differently (public: 190 against 210" in " ".join(told.split())
+    assert "on purpose, give the study report: false" in " ".join(told.split())
     assert not (output / "report.html").exists()  # that of before would show fewer runs
+    told = run("train.py", "study", "--config", write(variants=fixed, report=False), "--output", output).stdout
+    assert "no report of all variants, which attack other records (report: false in the study)" in told
+    assert not (output / "report.html").exists()
     assert contents(output / "plain") == finished
     assert table(output)["broken"]["finished"] == "1"
     assert json.loads((output / "study.json").read_text())["runs"][1]["error"] is None
