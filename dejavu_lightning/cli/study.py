@@ -79,13 +79,13 @@ def _report(plan: Study, output: Path) -> None:
     page = StudyFolder(output).report
     page.unlink(missing_ok=True)  # of earlier runs
     if not plan.report:
-        print("no report of all variants, which attack other records (report: false in the study)")
+        print("no report and no ranking of the variants, as they attack other records (report: false in the study)")
         return
     try:
         print(f"wrote {write_report([output], page, overwrite=True)}")
     except ValueError as error:
         raise ValueError(
-            f"no report: {error}. Where variants attack other records on purpose, give the study report: false"
+            f"no report: {error}. If variants attack other records on purpose, give the study report: false"
         ) from error
 
 

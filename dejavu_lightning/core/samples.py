@@ -164,7 +164,8 @@ class Subsample:
     @property
     def labels(self) -> Any:
         """(N,) of the chosen samples, where the dataset has labels."""
-        return self.dataset.labels[self.positions]
+        labels = self.dataset.labels
+        return (np.asarray(labels) if isinstance(labels, list | tuple) else labels)[self.positions]
 
     def __getitem__(self, position: int) -> Any:
         return self.dataset[int(self.positions[position])]

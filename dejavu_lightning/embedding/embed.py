@@ -211,6 +211,9 @@ def _embed(
                 held[filled : filled + len(rows)] = output[: len(rows)].detach()
                 filled += len(rows)
                 advance(len(rows))
+        unfit = next((identifier for identifier in ids if not isinstance(identifier, str)), None)
+        if unfit is not None:
+            raise TypeError(f"an id must be text, got {unfit!r}")
         if processes > 1:
             form = facts_form(facts)
     except Exception as error:

@@ -17,11 +17,10 @@ from dejavu_lightning.core.simultaneous.joint_intervals import holding_together,
 
 POINTS = 100  # of a utility that is a share
 ALIKE = 1e-9  # differences of seeds that are nearer to each other are rounding
-NO_SURE_LOSS = "removes surely, no sure loss"
-SURE_LOSS = "removes surely, loses surely"
+REMOVES = "removes surely"
 NO_SURE_REMOVAL = "no sure removal"
-NO_PAIR = "no finished pair"
-GROUPS = (NO_SURE_LOSS, SURE_LOSS, NO_SURE_REMOVAL, NO_PAIR)  # in the order of the ranking
+TOO_FEW = f"fewer than {SEEDS_FOR_SPREAD} seeds"
+GROUPS = (REMOVES, NO_SURE_REMOVAL, TOO_FEW)  # in the order of the ranking
 
 
 class SeedResult(NamedTuple):
@@ -40,6 +39,7 @@ class RankedVariant(NamedTuple):
         removed: headline of the default minus that of the variant.
         lost: utility of the default minus that of the variant, in points.
         removed_per_point: ``removed`` divided by ``lost``, where the loss is sure.
+        at_least: the lower end of ``removed`` divided by the upper end of ``lost``; infinite where that is a gain.
         seeds: how many there are of both.
     """
 
@@ -48,17 +48,19 @@ class RankedVariant(NamedTuple):
     removed: Estimate | None
     lost: Estimate | None
     removed_per_point: Estimate | None
+    at_least: float | None
     seeds: int
 
 
 def rank_variants(results: Mapping[str, Mapping[int, SeedResult]], default: str) -> list[RankedVariant]:
-    """Rank variants against the default, paired by seed, by groups and within a group by how much.
+    """Rank variants against the default, paired by seed, by the memorization that each removes for a point lost.
 
-    First those that surely remove memorization without a sure loss of utility, by what they remove; then those that
-    surely remove and surely lose, by what they remove for a point lost; then those without a sure removal, by what
-    they remove. "Surely" says that the interval lies above 0. Each of the three intervals (Student's t over seeds,
-    Fieller's of the ratio) holds for all variants together by Bonferroni's adjustment. Fewer than three seeds, and
-    differences that are all alike, have none.
+    First those that surely remove memorization: whose interval of what is removed lies above 0. Among them comes
+    first what removes most for a point that it may lose, the lower end of what is removed over the upper end of what
+    is lost: a loss that nobody knows is no small one. Then those without a sure removal, by what they remove. Each of
+    the three intervals (Student's t over seeds, Fieller's of the ratio) holds for all variants together by
+    Bonferroni's adjustment. Differences of seeds that are all alike have none, and fewer than three seeds are not
+    ranked.
 
     Args:
         results: variant -> seed -> what was measured; a run that failed is left out.
@@ -72,7 +74,7 @@ def rank_variants(results: Mapping[str, Mapping[int, SeedResult]], default: str)
         >>> masked = {seed: SeedResult(headline, 0.31) for seed, headline in enumerate((0.20, 0.21, 0.19))}
         >>> first, = rank_variants({"default": default, "masked": masked}, "default")
         >>> first.group, "{:.2f} [{:.2f}, {:.2f}]".format(*first.removed[:3])
-        ('removes surely, no sure loss', '0.20 [0.18, 0.22]')
+        ('removes surely', '0.20 [0.18, 0.22]')
     """
     if default not in results:
         raise ValueError(f"default {default!r} is no variant with results; choose from {', '.join(results) or 'none'}")
@@ -87,14 +89,20 @@ def rank_variants(results: Mapping[str, Mapping[int, SeedResult]], default: str)
 def _against(base: Mapping[int, SeedResult], variant: str, own: Mapping[int, SeedResult]) -> RankedVariant:
     seeds = sorted(base.keys() & own.keys())
     if not seeds:
-        return RankedVariant(variant, NO_PAIR, None, None, None, 0)
+        return RankedVariant(variant, TOO_FEW, None, None, None, None, 0)
     removals = np.array([base[seed].headline - own[seed].headline for seed in seeds])
     losses = POINTS * np.array([base[seed].utility - own[seed].utility for seed in seeds])
     removed, lost = _mean(removals), _mean(losses)
     removes, loses = (found.low is not None and found.low > 0 for found in (removed, lost))
-    group = (SURE_LOSS if loses else NO_SURE_LOSS) if removes else NO_SURE_REMOVAL
+    group = TOO_FEW if len(seeds) < SEEDS_FOR_SPREAD else REMOVES if removes else NO_SURE_REMOVAL
     ratio = fieller_ratio(removals, losses) if loses and removed.low is not None else None
-    return RankedVariant(variant, group, removed, lost, ratio, len(seeds))
+    return RankedVariant(variant, group, removed, lost, ratio, _at_least(removed, lost), len(seeds))
+
+
+def _at_least(removed: Estimate, lost: Estimate) -> float | None:
+    if removed.low is None or removed.low <= 0 or lost.high is None:
+        return None
+    return removed.low / lost.high if lost.high > 0 else math.inf
 
 
 def _mean(differences: Floats) -> Estimate:
@@ -104,9 +112,9 @@ def _mean(differences: Floats) -> Estimate:
     return unbounded_mean(differences)._replace(runs=count, kind=OVER_SEEDS)
 
 
-def _place(ranked: RankedVariant) -> tuple[int, float]:
-    within = ranked.removed_per_point if ranked.group == SURE_LOSS else ranked.removed
-    return GROUPS.index(ranked.group), -within.value if within else 0.0
+def _place(ranked: RankedVariant) -> tuple[int, float, float]:
+    removed = ranked.removed.value if ranked.removed else -math.inf
+    return GROUPS.index(ranked.group), -(ranked.at_least or 0.0), -removed
 
 
 def fieller_ratio(above: Floats, below: Floats) -> Estimate | None:

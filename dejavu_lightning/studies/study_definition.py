@@ -46,8 +46,8 @@ class Study:
         utility: the metric of ``target/utility/history.csv`` that the report draws it against.
         curves: setting -> variant -> its value there: headline and utility are drawn against it, in
             ``<setting>.png`` beside the table.
-        report: whether there is a report of all variants; false where they attack other records on purpose, which
-            no report compares.
+        report: whether there are a report and a ranking of all variants; false where they attack other records on
+            purpose.
         output: folder of all runs; ``runs/studies/<name>`` if not given.
         slurm: of ``--launcher slurm``, arguments of submitit's ``AutoExecutor.update_parameters``.
     """

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from dejavu_lightning.core.estimate import OVER_SEEDS, Estimate, estimates_in, format_p, net_parts, over_runs
+from dejavu_lightning.core.estimate import (
+    OVER_SEEDS,
+    SEEDS_FOR_SPREAD,
+    Estimate,
+    estimates_in,
+    format_p,
+    net_parts,
+    over_runs,
+)
 from dejavu_lightning.core.intervals import difference_p_value, holm, record_difference
 from dejavu_lightning.core.whole_file import write_json
 from dejavu_lightning.runs.files import write_rows
@@ -18,7 +26,7 @@ from dejavu_lightning.runs.history import HISTORY, measured_rows, read_history
 from dejavu_lightning.runs.measurement_folder import left_out_part, read_metrics, read_terms
 from dejavu_lightning.runs.run_folder import StudyFolder
 from dejavu_lightning.runs.utility_samples import read_utility
-from dejavu_lightning.studies.ranking import SeedResult, rank_variants
+from dejavu_lightning.studies.ranking import TOO_FEW, SeedResult, rank_variants
 from dejavu_lightning.studies.ranking_table import print_ranking, write_ranking
 from dejavu_lightning.studies.study_definition import Study
 from dejavu_lightning.studies.study_runs import StudyRun
@@ -167,14 +175,18 @@ def _difference(one: RunResult, other: RunResult, headline: str) -> Estimate:
 
 
 def _rank(study: Study, found: Mapping[StudyRun, RunResult], file: Path) -> None:
-    """Write and print the ranking, where the study names a utility and has variants beside its default."""
-    if study.utility is None or len(study.variants) < 2:
+    """Write and print the ranking, where variants are attacked alike and have a utility and seeds enough."""
+    file.unlink(missing_ok=True)  # of earlier runs
+    if study.utility is None or len(study.variants) < 2 or not study.report:
         return
     results: dict[str, dict[int, SeedResult]] = {variant: {} for variant in study.variants}
     for run, result in found.items():
         headline, utility = result.metrics[str(study.headline)], result.utility[study.utility]
         results[run.variant][run.seed] = SeedResult(headline.value, utility.value)
     ranked = rank_variants(results, study.default)
+    if all(row.group == TOO_FEW for row in ranked):
+        print(f"no ranking of variants: they and the default need {SEEDS_FOR_SPREAD} seeds that finished of both")
+        return
     write_ranking(ranked, file)
     print_ranking(study, ranked)
 

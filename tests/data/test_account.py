@@ -123,10 +123,11 @@ def test_coco(tmp_path, encoding):
     boxes = [{"id": n, "image_id": n, "category_id": 1, "bbox": [0, 0, 9, 9]} for n in (0, 1, 3)]
     captions = [{"id": n, "image_id": n, "caption": "a cat" if n != 1 else " "} for n in range(4)]
     found = coco(tmp_path, "instances", boxes, encoding)
-    source = CocoInstances(str(tmp_path / "pictures"), found)
-    assert adds_up(source, 4) == [
-        "4 listed pictures found = 3 used + 1 without instances",
-        "1 files missing, such as 3.png",
+    source = CocoInstances(str(tmp_path / "pictures"), found, broken="skip")
+    lines = adds_up(source, 4)
+    assert lines.pop().startswith("1 broken, such as [Errno 2] No such file or directory: ")
+    assert lines == [
+        "4 listed pictures found = 2 used + 1 broken + 1 without instances",
         "1 without instances, such as 2.png",
     ]
     told = coco(tmp_path, "captions", captions, encoding)

@@ -134,6 +134,7 @@ def crossed():
     for wrong in (
         lambda given, row, role: Reading(given["image"], (row,), given["id"]) if row > 3 else mixed(given, row, role),
         lambda given, row, role: Reading(given["image"], row, "same" if row in (1, 6) else given["id"]),
+        lambda given, row, role: Reading(given["image"], row, row if row > 3 else given["id"]),
     ):
         try:
             embed(lambda images: images, [sample(row) for row in range(8)], "public", 4, 0, wrong)
@@ -162,6 +163,7 @@ def test_two_processes_have_what_one_has_and_pickle_nothing():
             "expected a whole number, a list of them, a mapping of names to such lists, or anything else that JSON "
             "does not change",
             "the public set holds ids more than once, such as ['same']; the id is the only join key",
+            "the public set cannot be read: an id must be text, got 4",
         ]
         # 29 letters, a byte for their number, two for a label of 1,000 classes; smallest and largest of both.
         assert label_bytes == (1001 - own) * (29 + 1 + 2) + 2 * 16

@@ -32,13 +32,14 @@ def test_removed_lost_and_their_ratio_by_hand():
     # Removed .20, .21, .19; lost 4, 5, 3 points. The other variant only counts: two together are asked .9875 of t.
     costly = results([0.30, 0.39, 0.51], [0.46, 0.47, 0.51])
     first, second = ranked(same=DEFAULT, costly=costly)
-    assert (first.variant, first.group, first.seeds) == ("costly", "removes surely, loses surely", 3)
+    assert (first.variant, first.group, first.seeds) == ("costly", "removes surely", 3)
     reach = two_degrees(0.9875) / math.sqrt(3)  # of standard deviations .01 and 1
     assert first.removed[:3] == pytest.approx((0.2, 0.2 - 0.01 * reach, 0.2 + 0.01 * reach))
     assert first.lost[:3] == pytest.approx((4, 4 - reach, 4 + reach))
     # removed - r lost = .2 - 4r + (.01 - r)(lost - 4), so that the ends have 4r - .2 = -+ reach (r - .01).
     low, high = (0.2 + 0.01 * reach) / (4 + reach), (0.2 - 0.01 * reach) / (4 - reach)
     assert first.removed_per_point[:3] == pytest.approx((0.05, low, high))
+    assert first.at_least == pytest.approx((0.2 - 0.01 * reach) / (4 + reach))
     assert second[:3] == ("same", "no sure removal", (0.0, None, None, 3, "", None))
 
 
@@ -61,9 +62,18 @@ def test_the_order_is_by_group_and_within_it_by_how_much():
         better=variant(0.06, -5),
         costs=variant(0, 8),
     )
-    groups = ["removes surely, no sure loss"] * 2 + ["removes surely, loses surely"] * 2 + ["no sure removal"] * 3
+    groups = ["removes surely"] * 4 + ["no sure removal"] * 3
     names = ["better", "free", "little_for_little", "much_for_much", "noisy", "costs", "worse"]
     assert [(row.variant, row.group) for row in rows] == list(zip(names, groups, strict=True))
+    # Of seven variants 1 - .025 / 7 of t, by the root of 3, of .001 and of a tenth of a point.
+    reach = two_degrees(1 - 0.025 / 7) / math.sqrt(3)
+    assert [row.at_least for row in rows[:4]] == pytest.approx(
+        [
+            math.inf,
+            *((removed - 0.001 * reach) / (lost + 0.1 * reach) for removed, lost in ((0.05, 0), (0.1, 2), (0.3, 10))),
+        ]
+    )
+    assert [row.at_least for row in rows[4:]] == [None] * 3
     ratios = {row.variant: row.removed_per_point for row in rows}
     assert ratios["little_for_little"].value == pytest.approx(0.05)
     assert ratios["much_for_much"].value == pytest.approx(0.03)
@@ -71,9 +81,21 @@ def test_the_order_is_by_group_and_within_it_by_how_much():
     assert ratios["better"] is ratios["free"] is ratios["noisy"] is ratios["worse"] is None
 
 
-def test_two_seeds_have_values_and_nothing_is_sure():
+def test_a_loss_that_nobody_knows_comes_behind_a_small_one():
+    removes = [[0.30, 0.39, 0.51], [0.31, 0.40, 0.52], [0.30, 0.39, 0.51]]  # .20 or .19 on average, as surely
+    unknown = results(removes[0], [0.30, 0.50, 0.58])  # lost 20, 2, -4 points
+    known = results(removes[1], [0.496, 0.517, 0.538])  # .4, .3, .2
+    constant = results(removes[2], [0.45, 0.47, 0.49])  # 5 in each, of which there is no interval
+    rows = ranked(unknown=unknown, constant=constant, known=known)
+    assert [(row.variant, row.group) for row in rows] == [
+        (name, "removes surely") for name in ("known", "unknown", "constant")
+    ]
+    assert rows[2].at_least is None
+
+
+def test_two_seeds_have_values_and_no_place():
     (row,) = ranked(fast={seed: SeedResult(0.1 * seed, 0.4) for seed in (0, 2)})
-    assert (row.group, row.seeds, row.removed_per_point) == ("no sure removal", 2, None)
+    assert (row.group, row.seeds, row.removed_per_point) == ("fewer than 3 seeds", 2, None)
     assert row.removed[:3] == (pytest.approx(0.5), None, None)
     assert row.lost[:3] == (pytest.approx(12), None, None)
 
@@ -92,9 +114,9 @@ def test_differences_that_are_alike_but_for_rounding_have_no_interval():
 def test_seeds_that_failed_of_one_are_left_out_and_a_variant_of_none_comes_last():
     other = results([0.3, 0.4], [0.5, 0.5]) | {7: SeedResult(9.0, 9.0)}
     rows = ranked(broken={}, worse=results([0.9] * 3, [0.5] * 3), other=other)
-    assert [(row.variant, row.seeds) for row in rows] == [("other", 2), ("worse", 3), ("broken", 0)]
-    assert rows[0].removed.value == pytest.approx(0.2)
-    assert rows[-1][1:] == ("no finished pair", None, None, None, 0)
+    assert [(row.variant, row.seeds) for row in rows] == [("worse", 3), ("other", 2), ("broken", 0)]
+    assert rows[1].removed.value == pytest.approx(0.2)
+    assert rows[-1][1:] == ("fewer than 3 seeds", None, None, None, None, 0)
 
 
 def test_the_default_alone_is_no_ranking_and_an_unknown_one_is_refused():

@@ -17,8 +17,8 @@ VARIANTS = {
 }
 
 
-def summarized(root, utility="named", variants=VARIANTS):
-    runs = [StudyRun(name, seed, root / name / str(seed), [], {}) for name in variants for seed in range(3)]
+def summarized(root, utility="named", variants=VARIANTS, seeds=3, **changes):
+    runs = [StudyRun(name, seed, root / name / str(seed), [], {}) for name in variants for seed in range(seeds)]
     errors = {run: "killed" for run in runs if run.variant == "broken"}
     for run in runs:
         right, value = (values[run.seed] for values in variants[run.variant])
@@ -29,7 +29,7 @@ def summarized(root, utility="named", variants=VARIANTS):
         # pair_of counts tenths.
         facts = run.folder / "comparison" / "metrics.json"
         facts.write_text(facts.read_text().replace(f'"gap": {right / 10}', f'"gap": {right / 1000}'))
-    plan = Study("s", ["base"], dict.fromkeys(variants, Variant()), "plain", [0, 1, 2], utility=utility)
+    plan = Study("s", ["base"], dict.fromkeys(variants, Variant()), "plain", [0, 1, 2], utility=utility, **changes)
     summarize_study(plan, runs, errors, root)
 
 
@@ -39,9 +39,9 @@ def test_a_study_with_a_utility_ranks_its_variants(tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert list(rows[0])[: len(FIRST)] == FIRST
     assert [(row["rank"], row["variant"], row["group"], row["seeds"]) for row in rows] == [
-        ("1", "masked", "removes surely, no sure loss", "3"),
+        ("1", "masked", "removes surely", "3"),
         ("2", "[odd]", "no sure removal", "3"),
-        ("", "broken", "no finished pair", "0"),
+        ("", "broken", "fewer than 3 seeds", "0"),
     ]
     assert float(rows[0]["removed"]) == pytest.approx(0.2)  # .20, .21, .19
     assert 0.1 < float(rows[0]["removed_low"]) < 0.2 < float(rows[0]["removed_high"])
@@ -50,14 +50,22 @@ def test_a_study_with_a_utility_ranks_its_variants(tmp_path, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     # One point times 2.5 %/3 of Student's t, 7.649, by the root of 3.
     assert printed.index("minus plain") < printed.index("s: ranking")
-    assert "+0.00 [-4.42, +4.42] │ no loss that is sure │ removes surely, no sure loss │ 3 │" in printed
+    assert (
+        "+0.00 [-4.42, +4.42] │ no loss that is sure │ 0.0353 │ removes surely │ 3 │" in printed
+    )  # (.2 - .0442) / 4.42
     assert "│ 2 │ [odd] │" in printed
     assert "in each column 95% for the 3 variants together (Bonferroni)" in printed
 
 
-def test_without_a_utility_or_without_variants_there_is_no_ranking(tmp_path, capsys):
+def test_without_a_utility_other_variants_the_same_records_or_seeds_enough_there_is_no_ranking(tmp_path, capsys):
+    (tmp_path / "no_utility").mkdir()
+    (tmp_path / "no_utility" / "ranking.csv").write_text("of an earlier run")
     summarized(tmp_path / "no_utility", utility=None)
     summarized(tmp_path / "default_alone", variants={"plain": VARIANTS["plain"]})
-    assert not list(tmp_path.glob("*/ranking.csv"))
-    assert len(list(tmp_path.glob("*/table.csv"))) == 2
+    summarized(tmp_path / "other_records", report=False)
     assert "ranking" not in capsys.readouterr().out
+    summarized(tmp_path / "two_seeds", seeds=2)
+    told = "no ranking of variants: they and the default need 3 seeds that finished of both"
+    assert told in capsys.readouterr().out
+    assert not list(tmp_path.glob("*/ranking.csv"))
+    assert len(list(tmp_path.glob("*/table.csv"))) == 4

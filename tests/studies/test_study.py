@@ -103,7 +103,7 @@ def test_a_failing_variant_is_told_and_the_study_continues_when_it_is_fixed(writ
     assert "on purpose, give the study report: false" in " ".join(told.split())
     assert not (output / "report.html").exists()  # that of before would show fewer runs
     told = run("train.py", "study", "--config", write(variants=fixed, report=False), "--output", output).stdout
-    assert "no report of all variants, which attack other records (report: false in the study)" in told
+    assert "no report and no ranking of the variants, as they attack other records (report: false in the study)" in told
     assert not (output / "report.html").exists()
     assert contents(output / "plain") == finished
     assert table(output)["broken"]["finished"] == "1"

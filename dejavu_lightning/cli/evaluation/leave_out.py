@@ -67,9 +67,10 @@ def judging_sets(sets: MemorizationSets, part: DecisionPart) -> tuple[Memorizati
         counts[name] = part.count(ids)
         return samples_at(samples, np.flatnonzero(part.judges(ids, f"samples of the {role} set")))
 
-    held_out = sets.neither_split
+    held_out, make = sets.neither_split, sets.in_preprocessing
     kept = replace(
         sets,
+        in_preprocessing=make and (lambda other: judging_sets(make(other), part)[0]),
         attack=judging(sets.attack, "attack", "attacked"),
         neither_split=None if held_out is None else judging(held_out, "neither_split", "held_out"),
     )

@@ -68,7 +68,10 @@ def facts_of_data(sets: MemorizationSets, distance: bool = True) -> Facts:
     if contents is not None:
         columns["copies of its file"] = np.bincount(contents.same_as)[contents.same_as[indices]]
     if distance and isinstance(sets.public, ImageDataset | CaptionDataset):
-        columns["distance to the nearest public picture"] = public_distances(attack, sets.public)
+        try:
+            columns["distance to the nearest public picture"] = public_distances(attack, sets.public)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{error}. --distance false decodes no pictures") from error
     return {name: dict(zip(attack.ids, map(float, values), strict=True)) for name, values in columns.items()}
 
 

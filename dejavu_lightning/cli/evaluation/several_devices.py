@@ -77,5 +77,6 @@ def several_devices(device: str, devices: int = 1, num_nodes: int = 1) -> Iterat
         else:
             with redirect_stdout(io.StringIO()):
                 yield str(fabric.device)
+        dist.barrier()  # what gloo still holds of earlier calls could keep the group from being destroyed (torch 2.6)
     finally:
         dist.destroy_process_group()

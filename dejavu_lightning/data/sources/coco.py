@@ -92,11 +92,16 @@ class CocoInstances(ImageFiles):
         found, files = read_coco("annotations", annotations, "instances", _parse)
         shown, _ = found.labelled()
         paths = [Path(root) / files[picture] for picture in shown.tolist()]
+        if not any(path.is_file() for path in paths):
+            raise FileNotFoundError(
+                f"root={root!r} has none of the {len(paths)} pictures with instances of annotations={annotations!r}, "
+                f"such as {files[int(shown[0])]!r}; is it the folder of these pictures?"
+            )
         scan = scan_images(len(paths), lambda position: (paths[position], None), verify, broken)
         if not scan.kept.any():
             raise ValueError(
                 f"root={root!r}: none of the {len(paths)} pictures with instances of annotations={annotations!r} can "
-                f"be read, such as {scan.reasons[0]}; is it the folder of these pictures?"
+                f"be read, such as {scan.reasons[0]}"
             )
         try:
             index = _index(found, files, scan, Path(root), min_pictures)
@@ -222,7 +227,9 @@ def _index(found: Instances, files: list[str], scan: ImageScan, root: Path, min_
     labelled, labels = shown[scan.kept], labels[scan.kept]
     common = np.bincount(labels, minlength=len(found.categories)) >= min_pictures
     if not common.any():
-        raise ValueError(f"no category labels min_pictures={min_pictures} pictures; lower it")
+        broken = int((~scan.kept).sum())
+        lacking = f", of which {broken} cannot be read" if broken else ""
+        raise ValueError(f"no category labels min_pictures={min_pictures} pictures{lacking}; lower it")
     without = np.setdiff1d(np.arange(len(pictures)), shown)
     rare = labelled[~common[labels]]
     labels = (np.cumsum(common) - 1)[labels[common[labels]]]

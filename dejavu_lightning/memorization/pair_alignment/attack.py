@@ -158,8 +158,9 @@ class PairAttack:
         width = len(self._mean_text)
         image, text = (_own_embeddings(one, width).double() for one in (images, texts))
         own_text = _embeddings_at(images.rows, texts, width).double()
-        beyond_texts = (image * own_text).sum(dim=1) - image @ self._mean_text
-        alignment = _in_order(beyond_texts, images) - _in_order(text @ self._mean_image, texts)
+        # Row by row: a product of a matrix may round its last rows by how many there are.
+        beyond_texts = (image * own_text).sum(dim=1) - (image * self._mean_text).sum(dim=1)
+        alignment = _in_order(beyond_texts, images) - _in_order((text * self._mean_image).sum(dim=1), texts)
         return Records(pa.table({"id": texts.ids, "alignment": alignment.numpy()}), self.settings)
 
 

@@ -166,7 +166,8 @@ class NaiveBayes(FixedReference):
                 continue
             if samples is None:
                 raise ValueError(f"NaiveBayes learns from {role!r} of the memorization sets, and there is none")
-            if not isinstance(samples, LabelledSamples):
+            # Python 3.12 finds the property of a subsample whether or not its data set has labels.
+            if not isinstance(samples, LabelledSamples) or getattr(samples, "labels", None) is None:
                 kind = type(samples).__name__
                 raise TypeError(f"NaiveBayes needs attributes 'ids' and 'labels' of the {role} set, a {kind}")
             lacking = [identifier for identifier in samples.ids if identifier not in known]

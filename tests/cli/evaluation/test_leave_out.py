@@ -1,6 +1,7 @@
 """Samples that decided when training stopped do not judge, whatever command measures."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -60,8 +61,10 @@ def test_records_that_decided_are_no_longer_attacked():
         [],
         num_classes=10,
         neither_split=ImageDataset(scenes, range(24, 40), None, Preprocessing(32)),
+        in_preprocessing=lambda other: replace(sets, preprocessing=other),
     )
     found, counts = judging_sets(sets, part)
+    assert found.in_preprocessing(Preprocessing(16)).attack.ids == found.attack.ids
     for role, name, rows in (("attack", "attacked", range(24)), ("neither_split", "held_out", range(24, 40))):
         kept = getattr(found, role)
         judges = [row for row in rows if not part.decides([scenes.ids[row]])[0]]

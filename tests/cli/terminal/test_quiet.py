@@ -59,18 +59,23 @@ def test_srun_is_recalled_inside_a_job_alone(job, told, monkeypatch):
     assert len(caught) == told
 
 
-def test_only_these_lines_of_a_logger(caplog, monkeypatch):
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+def test_only_these_lines_of_a_logger(monkeypatch):
+    told = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.setLevel(logging.INFO)
+    own, top = logging.getLogger("mine"), logging.getLogger()
+    for one in (logger, own, top):
+        monkeypatch.setattr(one, "handlers", [handler])
+        monkeypatch.setattr(one, "propagate", False)
+        monkeypatch.setattr(one, "level", logging.INFO)
     with quiet():
         logger.info(TIP)
         logger.info("memorization: 40 records")
-        logging.getLogger("mine").info(TIP)
+        own.info(TIP)
         logging.warning("No pretrained weights loaded for model 'x'. Model initialized randomly.")
     logger.info(TIP)
-    assert [record.message for record in caplog.records] == ["memorization: 40 records", TIP, TIP]
+    assert told == ["memorization: 40 records", TIP, TIP]
 
 
 OWN = """

@@ -139,11 +139,15 @@ def test_files_that_cannot_be_read_are_told_or_left_out(tmp_path):
     assert source.account.lines()[0] == "5 listed pictures found = 2 used + 2 broken + 1 without instances"
     decoded = CocoInstances(*arguments, verify=True, broken="skip")
     assert (decoded.ids, decoded.counts["broken"]) == (["d"], 3)
-    with pytest.raises(ValueError, match=r"instances: no category labels min_pictures=2 pictures"):
+    with pytest.raises(ValueError, match=r"no category labels min_pictures=2 pictures, of which 2 cannot be read"):
         CocoInstances(*arguments, min_pictures=2, broken="skip")  # one of two cats is gone
     (folder / "d.jpg").unlink()
     with pytest.raises(ValueError, match=r"none of the 4 pictures with instances of .* can be read, such as .*a\.jpg"):
         CocoInstances(*arguments, verify=True, broken="skip")
+    (tmp_path / "other").mkdir()
+    told = r"has none of the 4 pictures with instances of .*, such as 'a\.jpg'; is it the folder of these pictures\?"
+    with pytest.raises(FileNotFoundError, match=told):
+        CocoInstances(str(tmp_path / "other"), arguments[1])
 
 
 def test_boxes_are_about_stored_pixels_unless_only_the_upright_size_fits(tmp_path):

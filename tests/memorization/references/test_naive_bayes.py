@@ -1,5 +1,6 @@
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from dejavu_lightning.callbacks import MemorizationMonitor
 
 from dejavu_lightning.core.object_file import read_tags
+from dejavu_lightning.core.samples import Subsample
 from dejavu_lightning.memorization import (
     LabelInference,
     MemorizationSets,
@@ -190,6 +192,11 @@ def test_bad_input(tmp_path):
     plain = MemorizationSets(sets.attack, sets.public, 10, other_split=[(torch.zeros(3, 8, 8), 0)])
     with pytest.raises(TypeError, match="needs attributes 'ids' and 'labels' of the other_split set, a list"):
         NaiveBayes(path).check(LabelInference(k=5), plain, [])
+    unlabelled = SimpleNamespace(ids=["a"])
+    part = MemorizationSets(sets.attack, sets.public, 10, other_split=Subsample(unlabelled, np.array([0])))
+    with pytest.raises(TypeError, match="needs attributes 'ids' and 'labels' of the other_split set, a Subsample"):
+        NaiveBayes(path).check(LabelInference(k=5), part, [])
+    assert Subsample(SimpleNamespace(labels=[3, 4, 5]), np.array([2, 0])).labels.tolist() == [5, 3]
     empty = write_tags(tmp_path / "empty.jsonl", sets, lambda identifier, label: [])
     attack = LabelInference(k=5).prepare(ModuleEncoder(tiny_vicreg(), None), sets)
     with pytest.raises(ValueError, match=r"empty.jsonl' has no tag of any of the 40 records to learn from"):
