@@ -207,7 +207,7 @@ def load_published(
 def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None) -> Any:
     """Build some sections of a config of ``fit``, as attributes; ``memorization`` as :class:`MeasurementSettings`.
 
-    The attribute ``settings`` has what they were made with.
+    The attribute ``settings`` has what model and data were made with.
 
     Args:
         k: replaces that of the config's test.
@@ -237,6 +237,7 @@ def build_sections(config: Path, sections: tuple[str, ...], k: int | None = None
     parser.add_class_arguments(MeasurementSettings, "memorization")
     parsed = parser.parse_object(given)
     built = parser.instantiate_classes(parsed)
+    parsed.pop("memorization")  # whose default test is no text
     built.settings = json.loads(parser.dump(parsed, format="json", skip_validation=True))
     if isinstance(built.data, host_data()):
         built.settings["data"]["transform_from"] = _module_file(built.settings["data"]["init_args"].get("transform"))
