@@ -76,7 +76,7 @@ class EpochProgressBar(ProgressBar):
         self._close()
 
     def _shown(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, str]:
-        metrics = self.get_metrics(trainer, pl_module)  # type: ignore[arg-type]
+        metrics = self.get_metrics(trainer, pl_module)
         return {
             name.rpartition("/")[2]: f"{float(value):.3g}"
             for name, value in metrics.items()

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from dejavu_lightning.core.checkpoint_folder import explain_folder
 
-SCALAR: Any = np.float64(0).__reduce__()[0]  # type: ignore[operator, index]  # how NumPy restores its scalars
+SCALAR: Any = np.float64(0).__reduce__()[0]  # how NumPy restores its scalars
 # Plain values that training scripts store beside the weights; none of them runs anything.
 INERT: list[Any] = [
     argparse.Namespace,

@@ -22,7 +22,7 @@ from dejavu_lightning.runs.history import passed_untrained, read_history, write_
 PREFIX = "memorization/"  # of the logged keys
 
 
-class MemorizationCallback(TrainerCallback):  # type: ignore[misc]
+class MemorizationCallback(TrainerCallback):
     """Measure before training and after epochs, and log through the Trainer, so that its TensorBoard and W&B have it.
 
     Metrics are logged as ``memorization/<metric>``; ``<output_dir>/memorization/history.csv`` has them by epoch, of a

@@ -114,7 +114,7 @@ class SelfSupervisedMethod(LightningModule):
         self.embedding, self.compile_backbone = embedding, compile
         self.optimizer = optimizer or OptimizerConfig()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.backbone.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.backbone.to(memory_format=self.memory_format)
         self.frozen = (freeze,) if isinstance(freeze, str) else tuple(freeze)
 
     def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:

@@ -183,7 +183,7 @@ class PublicPictures(LightningDataModule):
                 f"batch_size={self.batch_size} on {ranks} devices exceeds the {len(self.pixels)} public pictures"
             )
         return EpochLoader(
-            _PicturesByEpoch(self.pixels, self.embeddings),  # type: ignore[arg-type]
+            _PicturesByEpoch(self.pixels, self.embeddings),
             EqualBatches(len(self.pixels), self.batch_size, ranks, rank, self.order_seed),
             epoch=lambda: trainer.current_epoch,
             processed=lambda: int(trainer.fit_loop.epoch_loop.batch_progress.current.processed),

@@ -152,7 +152,7 @@ def _examine(given: list[str], found: list[CheckResult], folder: Path, sheet: Pa
         found += [*check_splits(data, asked), *check_sizes(data), *check_duplicates(data)]
     sets: MemorizationSets | None = None
     with checking("attacked records", found, "see the message"):
-        offered: MemorizationSets = data.memorization_sets()  # type: ignore[attr-defined]
+        offered: MemorizationSets = data.memorization_sets()
         sets = offered.subsample(monitor.max_records, monitor.max_public, monitor.seed)
         found += check_attacked(sets, asked, monitor.test)
     if sets is not None:
