@@ -20,7 +20,7 @@ import torch
 
 from dejavu_lightning.embedding.embed import Embedded
 from dejavu_lightning.embedding.kept import KeptEmbeddings
-from dejavu_lightning.embedding.search import search
+from dejavu_lightning.embedding.nearest.search import search
 
 MIB = 1 << 20
 BLOCK = 50_000

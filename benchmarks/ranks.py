@@ -21,9 +21,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from dejavu_lightning.core.distributed import world
-from dejavu_lightning.embedding import neighbors
-from dejavu_lightning.embedding import search as searching
 from dejavu_lightning.embedding.embed import Embedded
+from dejavu_lightning.embedding.nearest import candidates, neighbors
+from dejavu_lightning.embedding.nearest import search as searching
 
 BATCH = 250  # samples of a batch, of which rank r has the batches r, r + W, ...
 MIB = 1 << 20
@@ -90,9 +90,9 @@ def expected_bytes(queries, own, bank, width, k, processes, itemsize=4):
 def expected_peak(queries, bank, width, k, processes, itemsize=4):
     """Upper bound of bytes held in a search, by the same page: shares, a block of queries, finds, working memory."""
     shares = [min(total, -(-total // BATCH // processes) * BATCH) for total in (queries, bank)]
-    block = min(queries, max(searching.QUERY_BLOCK, searching.CROSSING_ELEMENTS // max(width, 4 * k)))
-    rows = min(neighbors.BANK_BLOCK, neighbors.BANK_ELEMENTS["cpu"] // width, shares[1])
-    working = 4 * (3 * rows * width + 2 * neighbors.QUERY_BLOCK * (rows + width))
+    block = min(queries, max(neighbors.QUERY_BLOCK["cpu"], searching.CROSSING_ELEMENTS // max(width, 4 * k)))
+    rows = min(candidates.BANK_BLOCK, candidates.BANK_ELEMENTS["cpu"] // width, shares[1])
+    working = 4 * (3 * rows * width + 2 * neighbors.QUERY_BLOCK["cpu"] * (rows + width))
     crossing = block * (width * itemsize + 5 * 16 * k) if processes > 1 else 0
     return sum(shares) * width * itemsize + crossing + 3 * queries * 16 * k + working
 

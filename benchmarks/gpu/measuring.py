@@ -15,7 +15,7 @@ from overhead import timed
 from torch import Tensor
 
 from dejavu_lightning.data import ImageDataModule, RandomViews, Scenes
-from dejavu_lightning.embedding import neighbors
+from dejavu_lightning.embedding.nearest import neighbors
 from dejavu_lightning.memorization import LabelInference, nearest_neighbors
 from dejavu_lightning.methods import OptimizerConfig, VICReg
 from gpu.checks import Section, Setting
@@ -85,12 +85,12 @@ def neighbours(setting: Setting, found: dict[str, Any]) -> None:
 
 
 def search_case(
-    setting: Setting, row: dict[str, Any], asked: int, size: int, width: int, kind: torch.dtype, k: int
+    setting: Setting, row: dict[str, Any], asked: int, size: int, width: int, stored: torch.dtype, k: int
 ) -> None:
     """Fill a row with the seconds of both searches, in turns, and the memory of ours beyond the bank."""
     torch.manual_seed(0)
     centres = torch.randn(1000, width, device=setting.device)
-    bank, queries = embeddings(size, centres, kind), embeddings(asked, centres)
+    bank, queries = embeddings(size, centres, stored), embeddings(asked, centres)
     few, small = queries[:64], bank[:20_000]  # so that kernels are loaded
     nearest_neighbors(few, small, k)
     plain_neighbors(few, small, k)
@@ -100,9 +100,16 @@ def search_case(
     if setting.on_gpu:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-    with patch.object(neighbors, "_brute_force", wraps=neighbors._brute_force) as whole_bank:
+    with (
+        patch.object(neighbors, "_brute_force", wraps=neighbors._brute_force) as whole_bank,
+        patch.object(neighbors, "nearest_candidates", wraps=neighbors.nearest_candidates) as chosen,
+    ):
         seconds, (_, ours) = timed_search(setting, lambda: nearest_neighbors(queries, bank, k))
     row |= {"ours, s": seconds, "ours / plain": seconds / plain}
+    for kind in ("float16", "float32"):
+        row[f"queries with candidates of {kind}"] = sum(
+            len(call.args[0]) for call in chosen.call_args_list if call.args[-1] is (kind == "float16")
+        )
     row["queries compared with the whole bank"] = whole_bank.call_count
     if setting.on_gpu:
         row["GiB beyond the bank"] = (torch.cuda.max_memory_allocated() - before) / 2**30

@@ -6,7 +6,7 @@ from dejavu_lightning.core.samples import DisplayableSamples, DisplaySample, Lab
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.core.split_record import SplitRecord
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
-from dejavu_lightning.embedding.neighbors import nearest_neighbors
+from dejavu_lightning.embedding.nearest.neighbors import nearest_neighbors
 from dejavu_lightning.memorization.catalog import TESTS, find_test, register_test
 from dejavu_lightning.memorization.compare import compare, symmetric_average
 from dejavu_lightning.memorization.display import Display

@@ -17,7 +17,7 @@ from dejavu_lightning.core.progress.long_work import long_work
 from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.embedding.embed import Embedded, check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import ModuleEncoder, preserve_state
-from dejavu_lightning.embedding.search import search
+from dejavu_lightning.embedding.nearest.search import search
 from dejavu_lightning.reconstruction.embedding_diffusion import SAMPLING_STEPS, EmbeddingDiffusion
 from dejavu_lightning.reconstruction.public_pictures import EMBED_BATCH
 

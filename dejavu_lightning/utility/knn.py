@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dejavu_lightning.embedding.neighbors import nearest_neighbors
+from dejavu_lightning.embedding.nearest.neighbors import nearest_neighbors
 from dejavu_lightning.utility.probe import Classifier
 
 

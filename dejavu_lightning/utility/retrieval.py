@@ -10,8 +10,8 @@ from torch import Tensor
 from dejavu_lightning.core.sets import UtilitySets
 from dejavu_lightning.embedding.embed import embed
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder
+from dejavu_lightning.embedding.nearest.search import search
 from dejavu_lightning.embedding.pairs import caption, captioned_image
-from dejavu_lightning.embedding.search import search
 from dejavu_lightning.utility.averages import Average, averages
 
 

@@ -14,7 +14,7 @@ from dejavu_lightning.core.progress.progress_display import patient_bar
 from dejavu_lightning.data.caption_dataset import CaptionDataset
 from dejavu_lightning.data.image_dataset import ImageDataset
 from dejavu_lightning.data.sources.scan_images import CHUNK, THREADS
-from dejavu_lightning.embedding.neighbors import nearest_neighbors
+from dejavu_lightning.embedding.nearest.neighbors import nearest_neighbors
 
 SIDE = 16  # of a thumbnail: its layout and colours, without the noise of single pixels
 

@@ -15,7 +15,7 @@ from dejavu_lightning.core.samples import Samples
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.embed import Embedded, check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import Encoder, ModuleEncoder
-from dejavu_lightning.embedding.search import search
+from dejavu_lightning.embedding.nearest.search import search
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.label_inference.display import DISPLAY
 from dejavu_lightning.memorization.label_inference.metrics import compare_labels

@@ -18,8 +18,8 @@ from dejavu_lightning.core.samples import Samples, without_images
 from dejavu_lightning.core.sets import MemorizationSets
 from dejavu_lightning.embedding.embed import check_not_collapsed, embed
 from dejavu_lightning.embedding.encoders import Encoder, EncodeSpec
+from dejavu_lightning.embedding.nearest.search import search
 from dejavu_lightning.embedding.pairs import caption, captioned_image, check_parts, encoder_part
-from dejavu_lightning.embedding.search import search
 from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.memorization.object_retrieval.display import DISPLAY
 from dejavu_lightning.memorization.object_retrieval.metrics import compare_objects

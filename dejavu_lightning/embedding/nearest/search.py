@@ -10,7 +10,7 @@ from torch import Tensor
 from dejavu_lightning.core.distributed import joined_rows, rows_to_owners, world
 from dejavu_lightning.core.progress.long_work import long_work, nothing, shown_by
 from dejavu_lightning.embedding.embed import Embedded
-from dejavu_lightning.embedding.neighbors import QUERY_BLOCK, nearest_neighbors
+from dejavu_lightning.embedding.nearest.neighbors import nearest_neighbors, query_rows
 
 CROSSING_ELEMENTS = (
     1 << 24
@@ -65,7 +65,8 @@ def _among_processes(queries: Embedded, bank: Embedded, k: int) -> tuple[Tensor,
     if not 1 <= k <= sum(held):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {sum(held)}; k must lie in [1, {sum(held)}]")
     # A find has 16 bytes, as four numbers of a query.
-    step = -(-max(QUERY_BLOCK, CROSSING_ELEMENTS // max(width, 4 * k)) // processes)
+    least = query_rows(bank.embeddings.device)
+    step = -(-max(least, CROSSING_ELEMENTS // max(width, 4 * k)) // processes)
     merged: list[tuple[Tensor, Tensor]] = []
     with long_work("nearest neighbours", sum(shares), "sample") as advance, shown_by(nothing):
         for start in range(0, max(shares), step):

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from dejavu_lightning.embedding import neighbors
+from dejavu_lightning.embedding.nearest import candidates, neighbors
 from dejavu_lightning.memorization import nearest_neighbors
 
 
@@ -17,18 +17,21 @@ def slow_reference(queries, bank, k):
 @pytest.fixture(params=["whole", "blocked"])
 def blocking(request, monkeypatch):
     if request.param == "blocked":
-        for name, value in (
-            ("QUERY_BLOCK", 7),
-            ("BANK_BLOCK", 13),
-            ("EXACT_ELEMENTS", {"cpu": 100, "cuda": 100}),
-            ("MARGIN", 1),
-            ("GROUP", 3),
-        ):
-            monkeypatch.setattr(neighbors, name, value)
+        monkeypatch.setattr(neighbors, "QUERY_BLOCK", {"cpu": 7})
+        monkeypatch.setattr(neighbors, "EXACT_ELEMENTS", {"cpu": 100})
+        monkeypatch.setattr(neighbors, "MARGIN", 1)
+        monkeypatch.setattr(candidates, "BANK_BLOCK", 13)
+        monkeypatch.setattr(candidates, "GROUP", 3)
+
+
+@pytest.fixture(params=[False, True], ids=["float32", "float16"])
+def products(request, monkeypatch):
+    """Candidates of float16 are of a GPU alone; their sums in float32 are the same here."""
+    monkeypatch.setattr(neighbors, "has_float16_products", lambda device: request.param)
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
-@pytest.mark.usefixtures("blocking")
+@pytest.mark.usefixtures("blocking", "products")
 def test_equals_slow_reference_to_the_bit(offset):
     generator = torch.Generator().manual_seed(0)
     queries = torch.randn(40, 16, generator=generator) + offset
@@ -39,7 +42,7 @@ def test_equals_slow_reference_to_the_bit(offset):
     assert torch.equal(distances, expected_distances)
 
 
-@pytest.mark.usefixtures("blocking")
+@pytest.mark.usefixtures("blocking", "products")
 def test_ties_go_to_the_lower_index():
     bank = torch.tensor([[3.0, 0], [1, 0], [0, 1], [-1, 0], [0, -1], [1, 0]])
     distances, indices = nearest_neighbors(torch.zeros(2, 2), bank, 5)
@@ -47,13 +50,13 @@ def test_ties_go_to_the_lower_index():
     assert distances.tolist() == [[1.0] * 5] * 2
 
 
-@pytest.mark.usefixtures("blocking")
+@pytest.mark.usefixtures("blocking", "products")
 def test_collapsed_embeddings_are_ties_too():
     indices = nearest_neighbors(torch.ones(3, 4), torch.ones(200, 4), 6)[1]
     assert indices.tolist() == [[0, 1, 2, 3, 4, 5]] * 3
 
 
-@pytest.mark.usefixtures("blocking")
+@pytest.mark.usefixtures("blocking", "products")
 def test_differences_below_float32_are_seen():
     """Far from the origin a float32 product cannot tell these rows apart; the exact recomputation can."""
     bank = torch.full((100, 8), 1000.0)
@@ -62,10 +65,12 @@ def test_differences_below_float32_are_seen():
     assert indices.tolist() == slow_reference(torch.full((1, 8), 1000.0), bank, 5)[1].tolist()
 
 
+@pytest.mark.usefixtures("products")
 def test_memory_is_bounded_by_a_block(monkeypatch):
     """No tensor of N x M values, nor of N x k x D, is ever made."""
-    for name, value in (("QUERY_BLOCK", 50), ("BANK_BLOCK", 60), ("EXACT_ELEMENTS", {"cpu": 4000, "cuda": 4000})):
-        monkeypatch.setattr(neighbors, name, value)
+    monkeypatch.setattr(neighbors, "QUERY_BLOCK", {"cpu": 50})
+    monkeypatch.setattr(neighbors, "EXACT_ELEMENTS", {"cpu": 4000})
+    monkeypatch.setattr(candidates, "BANK_BLOCK", 60)
     largest = 0
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
@@ -82,6 +87,7 @@ def test_memory_is_bounded_by_a_block(monkeypatch):
     assert largest < 400 * 600 * 4 / 10
 
 
+@pytest.mark.usefixtures("products")
 def test_mixed_half_precision_and_single():
     queries, bank = torch.randn(5, 8).half(), torch.randn(50, 8).half()
     assert torch.equal(nearest_neighbors(queries, bank, 3)[1], slow_reference(queries, bank, 3)[1])
@@ -103,10 +109,12 @@ def test_bad_input(queries, bank, k, message):
 
 PRECISIONS = """
 import sys, torch
+from dejavu_lightning.embedding.nearest import neighbors
 from dejavu_lightning.memorization import nearest_neighbors
 
 def told():
     found = [torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision]
+    found += [getattr(torch.backends.cuda.matmul, name) for name in neighbors.FLOAT16_SUMS]
     try:
         return [*found, torch.get_float32_matmul_precision()]
     except RuntimeError:
@@ -127,6 +135,10 @@ for step in sys.argv[1:]:
     [
         ("torch.backends.cuda.matmul.allow_tf32 = True", "torch.backends.cuda.matmul.allow_tf32 = False"),
         ("torch.set_float32_matmul_precision('medium')", "torch.backends.cuda.matmul.allow_tf32 = False"),
+        (
+            "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = True",
+            "torch.backends.cuda.matmul.allow_fp16_accumulation = True",
+        ),
         ("torch.backends.cuda.matmul.fp32_precision = 'tf32'", "torch.backends.cuda.matmul.fp32_precision = 'ieee'"),
     ],
 )

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from dejavu_lightning.core.distributed import joined_rows, rows_to_owners, world
-from dejavu_lightning.embedding import neighbors
-from dejavu_lightning.embedding import search as searching
 from dejavu_lightning.embedding.embed import Embedded, check_not_collapsed, embed
-from dejavu_lightning.embedding.neighbors import nearest_neighbors
-from dejavu_lightning.embedding.search import search
+from dejavu_lightning.embedding.nearest import candidates, neighbors
+from dejavu_lightning.embedding.nearest import search as searching
+from dejavu_lightning.embedding.nearest.neighbors import nearest_neighbors
+from dejavu_lightning.embedding.nearest.search import search
 from dejavu_lightning.memorization import HeldOut, LabelInference, MemorizationSets, measure
 from tests.commands import ROOT
 from tests.models import Pairs
@@ -57,7 +57,7 @@ def found(dtype=torch.float32):
 def crossed():
     """What one of the processes finds, receives and is told."""
     rank, processes = world()
-    searching.QUERY_BLOCK, searching.CROSSING_ELEMENTS = 7, 1  # blocks of a few queries
+    neighbors.QUERY_BLOCK, searching.CROSSING_ELEMENTS = {"cpu": 7}, 1  # blocks of a few queries
     own = torch.arange(3 * rank, dtype=torch.int32).view(-1, 3) + 100 * rank
     told = {
         "joined": joined_rows(own if rank else torch.empty(0, 0, dtype=torch.int32)).tolist(),
@@ -85,7 +85,9 @@ def crossed():
         asked, bank = fake_share("query", 1100, 16), fake_share("bank", 600, 16)
         search(asked, bank, 200)
     held = joined_rows(torch.tensor([len(bank.rows)])).max().item()
-    blocks = -(-joined_rows(torch.tensor([len(asked.rows)])).max().item() // -(-searching.QUERY_BLOCK // processes))
+    blocks = -(
+        -joined_rows(torch.tensor([len(asked.rows)])).max().item() // -(-neighbors.QUERY_BLOCK["cpu"] // processes)
+    )
     expected = expected_bytes(1100, len(asked.rows), held, 16, 200, processes)
     # Two int64 a matrix: a block of queries, distances, indices and rows; one of their number of rows.
     expected["shapes"] = (processes - 1) * (16 * (blocks + 3) + 8)
@@ -135,8 +137,7 @@ def test_the_order_of_equal_distances_is_that_of_the_bank():
 
 
 def peak(queries, bank, width, k):
-    searching.QUERY_BLOCK, searching.CROSSING_ELEMENTS, neighbors.BANK_ELEMENTS = 64, 1, {"cpu": 1 << 17}
-    neighbors.QUERY_BLOCK = 64
+    neighbors.QUERY_BLOCK, searching.CROSSING_ELEMENTS, candidates.BANK_ELEMENTS = {"cpu": 64}, 1, {"cpu": 1 << 17}
     search(fake_share("warm", 300, width), fake_share("bank", 300, width), 1)
     before = reset_peak()
     asked, held = fake_share("query", queries, width), fake_share("bank", bank, width)

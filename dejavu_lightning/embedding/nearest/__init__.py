@@ -1,0 +1,1 @@
+"""Exact nearest neighbours, in one process and across processes."""
