@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from dejavu_lightning.core.whole_file import write_text
 from dejavu_lightning.report.collection import Collection, read_collection
 from dejavu_lightning.report.panels.by_group import by_group
+from dejavu_lightning.report.panels.by_place import by_layer, by_neighbors
 from dejavu_lightning.report.panels.classes import classes
 from dejavu_lightning.report.panels.differences import differences
 from dejavu_lightning.report.panels.distributions import spreads
@@ -36,6 +37,8 @@ PANELS: tuple[Callable[[Collection], Panel | None], ...] = (
     partitions,
     partitions_by_epoch,
     fractions,
+    by_layer,
+    by_neighbors,
     top_gaps,
     spreads,
     classes,

@@ -14,6 +14,7 @@ from dejavu_lightning.memorization.label_inference.attack import LabelInference
 from dejavu_lightning.memorization.label_inference.display import DISPLAY
 from dejavu_lightning.metrics.functional import dejavu_score
 from dejavu_lightning.report.collection import read_collection
+from dejavu_lightning.report.panels.by_place import by_layer, by_neighbors
 from dejavu_lightning.report.panels.classes import tally
 from dejavu_lightning.report.panels.differences import differences
 from dejavu_lightning.report.panels.epochs import curve
@@ -200,3 +201,58 @@ def test_three_seeds_have_students_interval_of_their_differences(tmp_path):
     assert [row[f"net_score{end}"] for end in ("", "_low", "_high")] == pytest.approx(
         [-0.2, -0.2 - half, -0.2 + half], abs=1e-5
     )
+
+
+def layered(folder, by_place, axis="layer"):
+    """A measurement whose net score is that of ``by_place`` there, and a utility of .5 at each."""
+    label_run(folder, [True] * 5 + [False] * 5)
+    file = folder / "metrics.json"
+    facts = json.loads(file.read_text())
+    for place, value in by_place.items():
+        for name in ("score", "net_score"):
+            facts["metrics"] |= {f"{name}/{place}": value, f"{name}/{place}_low": value - 0.1}
+            facts["metrics"] |= {f"{name}/{place}_high": value + 0.1}
+    file.write_text(json.dumps(facts))
+    return folder
+
+
+def test_layers_are_lines_and_seeds_their_mean(tmp_path):
+    """Projector 1: .1, .2 and .3 of three seeds; Student's t of 2 degrees of freedom, deviation .1."""
+    seeds = [layered(tmp_path / f"plain{n}", {"backbone": 0.0, "projector 1": 0.1 * n}) for n in (1, 2, 3)]
+    other = [layered(tmp_path / f"other{n}", {"backbone": 0.5, "projector 1": 0.5}) for n in (1, 2, 3)]
+    panel = by_layer(study_of(tmp_path, {"plain": seeds, "other": other}))
+    row = panel.rows[1]
+    assert (row["variant"], row["place"], row["runs"]) == ("plain", "projector 1", 3)
+    half = 4.3027 * 0.1 / 3**0.5
+    found = [row[f"net_score{end}"] for end in ("", "_low", "_high")]
+    assert found == pytest.approx([0.2, 0.2 - half, 0.2 + half], abs=1e-4)
+    assert "control_score" not in row, "which no layer has here"
+    assert [line["net_score"] for line in panel.rows] == pytest.approx([0, 0.2, 0.5, 0.5])
+    assert "Student t over seeds" in panel.caption
+    assert by_neighbors(study_of(tmp_path, {"plain": seeds})) is None
+
+
+def test_numbers_of_neighbours_lie_where_they_are_and_others_are_told(tmp_path):
+    plain = layered(tmp_path / "plain", {"k=5": 0.1, "k=100": 0.3})
+    bare = label_run(tmp_path / "bare", [True] * 5 + [False] * 5)
+    panel = by_neighbors(read_collection([plain, bare]))
+    assert [(row["place"], row["net_score"]) for row in panel.rows] == [("k=5", 0.1), ("k=100", 0.3)]
+    assert panel.caption.endswith("Not measured, or at others: bare.")
+    assert "net déjà vu score by number of neighbours" == panel.pictures[0].alt
+    assert by_layer(read_collection([plain, bare])) is None
+
+
+def test_utility_by_layer_stands_beside_it(tmp_path):
+    folder = layered(tmp_path / "plain" / "comparison", {"backbone": 0.0, "encode": 0.1})
+    metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
+    curves = tmp_path / "plain" / "target" / "memorization"
+    utility = tmp_path / "plain" / "target" / "utility"
+    for kept, row in (
+        (curves, {"epoch": 1.0, **metrics}),
+        (utility, {"epoch": 1.0, "linear_top1/backbone": 0.8, "linear_top1/encode": 0.6}),
+    ):
+        kept.mkdir(parents=True)
+        (kept / "history.csv").write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
+    panel = by_layer(read_collection([tmp_path / "plain"]))
+    assert len(panel.pictures) == 2
+    assert [row["linear_top1"] for row in panel.rows] == [0.8, 0.6]
