@@ -36,6 +36,9 @@ def objectives(device: torch.device) -> dict[str, Callable[[Tensor, Tensor], Ten
         "dino": dino,
         "supervised": lambda a, b: losses.supervised_loss(a, labels) + losses.supervised_loss(b, labels),
         "clip": lambda a, b: losses.clip_loss(unit(a), unit(b), temperature=torch.tensor(0.1, device=device)),
+        "siglip": lambda a, b: losses.siglip_loss(
+            unit(a), unit(b), temperature=torch.tensor(0.1, device=device), bias=torch.tensor(-10.0, device=device)
+        ),
     }
 
 

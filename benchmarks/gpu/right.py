@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.data import RandomViews, Scenes
 from dejavu_lightning.data.views import crop_and_resize
+from dejavu_lightning.embedding.nearest import neighbors as neighbors_module
 from dejavu_lightning.memorization import LabelInference, ObjectRetrieval, nearest_neighbors
 from gpu.bf16 import CHECKS as BF16
 from gpu.bf16 import Losses
@@ -66,8 +67,30 @@ def neighbours(setting: Setting, found: dict[str, Any]) -> None:
         wrong = int((got[1].cpu() != expected[1]).sum())
         rows.append({"case": name, "wrong neighbours": wrong, "largest relative difference": float(distance)})
         found["cases"] = rows
+    rows += wide_cases(setting, k)
     expect(not any(row["wrong neighbours"] for row in rows), "neighbours differ from the CPU's")
     expect(all(row["largest relative difference"] < 1e-12 for row in rows), "distances differ from the CPU's")
+
+
+def wide_cases(setting: Setting, k: int) -> list[dict[str, Any]]:
+    """Candidates of float16 against those of float32 at a width where sums are long; the CPU would take minutes."""
+    queries, bank, width = setting.pick((1000, 20_000, 8192), (60, 1500, 64))
+    torch.manual_seed(0)
+    asked = torch.randn(queries, width, device=setting.device)
+    among = torch.randn(bank, width, device=setting.device)
+    among[1::2] = asked[:1] + 0.1 * among[1::2]
+    long = among.clone()
+    long[7] *= 100
+    rows = []
+    for name, points in {"wide": among, "wide, all positive": among.abs(), "wide, one long": long}.items():
+        chosen = asked.abs() if "positive" in name else asked
+        got = nearest_neighbors(chosen, points, k)
+        with patch.object(neighbors_module, "has_float16_products", lambda _: False):
+            expected = nearest_neighbors(chosen, points, k)
+        distance = float((got[0] - expected[0]).abs().max() / expected[0].abs().max())
+        wrong = int((got[1] != expected[1]).sum())
+        rows.append({"case": name, "wrong neighbours": wrong, "largest relative difference": distance})
+    return rows
 
 
 CHECKS += BF16

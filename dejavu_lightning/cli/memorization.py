@@ -151,6 +151,8 @@ def _evaluate(built: Any, output: Path | None, options: dict[str, Any], argument
             "preprocessing": {role: _shown(model) for role, model in models.items()},
             "options": options,
         }
+        if utility:
+            facts["utility"] = flatten(utility)
         _write(output, facts, found, sets, target, utility)
     print_next_steps({"target": target.name}, _next_steps(built, output, arguments))
 

@@ -17,6 +17,7 @@ from dejavu_lightning.methods.initial import (
     initial_parts,
     keep_frozen,
     load_initial,
+    set_trainable,
 )
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
@@ -106,7 +107,7 @@ class SelfSupervisedMethod(LightningModule):
             loaded = load_initial(init)
             self.backbone, given = initial_parts(loaded)
             for part in filter(None, (self.backbone, given)):  # whatever mode others left it in
-                part.train().requires_grad_(True)
+                set_trainable(part.train(), True)
             self.init_name, self.init_preprocessing = loaded.name, loaded.preprocessing
         self.feature_width = feature_width(self.backbone, image_size)
         self.projector = given or self.build_projector(self.feature_width, projector_widths)

@@ -19,7 +19,14 @@ from dejavu_lightning.methods.clip_settings import (
     Temperature,
     prepare_bias,
 )
-from dejavu_lightning.methods.initial import check_preprocessing, freeze_parts, keep_frozen, load_initial, load_into
+from dejavu_lightning.methods.initial import (
+    check_preprocessing,
+    freeze_parts,
+    keep_frozen,
+    load_initial,
+    load_into,
+    set_trainable,
+)
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.clip_networks import add_noise, build_clip, mask_tokens, token_kinds
 from dejavu_lightning.pretrained.open_clip_model import ClipEncoder
@@ -102,7 +109,7 @@ class CLIP(LightningModule):
                 f"model.model_options={model_options}: give one or the other"
             )
         if loaded is not None and isinstance(loaded.module, ClipEncoder):
-            loaded.module.train().requires_grad_(True)  # whatever mode others left it in
+            set_trainable(loaded.module.train(), True)  # whatever mode others left it in
             self.model, self.tokenizer = loaded.module.model, loaded.module.tokenizer
         else:
             sigmoid = loss == "siglip"

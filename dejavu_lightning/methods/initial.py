@@ -105,9 +105,16 @@ def freeze_parts(module: nn.Module, names: Sequence[str]) -> None:
         if part is None:
             listed = ", ".join(child for child, _ in module.named_children())
             raise ValueError(f"freeze={name!r} is no part of {type(module).__name__}, which has {listed}")
-        part.requires_grad_(False).eval()
+        set_trainable(part, False)
+        part.eval()
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"freeze={list(names)} leaves nothing to train")
+
+
+def set_trainable(module: nn.Module, trainable: bool) -> None:
+    """Let a module's parameters have gradients, or not; also those of TorchScript, which refuses ``requires_grad_``."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(trainable)
 
 
 def keep_frozen(module: nn.Module, names: Sequence[str]) -> None:

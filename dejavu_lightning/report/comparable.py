@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dejavu_lightning.report.runs import Run
 
 LISTED = 5  # names that an error lists
+BESIDE = ("ks", "layers")  # what is measured besides, which changes no other number
 
 
 class Candidate(NamedTuple):
@@ -54,7 +55,7 @@ def _more(names: Sequence[str]) -> str:
 
 def _same_settings(known: Candidate, other: Candidate) -> None:
     ours, theirs = known.run.target.settings, other.run.target.settings
-    differing = [key for key in (ours | theirs) if ours.get(key) != theirs.get(key)]
+    differing = [key for key in (ours | theirs) if ours.get(key) != theirs.get(key) and key not in BESIDE]
     if "test" in differing:
         differing = ["test"]
     if differing:

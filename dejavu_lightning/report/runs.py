@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -133,7 +133,8 @@ def named_runs(folders: Sequence[str]) -> dict[str, Run]:
 def _evaluation(root: Path, folder: Path, fit: RunFolder | None = None) -> Run:
     """An output of ``memorization``; ``fit`` is the run whose checkpoint it measured, if known."""
     facts = read_metrics(folder)
-    return _read(root, folder, facts["metrics"], facts.get("epoch"), fit, leave_out=left_out_part(facts))
+    run = _read(root, folder, facts["metrics"], facts.get("epoch"), fit, leave_out=left_out_part(facts))
+    return replace(run, final_utility=estimates_in(facts["utility"])) if "utility" in facts else run
 
 
 def _fit(fit: RunFolder) -> Run:

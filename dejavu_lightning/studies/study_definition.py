@@ -46,6 +46,7 @@ class Study:
         utility: the metric of ``target/utility/history.csv`` that the report draws it against.
         curves: setting -> variant -> its value there: headline and utility are drawn against it, in
             ``<setting>.png`` beside the table.
+        curves_utility: the utility metric that is drawn there; ``utility`` if not given.
         report: whether there are a report and a ranking of all variants; false where they attack other records on
             purpose.
         output: folder of all runs; ``runs/studies/<name>`` if not given.
@@ -61,6 +62,7 @@ class Study:
     headline: str | None = None
     utility: str | None = None
     curves: dict[str, dict[str, float]] = field(default_factory=dict)
+    curves_utility: str | None = None
     report: bool = True
     output: str | None = None
     slurm: dict[str, Any] = field(default_factory=dict)

@@ -109,15 +109,14 @@ def _read(run: StudyRun, study: Study) -> RunResult:
     folder = run.files.target.utility
     history, measured = folder / HISTORY, measured_rows(read_history(folder))
     utility = read_utility(folder, facts.get("epoch"), left_out_part(facts))
-    if study.utility is not None and study.utility not in utility:
+    for key, name in (("utility", study.utility), ("curves_utility", study.curves_utility)):
+        if name is None or name in utility:
+            continue
         names = [name for name in estimates_in(measured[-1]) if name != "epoch"] if measured else []
-        offered = ", ".join(names)
-        if study.utility in names:
+        if name in names:
             raise ValueError(f"{history} has no row of epoch {facts['epoch']}, whose model was compared")
-        raise ValueError(
-            f"utility {study.utility!r} is no metric of {history}; choose from "
-            f"{offered or 'none: no config has a UtilityMonitor'}"
-        )
+        offered = ", ".join(names) or "none: no config has a UtilityMonitor"
+        raise ValueError(f"{key} {name!r} is no metric of {history}; choose from {offered}")
     terms = read_terms(run.files.comparison, str(study.headline))
     return RunResult(metrics, utility, run.record()["seconds"], terms)
 

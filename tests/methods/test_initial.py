@@ -11,7 +11,7 @@ from dejavu_lightning.methods import BYOL, CLIP, DINO, ClipOptimizerConfig, Supe
 from dejavu_lightning.models.backbones import build_backbone
 from dejavu_lightning.models.clip_networks import SHIPPED
 from dejavu_lightning.models.heads import projector
-from dejavu_lightning.pretrained import CallableModel, OpenClipModel, WeightsFile
+from dejavu_lightning.pretrained import CallableModel, OpenClipModel, TorchScriptFile, WeightsFile
 from tests.captions import caption_data, tiny_clip
 from tests.models import TINY_NETWORK, tiny_data, tiny_trainer
 
@@ -87,6 +87,19 @@ def test_a_classifier_learns_on_a_frozen_backbone(tmp_path):
     before = module.classifier.weight.clone()
     tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
     assert not torch.equal(before, module.classifier.weight)
+
+
+@pytest.mark.parametrize("freeze", [(), "backbone"])
+def test_a_scripted_network_is_trained_or_frozen(freeze, tmp_path):
+    """TorchScript refuses ``requires_grad_`` of a module, not of its parameters."""
+    torch.manual_seed(0)
+    torch.jit.trace(finished(), torch.zeros(2, 3, 32, 32)).save(tmp_path / "traced.pt")
+    module = VICReg(init=TorchScriptFile(str(tmp_path / "traced.pt")), freeze=freeze, **SMALL)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
+    changed = {key for key, value in module.state_dict().items() if not torch.equal(before[key], value)}
+    assert any(key.startswith("backbone") for key in changed) == (not freeze)
+    assert any(key.startswith("projector") for key in changed)
 
 
 @pytest.mark.parametrize("method", [VICReg, BYOL])

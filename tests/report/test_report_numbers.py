@@ -74,13 +74,14 @@ def test_curves_average_the_epochs_that_every_seed_has():
     assert (epoch, estimate.value, estimate.runs) == (1, 3.0, 2)
 
 
-def label_run(folder, right, labels=None, held_out=True, prefix="r"):
+def label_run(folder, right, labels=None, held_out=True, prefix="r", **settings):
     """A measurement whose target is right of the records that ``right`` says, the reference of none.
 
     Of ten held-out records the target is right of one, the reference of none.
     """
-    target = label_records(right, labels=labels, prefix=prefix)
-    reference = label_records([False] * len(right), labels=labels, prefix=prefix, reference="second model")
+    target = label_records(right, labels=labels, prefix=prefix, **settings)
+    answers = [False] * len(right)
+    reference = label_records(answers, labels=labels, prefix=prefix, reference="second model", **settings)
     found = compare(target, reference)
     estimates, gaps = dict(found.estimates), dict(found.gaps)
     if held_out:
@@ -203,9 +204,9 @@ def test_three_seeds_have_students_interval_of_their_differences(tmp_path):
     )
 
 
-def layered(folder, by_place, axis="layer"):
-    """A measurement whose net score is that of ``by_place`` there, and a utility of .5 at each."""
-    label_run(folder, [True] * 5 + [False] * 5)
+def layered(folder, by_place, **settings):
+    """A measurement whose net score is that of ``by_place`` there."""
+    label_run(folder, [True] * 5 + [False] * 5, **settings)
     file = folder / "metrics.json"
     facts = json.loads(file.read_text())
     for place, value in by_place.items():
@@ -233,7 +234,7 @@ def test_layers_are_lines_and_seeds_their_mean(tmp_path):
 
 
 def test_numbers_of_neighbours_lie_where_they_are_and_others_are_told(tmp_path):
-    plain = layered(tmp_path / "plain", {"k=5": 0.1, "k=100": 0.3})
+    plain = layered(tmp_path / "plain", {"k=5": 0.1, "k=100": 0.3}, ks=[5, 100])
     bare = label_run(tmp_path / "bare", [True] * 5 + [False] * 5)
     panel = by_neighbors(read_collection([plain, bare]))
     assert [(row["place"], row["net_score"]) for row in panel.rows] == [("k=5", 0.1), ("k=100", 0.3)]

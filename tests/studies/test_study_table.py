@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from dejavu_lightning.cli.evaluation import study_curves
 from dejavu_lightning.cli.evaluation.study_curves import draw_settings
 from dejavu_lightning.core.intervals import paired_gap
 from dejavu_lightning.runs.measurement_folder import write_terms
@@ -61,6 +62,28 @@ def test_finished_variants_are_drawn_against_a_setting(tmp_path):
     assert (tmp_path / "width.png").read_bytes()[:4] == b"\x89PNG"
     alone = [row._replace(headline=None) if row.variant == "large" else row for row in rows]
     assert draw_settings(plan, alone, folder) == [folder.curve("width")]  # of depth one value is left
+
+
+def test_settings_are_drawn_with_a_utility_of_their_own(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(study_curves, "draw_setting", lambda points, *told: drawn.append((points, told[2])))
+    runs = [StudyRun(name, seed, tmp_path / name, [], {}) for seed, name in enumerate(("small", "large"))]
+    for run, probe in zip(runs, (0.6, 0.7), strict=True):
+        pair_of(run.folder, 4)
+        utility = run.files.target.utility
+        utility.mkdir(parents=True)
+        (utility / "history.csv").write_text(f"epoch,knn,linear\n1,0.5,{probe}\n")
+    variants = dict.fromkeys(("small", "large"), Variant())
+    given = {"utility": "knn", "curves": {"width": {"small": 8, "large": 16}}}
+    plan = Study("s", ["base"], variants, "small", [0], curves_utility="linear", **given)
+    draw_settings(plan, summarize_study(plan, runs, {}, tmp_path), StudyFolder(tmp_path))
+    [(points, name)] = drawn
+    assert (name, [point.utility.value for point in points]) == ("linear", [0.6, 0.7])
+    wrong = Study("s", ["base"], variants, "small", [0], curves_utility="lineal", **given)
+    with pytest.raises(
+        ValueError, match=r"curves_utility 'lineal' is no metric of .*history.csv; choose from .*linear"
+    ):
+        summarize_study(wrong, runs, {}, tmp_path)
 
 
 def numbers(row, *names):

@@ -12,6 +12,7 @@ from torch import nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from dejavu_lightning.memorization import ModuleEncoder
+from dejavu_lightning.report.runs import read_run
 from dejavu_lightning.utility import LinearProbe, NearestNeighborProbe, UtilitySets, measure_utility
 from dejavu_lightning.utility.averages import averages
 from tests.commands import run
@@ -244,6 +245,9 @@ def test_the_command_repeats_the_numbers_of_training(config, tmp_path):
     assert "by_layer.png" in printed
     scores = json.loads((tmp_path / "measured" / "metrics.json").read_text())["metrics"]
     assert scores["score/projector.1"] == scores["score"]
+    probed = json.loads((tmp_path / "layers.json").read_text())["metrics"]
+    shown = read_run(tmp_path / "measured").final_utility["knn_top1/projector.1"]  # beside memorization in the report
+    assert shown.value == probed["knn_top1/projector.1"]
     during = list(csv.DictReader((out / "memorization" / "history.csv").open()))[-1]
     assert scores["score"] == float(during["score"])  # as without --encode
 

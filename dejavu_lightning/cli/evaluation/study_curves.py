@@ -21,13 +21,14 @@ def draw_settings(study: Study, rows: Sequence[VariantRow], folder: StudyFolder)
         folder: where the pictures go; ``study.json`` lies there.
     """
     found = []
+    utility = study.curves_utility or study.utility or ""
     for setting, values in study.curves.items():
         points = [
-            Point(values[row.variant], row.headline, row.utility.get(study.utility or ""), row.variant == study.default)
+            Point(values[row.variant], row.headline, row.utility.get(utility), row.variant == study.default)
             for row in rows
             if row.variant in values and row.headline is not None
         ]
         if len(points) > 1:
             headline = read_json(folder.facts)["headline"]
-            found.append(draw_setting(points, setting, headline, study.utility or "", folder.curve(setting)))
+            found.append(draw_setting(points, setting, headline, utility, folder.curve(setting)))
     return found

@@ -23,39 +23,35 @@ def nearest_candidates(
 ) -> tuple[Tensor, Tensor]:
     """Choose ``count`` rows of the bank for each query by blocked products in float32, or of float16 numbers.
 
-    A score is the squared distance less |query|^2, at least as small as the exact one but for float32's rounding: where
-    the numbers are rounded to float16, it is lowered by what that can change at most. So the largest score that is
-    kept bounds the distance of every row that is not.
+    A score is a squared distance less |query|^2, lowered by all that rounding can have added: so the largest score that
+    is kept bounds the distance of every row that is not.
 
     Returns:
         index (n, count) int64, ascending; bound (n,) float64, at most the squared distance of any other row.
     """
-    near = queries.float() - centre  # n, D
+    near = (queries - centre).float()  # n, D
+    length = near.square().sum(dim=1)
     rounded = to_float16(near) if in_float16 else None
-    longest_query = near.square().sum(dim=1).max().sqrt()
+    # Of a float32 distance, with a wide allowance over the typical sqrt(D) growth of its error; tensor cores, which sum
+    # 16 products at a time and cut off what is below float32, err to one side. (|q| + |y|)^2 <= 2 |q|^2 + 2 |y|^2.
+    width = near.shape[1]
+    growth = 8 * width**0.5 if rounded is None else max(8 * width**0.5, width / 8)
+    slack = 4 * growth * torch.finfo(torch.float32).eps
     value = torch.empty(len(queries), 0, device=queries.device)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
-    longest = torch.zeros((), device=queries.device)
     step = bank_rows(bank)
     for start in range(0, len(bank), step):
-        block = bank[start : start + step].float() - centre  # m, D
-        squares = block.square().sum(dim=1)
-        longest = torch.maximum(longest, squares.max())
+        block = (bank[start : start + step] - centre).float()  # m, D
+        squares = block.square().sum(dim=1) * (1 - slack)
         if rounded is None:
             score = torch.addmm(squares, near, block.T, alpha=-2)  # n, m
         else:
-            score = _float16_scores(rounded, longest_query, block, squares)
+            score = _float16_scores(rounded, length.sqrt(), block, squares)
         least, column = _least(score, min(count, len(block)))
         value, index = torch.cat([value, least], dim=1), torch.cat([index, column + start], dim=1)
         value, best = value.topk(min(count, value.shape[1]), dim=1, largest=False)
         index = index.gather(1, best)
-    # Rounding of a float32 distance, with a wide allowance over its typical sqrt(D) growth; tensor cores, which sum 16
-    # products at a time and cut off what is below float32, err to one side.
-    width = near.shape[1]
-    growth = 8 * width**0.5 if rounded is None else max(8 * width**0.5, width / 8)
-    length = near.square().sum(dim=1)
-    slack = growth * torch.finfo(torch.float32).eps * (length.sqrt() + longest.sqrt()) ** 2
-    return index.sort(dim=1).values, value[:, -1].double() + length.double() - 2 * slack.double()
+    return index.sort(dim=1).values, value[:, -1].double() + length.double() * (1 - slack)
 
 
 class Float16Points(NamedTuple):
@@ -80,18 +76,18 @@ def to_float16(points: Tensor) -> Float16Points:
     return Float16Points(numbers, scale, rounded.square_().sum(dim=1).sqrt(), lost)
 
 
-def _float16_scores(queries: Float16Points, longest_query: Tensor, block: Tensor, squares: Tensor) -> Tensor:
+def _float16_scores(queries: Float16Points, query_lengths: Tensor, block: Tensor, squares: Tensor) -> Tensor:
     """(n, m) scores that are at most those of the numbers before rounding.
 
     With x = x' + a and y = y' + b, the product x.y is x'.y' + x.b + a.y', and |x.b + a.y'| <= |x| |b| + |a| |y'|.
     """
     rows = to_float16(block)
-    hidden = longest_query * rows.lost + queries.lost.max() * rows.lengths
     if block.device.type == "cuda":
         score = torch.mm(queries.numbers, rows.numbers.T, out_dtype=torch.float32)
     else:
         score = queries.numbers.float() @ rows.numbers.float().T
-    return score.mul_(-2 / (queries.scale * rows.scale)).add_(squares - 2 * hidden)
+    hidden = torch.stack([query_lengths, queries.lost], dim=1), torch.stack([rows.lost, rows.lengths])
+    return score.mul_(-2 / (queries.scale * rows.scale)).add_(squares).addmm_(*hidden, alpha=-2)
 
 
 def _least(values: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -15,10 +15,8 @@ MARGIN = 32  # candidates beyond k that the fast search keeps for the exact rank
 QUERY_BLOCK = {"cpu": 1024, "cuda": 8192}  # on a GPU the bank is made ready as seldom as memory allows
 UNSURE = 0.25  # of a block's queries: float16 candidates that leave more open are not worth their time
 EXACT_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 24}  # float64 differences held at once: 1 MB stays in a core's cache
-FLOAT16_SUMS = (
-    "allow_fp16_reduced_precision_reduction",
-    "allow_fp16_accumulation",
-)  # of products, where torch has them
+FLOAT16_SUMS = ("allow_fp16_reduced_precision_reduction", "allow_fp16_accumulation")
+SPLIT_K = "allow_fp16_reduced_precision_reduction_split_k"
 
 
 @torch.no_grad()
@@ -132,6 +130,8 @@ def _full_float32() -> Iterator[None]:
     torch.set_float32_matmul_precision("highest")
     cuda = torch.backends.cuda.matmul
     sums = {name: getattr(cuda, name) for name in FLOAT16_SUMS if hasattr(cuda, name)}
+    if hasattr(cuda, SPLIT_K):  # assigning the first alone would reset it
+        sums[FLOAT16_SUMS[0]] = (sums[FLOAT16_SUMS[0]], getattr(cuda, SPLIT_K))
     for name in sums:
         setattr(cuda, name, False)
     try:

@@ -35,6 +35,8 @@ def _by_place(collection: Collection, key: str, word: str) -> Panel | None:
         return None
     alike = {id(run) for run, one in known if one.key == key and list(one.places) == list(series.places)}
     shown = {variant: runs for variant, runs in collection.shown() if all(id(run) in alike for run in runs)}
+    if not shown:
+        return None
     found = {variant: [run.estimates for run in runs] for variant, runs in shown.items()}
     parts = [part for part in (collection.metric, *net_parts(collection.metric)) if _has(part, series, found)]
     if not parts:

@@ -95,3 +95,25 @@ def test_float16_is_given_up_where_it_leaves_most_open(monkeypatch):
     )
     nearest_neighbors(queries, bank, 10)
     assert looked == [True, False] + [False] * 19
+
+
+@pytest.mark.parametrize("in_float16", [False, True])
+def test_one_long_row_or_query_leaves_nothing_open(in_float16, monkeypatch):
+    """What a long vector's rounding may hide lowers its own scores, not those of all."""
+    queries, bank = clustered(30, 256, 1), clustered(3000, 256, 2)
+    queries[3] *= 100
+    bank[7] *= 100
+    expected = squared(queries, bank).sort(dim=1, stable=True)
+    monkeypatch.setattr(neighbors, "has_float16_products", lambda device: in_float16)
+    monkeypatch.setattr(neighbors, "_brute_force", lambda *given: pytest.fail("compared with the whole bank"))
+    distances, indices = nearest_neighbors(queries, bank, 10)
+    assert torch.equal(indices, expected.indices[:, :10])
+    assert torch.allclose(distances, expected.values[:, :10], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("in_float16", [False, True])
+def test_float64_far_from_the_origin(in_float16, monkeypatch):
+    queries, bank = (clustered(rows, 16, seed).double() + 1e7 for rows, seed in ((20, 1), (2000, 2)))
+    monkeypatch.setattr(neighbors, "has_float16_products", lambda device: in_float16)
+    expected = squared(queries, bank).sort(dim=1, stable=True).indices[:, :10]
+    assert torch.equal(nearest_neighbors(queries, bank, 10)[1], expected)

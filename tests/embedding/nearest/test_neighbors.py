@@ -114,7 +114,8 @@ from dejavu_lightning.memorization import nearest_neighbors
 
 def told():
     found = [torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision]
-    found += [getattr(torch.backends.cuda.matmul, name) for name in neighbors.FLOAT16_SUMS]
+    names = [*neighbors.FLOAT16_SUMS, neighbors.SPLIT_K]
+    found += [getattr(torch.backends.cuda.matmul, name, None) for name in names]
     try:
         return [*found, torch.get_float32_matmul_precision()]
     except RuntimeError:
@@ -138,6 +139,8 @@ for step in sys.argv[1:]:
         (
             "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = True",
             "torch.backends.cuda.matmul.allow_fp16_accumulation = True",
+            "told()[-1] is None or setattr("
+            "torch.backends.cuda.matmul, 'allow_fp16_reduced_precision_reduction', (False, False))",
         ),
         ("torch.backends.cuda.matmul.fp32_precision = 'tf32'", "torch.backends.cuda.matmul.fp32_precision = 'ieee'"),
     ],
