@@ -39,7 +39,9 @@ def main():
     parser.add_argument("--tiny", action="store_true", help="small, and on the CPU")
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"some of {','.join(SECTIONS)}")
     parser.add_argument(
-        "--photos", type=Path, help="photographs in ImageNet's form: train/<class>/, Annotation/<class>/"
+        "--photos",
+        type=Path,
+        help="photographs: train/<class>/, Annotation/<class>/; captioned ones in coco/ beside it",
     )
     parser.add_argument("--minutes", type=float, default=8.0, help="of all sections; they share it in proportion")
     parser.add_argument("--section", help=argparse.SUPPRESS)

@@ -12,6 +12,7 @@ from typing import Any
 
 GIB = 2**30
 CARD = "measured on one H200, docs/guides/gpu.md"
+SHAPES = "counted from the shapes of its tensors, see the page"
 CPU = "counted on a CPU, see the page"
 VENDOR = "ASSUMED: the vendor's figure for the H200, not measured here"
 
@@ -37,7 +38,7 @@ class Constants:
         1.9e13, "products of two numbers a second in a search of width 8192, ranking in it", CARD
     )
     float32: float = constant(3.8e13, "float32 operations a second, of the same search", CARD)
-    search_bytes: float = constant(1.1 * GIB, "memory of a search beside the bank, width 8192", CARD)
+    search_bytes: float = constant(2.7 * GIB, "memory of a search beside the bank, width 8192", SHAPES)
     vicreg_activations: float = constant(87.5e6, "bytes kept for the backward pass a picture, two views, bf16", CPU)
     clip_activations: float = constant(42.9e6, "bytes kept for the backward pass a pair, bf16", CPU)
     vicreg_parameters: float = constant(174.5e6, "weights of ResNet-50 and a projector of 3 x 8192", CPU)

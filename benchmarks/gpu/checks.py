@@ -46,7 +46,8 @@ class Setting:
         device: a ``torch.device``.
         tiny: everything at sizes for two CPU cores.
         scratch: a folder for files that nobody keeps.
-        photos: a folder of photographs in ImageNet's form, None if there is none.
+        photos: a folder of photographs in ImageNet's form, None if there is none; captioned ones may lie in
+            ``coco`` beside it.
         kept: what a check leaves for later ones of its section.
     """
 

@@ -21,7 +21,7 @@ from dejavu_lightning.methods.initial import (
 )
 from dejavu_lightning.methods.training import create_optimizer, is_trial, log_loss, planned_steps, warmup_cosine
 from dejavu_lightning.models.backbones import build_backbone, feature_width
-from dejavu_lightning.models.heads import projection_width, projector
+from dejavu_lightning.models.heads import projection_width, projector, projector_layers
 from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 
 
@@ -63,14 +63,15 @@ class SelfSupervisedMethod(LightningModule):
             ["backbone.conv1", "backbone.layer1"].
         projector_widths: the projector's layers.
         image_size: side in pixels of the images.
-        embedding: what the memorization tests see, "projector" or "backbone". The choice is itself a
-            mitigation: the backbone forgets much of what the projector remembers.
+        embedding: what the memorization tests see: "projector", "backbone", or the output of a linear layer between
+            them, such as "projector.1". The choice is itself a mitigation (guillotine): towards the backbone less of
+            the single pictures is left.
         optimizer: see :class:`OptimizerConfig`.
         channels_last: lay out images and kernels channels last, which is faster for most convolutions.
         compile: compile the backbone for training with ``torch.compile``; measurements stay uncompiled.
 
     Raises:
-        ValueError: ``embedding`` is neither, or there is no such backbone.
+        ValueError: there is no such ``embedding`` or backbone.
 
     Example:
         >>> import torch
@@ -91,14 +92,12 @@ class SelfSupervisedMethod(LightningModule):
         freeze: str | Sequence[str] = (),
         projector_widths: Sequence[int] = (8192, 8192, 8192),
         image_size: int = 224,
-        embedding: Literal["projector", "backbone"] = "projector",
+        embedding: str = "projector",
         optimizer: OptimizerConfig | None = None,
         channels_last: bool = True,
         compile: bool = False,
     ) -> None:
         super().__init__()
-        if embedding not in ("projector", "backbone"):
-            raise ValueError(f"embedding must be 'projector' or 'backbone', got {embedding!r}")
         given: nn.Sequential | None = None
         self.init_name, self.init_preprocessing = "", None
         if init is None:
@@ -112,6 +111,10 @@ class SelfSupervisedMethod(LightningModule):
         self.feature_width = feature_width(self.backbone, image_size)
         self.projector = given or self.build_projector(self.feature_width, projector_widths)
         self.projection_width = projection_width(self.projector, self.feature_width)
+        linear = sum(isinstance(layer, nn.Linear) for layer in self.projector)
+        offered = ["projector", "backbone", *(f"projector.{number}" for number in range(1, linear + 1))]
+        if embedding not in offered:
+            raise ValueError(f"embedding must be one of {', '.join(offered)}; got {embedding!r}")
         self.embedding, self.compile_backbone = embedding, compile
         self.optimizer = optimizer or OptimizerConfig()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -160,20 +163,14 @@ class SelfSupervisedMethod(LightningModule):
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode for the memorization tests: (B, D) or (B, F), as ``embedding`` says."""
-        embedded: Tensor = self(images) if self.embedding == "projector" else self.features(images)
-        return embedded
+        if self.embedding == "projector":
+            embedded: Tensor = self(images)
+            return embedded
+        return projector_layers(self.features(images), self.projector)[self.embedding]
 
     def encode_layers(self, images: Tensor) -> dict[str, Tensor]:
         """Encode to the features and the output of each linear layer of the projector, by name."""
-        found = {"backbone": self.features(images)}
-        value, linear = found["backbone"], 0
-        for layer in self.projector:
-            value = layer(value)
-            if isinstance(layer, nn.Linear):
-                linear += 1
-                # Layers after it may work in place.
-                found[f"projector.{linear}"] = value.clone()
-        return found
+        return projector_layers(self.features(images), self.projector)
 
     def setup(self, stage: str) -> None:
         """Refuse another normalisation than the one that initial weights were trained with."""

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dejavu_lightning.methods.base import SelfSupervisedMethod
 from dejavu_lightning.methods.initial import keep_frozen
+from dejavu_lightning.models.heads import projector_layers
 
 
 class MomentumMethod(SelfSupervisedMethod):
@@ -101,4 +102,6 @@ class MomentumMethod(SelfSupervisedMethod):
 
     def encode_teacher(self, images: Tensor) -> Tensor:
         """Encode with the teacher, as ``encode`` does with the student: (B, D) or (B, F)."""
-        return self.project_teacher(images) if self.embedding == "projector" else self.teacher_features(images)
+        if self.embedding == "projector":
+            return self.project_teacher(images)
+        return projector_layers(self.teacher_features(images), self.teacher["projector"])[self.embedding]

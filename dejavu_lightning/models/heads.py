@@ -37,6 +37,34 @@ def projection_width(layers: nn.Sequential, width_in: int) -> int:
     return widths[-1] if widths else width_in
 
 
+def projector_layers(features: Tensor, layers: nn.Sequential) -> dict[str, Tensor]:
+    """Give the features and the output of each linear layer of a projector, by name.
+
+    Args:
+        features: (B, F) of the backbone.
+        layers: of the projector.
+
+    Returns:
+        ``backbone`` (B, F) and ``projector.1``, ``projector.2``, ... (B, D) of each linear layer, before what
+        follows it.
+
+    Example:
+        >>> import torch
+        >>> found = projector_layers(torch.zeros(4, 16), projector(16, widths=(32, 8)))
+        >>> {name: value.shape[1] for name, value in found.items()}
+        {'backbone': 16, 'projector.1': 32, 'projector.2': 8}
+    """
+    found, value = {"backbone": features}, features
+    linear = 0
+    for layer in layers:
+        value = layer(value)
+        if isinstance(layer, nn.Linear):
+            linear += 1
+            # Layers after it may work in place.
+            found[f"projector.{linear}"] = value.clone()
+    return found
+
+
 class Normalize(nn.Module):
     """A layer that scales rows to length 1."""
 

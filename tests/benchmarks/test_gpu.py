@@ -16,6 +16,7 @@ from tests.forks import ROOT, interpreter
 sys.path.append(str(ROOT / "benchmarks"))
 from gpu.checks import Check, Failed, Section, Setting, Skip, in_turns, limited, run_check
 from gpu.results import Results
+from gpu.true import GAPS, clip_on_photographs
 
 SETTING = Setting(torch.device("cpu"), tiny=True, scratch=ROOT)
 ABSENT = {  # what a machine without a GPU cannot make, and why
@@ -44,16 +45,51 @@ def write_photographs(root, classes=3, each=24):
     return root
 
 
+KINDS = ("cat", "dog", "car", "tree")
+
+
+def write_captioned(root, count=80):
+    """Noise in COCO's form: two kinds of objects in each picture, of which the caption names one."""
+    draw = np.random.default_rng(1)
+    (root / "images" / "train").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    pictures = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(count)]
+    captions, boxes = [], []
+    for picture in pictures:
+        number = picture["id"]
+        pixels = draw.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / "train" / picture["file_name"])
+        captions.append({"id": number, "image_id": number, "caption": f"a {KINDS[number % 4]}"})
+        for kind in (number % 4, (number + 1 + number // 4 % 3) % 4):
+            boxes.append({"id": len(boxes), "image_id": number, "category_id": kind, "bbox": [1, 1, 20, 20]})
+    kinds = [{"id": number, "name": kind} for number, kind in enumerate(KINDS)]
+    facts = {"captions": {"annotations": captions}, "instances": {"annotations": boxes, "categories": kinds}}
+    for name, held in facts.items():
+        (root / "annotations" / f"{name}_train.json").write_text(json.dumps({"images": pictures, **held}))
+
+
+def test_a_clip_pair_is_trained_on_captioned_photographs(tmp_path):
+    write_captioned(tmp_path / "coco")
+    setting = Setting(torch.device("cpu"), tiny=True, scratch=tmp_path, photos=tmp_path / "imagenet")
+    found = {}
+    clip_on_photographs(setting, found)
+    assert (found["photographs"], found["records"]) == (80, 20)
+    assert {row["metric"] for row in found["target against reference"]} == set(GAPS)
+    with pytest.raises(Skip, match="a folder coco/ beside that of --photos"):
+        clip_on_photographs(Setting(torch.device("cpu"), tiny=True, scratch=tmp_path), {})
+
+
 @pytest.mark.slow
 def test_the_whole_benchmark_at_its_smallest(tmp_path):
-    photos = write_photographs(tmp_path / "photos")
+    photos = write_photographs(tmp_path / "imagenet")
+    write_captioned(tmp_path / "coco")
     command = [interpreter(), ROOT / "benchmarks" / "gpu.py", "--tiny", "--out", tmp_path / "out", "--photos", photos]
     done = subprocess.run([*map(str, command), "--minutes", "40"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(found["sections"]) == ["right", "fast", "measuring", "true"]
     checks = [check for section in found["sections"].values() for check in section]
-    assert len(checks) == 25
+    assert len(checks) == 26
     skipped = {check["name"]: check["message"] for check in checks if check["status"] == "skipped"}
     assert skipped == ABSENT
     wrong = [check for check in checks if check["status"] not in ("passed", "skipped")]

@@ -63,6 +63,6 @@ def test_measuring_by_hand():
 
 
 def test_a_bank_that_does_not_fit_is_marked(capsys):
-    scaling.main(["--gpus", "1", "2", "--pictures", "1000", "--memory", str(1.7e9)])
+    scaling.main(["--gpus", "1", "2", "--pictures", "1000", "--memory", str(3.4e9)])
     marked = [line for line in capsys.readouterr().out.splitlines() if "**too much**" in line]
     assert [line[:9] for line in marked] == ["| 1 | 128", "| 2 | 256", "| 1 | 256", "| 2 | 512", "| 1k | 1 "]

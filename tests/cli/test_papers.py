@@ -178,6 +178,6 @@ def test_the_command_of_a_paper_trains_with_its_values(name):
 
 def test_the_papers_studies_have_three_seeds():
     studies = sorted((shipped_configs() / "studies" / "papers").glob("*.yaml"))
-    assert len(studies) == 18
+    assert len(studies) == 19
     for path in studies:
         assert len(set(read_study(Path(path)).seeds)) >= 3, path.name

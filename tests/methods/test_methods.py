@@ -181,9 +181,11 @@ def test_the_attacked_embedding_is_a_choice(name):
     }
     module.embedding = "backbone"
     assert torch.equal(module.encode(images), layers["backbone"])
+    module.embedding = "projector.1"
+    assert torch.equal(module.encode(images), layers["projector.1"])
     if name in ("byol", "dino"):
-        module.embedding = "projector"
-        assert torch.equal(module.encode_teacher(images), module.encode(images))  # a copy at the start
+        for module.embedding in ("projector", "projector.1", "backbone"):
+            assert torch.equal(module.encode_teacher(images), module.encode(images))  # a copy at the start
 
 
 @pytest.mark.parametrize("optimizer", ["lars", "adamw"])
@@ -218,7 +220,10 @@ def test_lars_steps_one_dimensional_tensors_like_plain_momentum(weight_decay):
         (lambda: build("byol", projector_widths=()), "projector_widths is empty"),
         (lambda: build("byol", momentum=1.5), "momentum must lie in \\[0, 1\\], got 1.5"),
         (lambda: build("vicreg", backbone="resnt50"), "unknown backbone 'resnt50'; did you mean 'resnet50'"),
-        (lambda: build("vicreg", embedding="head"), "embedding must be 'projector' or 'backbone', got 'head'"),
+        (
+            lambda: build("vicreg", embedding="head"),
+            "embedding must be one of projector, backbone, projector.1, projector.2; got 'head'",
+        ),
     ],
 )
 def test_bad_settings(make, message):
