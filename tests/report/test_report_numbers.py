@@ -1,6 +1,7 @@
 """What a report computes itself, by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from dejavu_lightning.report.collection import read_collection
 from dejavu_lightning.report.panels.by_place import by_layer, by_neighbors
 from dejavu_lightning.report.panels.classes import tally
 from dejavu_lightning.report.panels.differences import differences
+from dejavu_lightning.report.panels.distributions import recalls
 from dejavu_lightning.report.panels.epochs import curve
 from dejavu_lightning.report.panels.summary import summary
 from dejavu_lightning.report.panels.tradeoff import pareto_frontier
@@ -257,3 +259,25 @@ def test_utility_by_layer_stands_beside_it(tmp_path):
     panel = by_layer(read_collection([tmp_path / "plain"]))
     assert len(panel.pictures) == 2
     assert [row["linear_top1"] for row in panel.rows] == [0.8, 0.6]
+
+
+def test_the_area_between_the_recalls_is_their_mean_difference(tmp_path):
+    """Recalls 1, .5, .5, 0 of the target and .5, 0, 0, 0 of the reference: means .5 and .125."""
+    folder = label_run(tmp_path / "plain", [True] * 2 + [False] * 2)
+    run = read_run(folder)
+    columns = {"target_recall": [1.0, 0.5, 0.5, 0.0], "reference_recall": [0.5, 0.0, 0.0, 0.0]}
+    table = run.comparison
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    collection = read_collection([folder])
+    [entry] = collection.entries
+    shown = replace(collection, entries=[replace(entry, run=replace(run, comparison=table))])
+    rows = recalls(shown).rows
+    assert [(row["recall"], row["target"], row["reference"]) for row in rows] == [
+        (0, 1, 1),
+        (0.5, 0.75, 0.25),
+        (1, 0.25, 0),
+    ]
+    # From 0 to .5 as many have at least .5 as have more than 0, and so on: the area under the steps is the mean.
+    assert sum(0.5 * (row["target"] - row["reference"]) for row in rows[1:]) == pytest.approx(0.5 - 0.125)
+    assert recalls(collection) is None

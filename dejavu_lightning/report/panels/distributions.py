@@ -1,11 +1,13 @@
-"""Distribution over records of what a test shows of each, such as memorization confidence or objects found."""
+"""Distribution over records of what a test shows of each: memorization confidence, objects found, recall."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from dejavu_lightning.figures import style
 from dejavu_lightning.figures.spread import (
@@ -21,6 +23,8 @@ from dejavu_lightning.memorization.display import Display
 from dejavu_lightning.report.collection import Collection
 from dejavu_lightning.report.formatting import variant_name
 from dejavu_lightning.report.panels.panel import Panel, svg_picture
+
+ROLES = ("target", "reference")
 
 
 def spreads(collection: Collection) -> Panel | None:
@@ -85,3 +89,44 @@ def _counted(found: dict[str, list[Value]], display: Display) -> tuple[list[dict
         plot_bars(axes, counted, values, top)
         axes.set_xlabel(display.spread.axis)
     return rows, figures
+
+
+def recalls(collection: Collection) -> Panel | None:
+    """Draw the share of records of which each model finds at least so much, where recall is measured."""
+    found: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    for variant, runs in collection.shown():
+        own = [run for run in runs if run.comparison is not None and "target_recall" in run.comparison.column_names]
+        if own:
+            tables = [run.comparison for run in own if run.comparison is not None]
+            target, reference = (
+                np.concatenate([table[f"{role}_recall"].to_numpy() for table in tables]) for role in ROLES
+            )
+            found[variant] = target, reference
+    if not found:
+        return None
+    levels = np.unique(np.concatenate([values for both in found.values() for values in both]))
+    levels = np.unique(np.append(levels, (0.0, 1.0)))
+    shares = {
+        variant: tuple((values[:, None] >= levels).mean(axis=0) for values in both) for variant, both in found.items()
+    }
+    rows = [
+        {"variant": variant, "recall": level, "records": len(found[variant][0])}
+        | {role: share[at] for role, share in zip(ROLES, both, strict=True)}
+        for variant, both in shares.items()
+        for at, level in enumerate(levels)
+    ]
+    figure, axes = style.canvas(5.4, 3.6 + 0.2 * ((len(found) + 1) // 2))
+    for variant, mark in style.marks(collection.variants).items():
+        for share, shape in zip(shares.get(variant, ()), ("-", ":"), strict=False):
+            name = variant_name(collection, variant) if shape == "-" else ""
+            # Of all records at least the level: the step to a level begins behind the one before it.
+            axes.step(levels, share, shape, where="pre", color=mark.color, linewidth=1.5, label=name)
+    axes.set_xlabel("recall of a record's objects, at least")
+    axes.set_ylabel("share of records")
+    axes.set_ylim(0, 1.02)
+    style.legend_below(figure, axes)
+    caption = (
+        "Lines: the target; dotted: the reference. The area between the two is their difference in mean recall (AUCG). "
+        "All attacked records, over all seeds; no intervals, which the summary has of the area."
+    )
+    return Panel("recalls", "Recall of the records", caption, rows, [svg_picture(figure, "share of records by recall")])
