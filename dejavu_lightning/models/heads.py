@@ -37,7 +37,7 @@ def projection_width(layers: nn.Sequential, width_in: int) -> int:
     return widths[-1] if widths else width_in
 
 
-def projector_layers(features: Tensor, layers: nn.Sequential) -> dict[str, Tensor]:
+def projector_layers(features: Tensor, layers: nn.Module) -> dict[str, Tensor]:
     """Give the features and the output of each linear layer of a projector, by name.
 
     Args:
@@ -56,7 +56,7 @@ def projector_layers(features: Tensor, layers: nn.Sequential) -> dict[str, Tenso
     """
     found, value = {"backbone": features}, features
     linear = 0
-    for layer in layers:
+    for layer in layers.children():
         value = layer(value)
         if isinstance(layer, nn.Linear):
             linear += 1
