@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -186,6 +187,29 @@ def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
     states = [torch.load(file, weights_only=True)["state_dict"] for file in files]
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     assert history(tmp_path / "nodes") == history(tmp_path / "local")
+
+
+def test_two_nodes_measure_as_one_device(cluster, whole, tmp_path):
+    target, reference = (whole / split / "checkpoints" / "last.ckpt" for split in ("A", "B"))
+    commands = {
+        "memorization": ["--target", target, "--reference", reference],
+        "utility": ["--checkpoint", target, "--linear.epochs", "3", "--knn.k", "5"],
+    }
+    environment = {key: value for key, value in cluster.environment.items() if not key.startswith("SLURM")}
+    found = {}
+    for name, given in commands.items():
+        evaluate = ["python", "evaluate.py", name, *given, "--device", "cpu", "--output"]
+        outputs = [tmp_path / name / where for where in ("nodes", "one")]
+        two = ["--devices", "1", "--num_nodes", "2"]
+        tasks = ("--nodes=2", "--ntasks-per-node=1")
+        (tmp_path / name).mkdir()
+        cluster.run("srun", *tasks, *evaluate, outputs[0], *two, cwd=ROOT, seconds=400)
+        alone = [str(word) for word in (*evaluate, outputs[1])]
+        subprocess.run(alone, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=900)
+        files = [output / "metrics.json" if output.is_dir() else output for output in outputs]
+        found[name] = [json.loads(file.read_text())["metrics"] for file in files]
+    assert found["memorization"][0] == found["memorization"][1]
+    assert found["utility"][0] == found["utility"][1]
 
 
 def test_a_study_runs_on_the_cluster(cluster, tmp_path):
