@@ -2,7 +2,7 @@
 
 python benchmarks/votes.py
 
-100 000 records with 100 neighbours each of 1000 classes, of which a record's neighbours show some 30. Both sides get
+100 000 records with 100 neighbours each of 1000 classes, of which a record's neighbours show some 44. Both sides get
 the neighbours' labels, nearest first, and give the five classes with most votes (of equal ones that of the nearest
 voter), and the negative entropy of the votes in nats. The plain one is a Counter a record, whose ties are in order of
 insertion; it is timed on 5000 of the records, on which all is compared, and scaled per record. The sides take turns; a

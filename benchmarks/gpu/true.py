@@ -134,20 +134,6 @@ def clip_on_scenes(setting: Setting, found: dict[str, Any]) -> None:
     clip_pair(setting, found, ObjectScenes(scenes, image_size=side), side, split_size, held_out, batch, epochs)
 
 
-@CHECKS.check(seconds=100)
-def clip_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
-    """A small CLIP from scratch at 96 px on captioned photographs, with held-out control."""
-    folder = None if setting.photos is None else setting.photos.parent / "coco"
-    if folder is None or not folder.is_dir():
-        raise Skip("no captioned photographs: a folder coco/ beside that of --photos")
-    captions, instances = (str(folder / "annotations" / f"{name}_train.json") for name in ("captions", "instances"))
-    source = CocoCaptions(str(folder / "images" / "train"), captions, instances)
-    size = len(source.ids)
-    found |= {"photographs": size}
-    split_size, held_out, epochs = max(8, size // 4), max(8, size // 8), setting.pick(60, 2)
-    clip_pair(setting, found, source, setting.pick(96, 48), split_size, held_out, setting.pick(200, 8), epochs)
-
-
 def clip_pair(
     setting: Setting,
     found: dict[str, Any],
@@ -217,3 +203,17 @@ def vicreg_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
 
     test = LabelInference(k=setting.pick(20, 5), num_workers=workers)
     pair(setting, found, lambda: vicreg(setting, side), data, test, setting.pick(60, 2), SCORES)
+
+
+@CHECKS.check(seconds=100)
+def clip_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
+    """A small CLIP from scratch at 96 px on captioned photographs, with held-out control."""
+    folder = None if setting.photos is None else setting.photos.parent / "coco"
+    if folder is None or not folder.is_dir():
+        raise Skip("no captioned photographs: a folder coco/ beside that of --photos")
+    captions, instances = (str(folder / "annotations" / f"{name}_train.json") for name in ("captions", "instances"))
+    source = CocoCaptions(str(folder / "images" / "train"), captions, instances)
+    size = len(source.ids)
+    found |= {"photographs": size}
+    split_size, held_out, epochs = max(8, size // 4), max(8, size // 8), setting.pick(60, 2)
+    clip_pair(setting, found, source, setting.pick(96, 48), split_size, held_out, setting.pick(200, 8), epochs)

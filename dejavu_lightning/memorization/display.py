@@ -65,6 +65,19 @@ class Spread(NamedTuple):
     file: str = "spread"
 
 
+class Levels(NamedTuple):
+    """A share of each record that both models reach: how many records reach at least each level is drawn.
+
+    ``key`` names its panel and CSV file, ``column`` that of the comparison, behind ``target_`` and ``reference_``.
+    """
+
+    key: str
+    column: str
+    title: str
+    axis: str
+    caption: str
+
+
 class Series(NamedTuple):
     """Numbers of one measurement along an axis, such as the layers of a model: ``<metric>/<name>`` at each place.
 
@@ -116,6 +129,7 @@ class Display:
         outcomes: metric -> meaning, shares of all records that add up to 1.
         galleries: outcome -> title, of records that have a gallery of their own beside that of the memorized ones.
         spread: of a column over the records.
+        levels: of both models' columns over the records.
         left_out: what ``excluded`` counts.
         truth: column of the records that says what is true of them; runs that are compared must share it.
         truth_labels: one and several of what that column holds, such as ("class", "classes").
@@ -136,6 +150,7 @@ class Display:
     outcomes: Mapping[str, str] = field(default_factory=dict)
     galleries: Mapping[str, str] = field(default_factory=dict)
     spread: Spread | None = None
+    levels: Levels | None = None
     left_out: str = "records"
     truth: str = ""
     truth_labels: tuple[str, str] = ("class", "classes")

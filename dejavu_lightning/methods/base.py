@@ -166,7 +166,7 @@ class SelfSupervisedMethod(LightningModule):
         if self.embedding == "projector":
             embedded: Tensor = self(images)
             return embedded
-        return projector_layers(self.features(images), self.projector)[self.embedding]
+        return projector_layers(self.features(images), self.projector, self.embedding)[self.embedding]
 
     def encode_layers(self, images: Tensor) -> dict[str, Tensor]:
         """Encode to the features and the output of each linear layer of the projector, by name."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dejavu_lightning.methods.base import SelfSupervisedMethod
-from dejavu_lightning.methods.initial import keep_frozen
+from dejavu_lightning.methods.initial import keep_frozen, set_trainable
 from dejavu_lightning.models.heads import projector_layers
 
 
@@ -67,7 +67,10 @@ class MomentumMethod(SelfSupervisedMethod):
 
     def build_teacher(self, *parts: str) -> nn.ModuleDict:
         """Copy the named parts of the student, without gradients."""
-        return nn.ModuleDict({name: copy.deepcopy(getattr(self, name)).requires_grad_(False) for name in parts})
+        with torch.no_grad():  # copies of TorchScript's parameters would be results of a computation
+            copies = nn.ModuleDict({name: copy.deepcopy(getattr(self, name)) for name in parts})
+        set_trainable(copies, False)
+        return copies
 
     def current_momentum(self) -> float:
         """Compute m of this step: ``momentum`` at the first, 1 after the last."""
@@ -104,4 +107,5 @@ class MomentumMethod(SelfSupervisedMethod):
         """Encode with the teacher, as ``encode`` does with the student: (B, D) or (B, F)."""
         if self.embedding == "projector":
             return self.project_teacher(images)
-        return projector_layers(self.teacher_features(images), self.teacher["projector"])[self.embedding]
+        projector = cast(nn.Sequential, self.teacher["projector"])
+        return projector_layers(self.teacher_features(images), projector, self.embedding)[self.embedding]

@@ -37,12 +37,13 @@ def projection_width(layers: nn.Sequential, width_in: int) -> int:
     return widths[-1] if widths else width_in
 
 
-def projector_layers(features: Tensor, layers: nn.Module) -> dict[str, Tensor]:
+def projector_layers(features: Tensor, layers: nn.Sequential, until: str | None = None) -> dict[str, Tensor]:
     """Give the features and the output of each linear layer of a projector, by name.
 
     Args:
         features: (B, F) of the backbone.
         layers: of the projector.
+        until: the name of the last output that is wanted; all if not given.
 
     Returns:
         ``backbone`` (B, F) and ``projector.1``, ``projector.2``, ... (B, D) of each linear layer, before what
@@ -56,7 +57,9 @@ def projector_layers(features: Tensor, layers: nn.Module) -> dict[str, Tensor]:
     """
     found, value = {"backbone": features}, features
     linear = 0
-    for layer in layers.children():
+    for layer in layers:
+        if until in found:
+            break
         value = layer(value)
         if isinstance(layer, nn.Linear):
             linear += 1

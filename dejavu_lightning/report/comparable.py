@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dejavu_lightning.report.runs import Run
 
 LISTED = 5  # names that an error lists
-BESIDE = ("ks", "layers")  # what is measured besides, which changes no other number
+BESIDE = ("ks", "layers")  # what is measured besides, which changes no gap
 
 
 class Candidate(NamedTuple):

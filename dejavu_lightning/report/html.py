@@ -15,7 +15,7 @@ from dejavu_lightning.report.panels.by_group import by_group
 from dejavu_lightning.report.panels.by_place import by_layer, by_neighbors
 from dejavu_lightning.report.panels.classes import classes
 from dejavu_lightning.report.panels.differences import differences
-from dejavu_lightning.report.panels.distributions import recalls, spreads
+from dejavu_lightning.report.panels.distributions import reached_levels, spreads
 from dejavu_lightning.report.panels.epochs import memorization_curves, utility_curves
 from dejavu_lightning.report.panels.fractions import fractions
 from dejavu_lightning.report.panels.panel import Panel
@@ -40,7 +40,7 @@ PANELS: tuple[Callable[[Collection], Panel | None], ...] = (
     by_layer,
     by_neighbors,
     top_gaps,
-    recalls,
+    reached_levels,
     spreads,
     classes,
     by_group,

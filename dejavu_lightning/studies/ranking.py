@@ -59,8 +59,8 @@ def rank_variants(results: Mapping[str, Mapping[int, SeedResult]], default: str)
     first what removes most for a point that it may lose, the lower end of what is removed over the upper end of what
     is lost: a loss that nobody knows is no small one. Then those without a sure removal, by what they remove. Each of
     the three intervals (Student's t over seeds, Fieller's of the ratio) holds for all variants together by
-    Bonferroni's adjustment. Differences of seeds that are all alike have none, and fewer than three seeds are not
-    ranked.
+    Bonferroni's adjustment. Differences of seeds that are all alike have none, but those that are all 0, as of variants
+    that are trained alike, are 0 surely; fewer than three seeds are not ranked.
 
     Args:
         results: variant -> seed -> what was measured; a run that failed is left out.
@@ -107,6 +107,8 @@ def _at_least(removed: Estimate, lost: Estimate) -> float | None:
 
 def _mean(differences: Floats) -> Estimate:
     count = len(differences)
+    if count >= SEEDS_FOR_SPREAD and not differences.any():
+        return Estimate(0.0, 0.0, 0.0, count, OVER_SEEDS)
     if count < SEEDS_FOR_SPREAD or float(np.ptp(differences)) < ALIKE:
         return Estimate(float(differences.mean()), runs=count)
     return unbounded_mean(differences)._replace(runs=count, kind=OVER_SEEDS)

@@ -104,7 +104,7 @@ def test_the_papers_studies_have_the_variants_of_the_small_ones():
     names = ["mitigations_clip", "mitigations_ssl", "dataset_size", "epochs", "methods"]
     names += ["caption_sampling", "text_noise", "duplicate_captions", "caption_data_size"]
     names += ["crop_scale", "jitter", "stochastic_depth", "dropout"]
-    names += ["architectures", "loss_coefficients", "ranking", "records"]
+    names += ["architectures", "loss_coefficients", "guillotine", "ranking_clip", "ranking_ssl", "records"]
     assert small == papers == {f"{name}.yaml" for name in names}
 
 

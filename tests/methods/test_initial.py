@@ -89,12 +89,13 @@ def test_a_classifier_learns_on_a_frozen_backbone(tmp_path):
     assert not torch.equal(before, module.classifier.weight)
 
 
+@pytest.mark.parametrize("method", [VICReg, BYOL])
 @pytest.mark.parametrize("freeze", [(), "backbone"])
-def test_a_scripted_network_is_trained_or_frozen(freeze, tmp_path):
+def test_a_scripted_network_is_trained_or_frozen(freeze, method, tmp_path):
     """TorchScript refuses ``requires_grad_`` of a module, not of its parameters."""
     torch.manual_seed(0)
     torch.jit.trace(finished(), torch.zeros(2, 3, 32, 32)).save(tmp_path / "traced.pt")
-    module = VICReg(init=TorchScriptFile(str(tmp_path / "traced.pt")), freeze=freeze, **SMALL)
+    module = method(init=TorchScriptFile(str(tmp_path / "traced.pt")), freeze=freeze, **SMALL)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
     changed = {key for key, value in module.state_dict().items() if not torch.equal(before[key], value)}

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import BatchSizeFinder
 from dejavu_lightning.cli.fit import fit
 from dejavu_lightning.data import RandomViews
 from dejavu_lightning.methods import BYOL, DINO, BarlowTwins, OptimizerConfig, SimCLR, Supervised, VICReg
+from dejavu_lightning.models.heads import projector_layers
 from tests.models import PLAIN, TINY_NETWORK, tiny_data, tiny_trainer
 
 COMMON = {**TINY_NETWORK, "projector_widths": (16, 8)}
@@ -186,6 +187,18 @@ def test_the_attacked_embedding_is_a_choice(name):
     if name in ("byol", "dino"):
         for module.embedding in ("projector", "projector.1", "backbone"):
             assert torch.equal(module.encode_teacher(images), module.encode(images))  # a copy at the start
+
+
+def test_a_layer_that_stands_twice_in_a_projector_works_twice():
+    torch.manual_seed(0)
+    activation = torch.nn.ReLU(inplace=True)
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(4, 6), activation, torch.nn.Linear(6, 6), activation, torch.nn.Linear(6, 2)
+    )
+    features = torch.randn(3, 4)
+    found = projector_layers(features, layers)
+    assert torch.equal(found["projector.3"], layers(features))
+    assert list(projector_layers(features, layers, "projector.1")) == ["backbone", "projector.1"]
 
 
 @pytest.mark.parametrize("optimizer", ["lars", "adamw"])

@@ -13,12 +13,13 @@ from dejavu_lightning.core.records import Records
 from dejavu_lightning.memorization.compare import compare, control, headline, net, net_terms
 from dejavu_lightning.memorization.label_inference.attack import LabelInference
 from dejavu_lightning.memorization.label_inference.display import DISPLAY
+from dejavu_lightning.memorization.object_retrieval.display import DISPLAY as OBJECTS
 from dejavu_lightning.metrics.functional import dejavu_score
 from dejavu_lightning.report.collection import read_collection
 from dejavu_lightning.report.panels.by_place import by_layer, by_neighbors
 from dejavu_lightning.report.panels.classes import tally
 from dejavu_lightning.report.panels.differences import differences
-from dejavu_lightning.report.panels.distributions import recalls
+from dejavu_lightning.report.panels.distributions import reached_levels
 from dejavu_lightning.report.panels.epochs import curve
 from dejavu_lightning.report.panels.summary import summary
 from dejavu_lightning.report.panels.tradeoff import pareto_frontier
@@ -261,7 +262,7 @@ def test_utility_by_layer_stands_beside_it(tmp_path):
     assert [row["linear_top1"] for row in panel.rows] == [0.8, 0.6]
 
 
-def test_the_area_between_the_recalls_is_their_mean_difference(tmp_path):
+def test_the_area_between_the_levels_is_the_difference_of_the_means(tmp_path, monkeypatch):
     """Recalls 1, .5, .5, 0 of the target and .5, 0, 0, 0 of the reference: means .5 and .125."""
     folder = label_run(tmp_path / "plain", [True] * 2 + [False] * 2)
     run = read_run(folder)
@@ -270,14 +271,12 @@ def test_the_area_between_the_recalls_is_their_mean_difference(tmp_path):
     for name, values in columns.items():
         table = table.append_column(name, pa.array(values))
     collection = read_collection([folder])
+    assert reached_levels(collection) is None, "label inference has none"
     [entry] = collection.entries
     shown = replace(collection, entries=[replace(entry, run=replace(run, comparison=table))])
-    rows = recalls(shown).rows
-    assert [(row["recall"], row["target"], row["reference"]) for row in rows] == [
-        (0, 1, 1),
-        (0.5, 0.75, 0.25),
-        (1, 0.25, 0),
-    ]
-    # From 0 to .5 as many have at least .5 as have more than 0, and so on: the area under the steps is the mean.
+    monkeypatch.setattr(LabelInference, "display", OBJECTS)
+    rows = reached_levels(shown).rows
+    found = [(row["level"], row["target"], row["reference"]) for row in rows]
+    assert found == [(0, 1, 1), (0.5, 0.75, 0.25), (1, 0.25, 0)]
+    # As many have at least .5 as have more than 0, and so on: the area under the steps is the mean.
     assert sum(0.5 * (row["target"] - row["reference"]) for row in rows[1:]) == pytest.approx(0.5 - 0.125)
-    assert recalls(collection) is None

@@ -40,7 +40,17 @@ def test_removed_lost_and_their_ratio_by_hand():
     low, high = (0.2 + 0.01 * reach) / (4 + reach), (0.2 - 0.01 * reach) / (4 - reach)
     assert first.removed_per_point[:3] == pytest.approx((0.05, low, high))
     assert first.at_least == pytest.approx((0.2 - 0.01 * reach) / (4 + reach))
-    assert second[:3] == ("same", "no sure removal", (0.0, None, None, 3, "", None))
+    assert second[:3] == ("same", "no sure removal", (0.0, 0.0, 0.0, 3, "Student's t over seeds", None))
+
+
+def test_what_costs_nothing_by_construction_comes_before_what_costs():
+    """A released backbone: trained alike and probed there, so that no utility is lost in any seed."""
+    released = results([0.40, 0.51, 0.59], [0.50, 0.52, 0.54])
+    costly = results([0.20, 0.31, 0.39], [0.30, 0.33, 0.33])
+    first, second = ranked(costly=costly, released=released)
+    assert (first.variant, first.lost[:3], first.at_least) == ("released", (0.0, 0.0, 0.0), math.inf)
+    assert second.variant == "costly"
+    assert 0 < second.at_least < math.inf
 
 
 def test_the_order_is_by_group_and_within_it_by_how_much():

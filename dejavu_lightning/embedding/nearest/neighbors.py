@@ -76,7 +76,10 @@ def _search(queries: Tensor, bank: Tensor, centre: Tensor, k: int, in_float16: b
     index, bound = nearest_candidates(queries, bank, centre, count, in_float16)
     exact, order = _pair_distances(queries, bank, index).sort(dim=1, stable=True)
     exact, index = exact[:, :k], index.gather(1, order)[:, :k]
-    unsure = ~(exact[:, -1] < bound) if count < len(bank) else torch.zeros_like(bound, dtype=torch.bool)
+    # A bound that is no number, or infinite where squares leave float32, tells nothing.
+    unsure = ~((exact[:, -1] < bound) & bound.isfinite())
+    if count == len(bank):
+        unsure[:] = False
     rows = unsure.nonzero()[:, 0]
     if in_float16 and len(rows):
         exact[rows], index[rows], _ = _search(queries[rows], bank, centre, k, False)

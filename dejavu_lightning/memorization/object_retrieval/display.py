@@ -18,6 +18,7 @@ from dejavu_lightning.memorization.display import (
     Answers,
     Display,
     GapVariant,
+    Levels,
     Spread,
     TableRow,
     gap_rows,
@@ -98,6 +99,13 @@ DISPLAY = ObjectDisplay(
         axis="objects found: target minus reference",
         caption="Objects that the target finds of a record minus those that the reference finds. Without memorization "
         "the bars of models that are equally able are symmetric about 0. All records, over all seeds; no intervals.",
+    ),
+    levels=Levels(
+        key="recalls",
+        column="recall",
+        title="Recall of the records",
+        axis="recall of a record's objects, at least",
+        caption="The area between the two is their difference in mean recall (AUCG).",
     ),
     left_out="pictures without an object to score",
     truth="objects",

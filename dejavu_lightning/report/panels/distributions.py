@@ -91,26 +91,23 @@ def _counted(found: dict[str, list[Value]], display: Display) -> tuple[list[dict
     return rows, figures
 
 
-def recalls(collection: Collection) -> Panel | None:
-    """Draw the share of records of which each model finds at least so much, where recall is measured."""
-    found: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+def reached_levels(collection: Collection) -> Panel | None:
+    """Draw the share of records of which each model reaches at least each level, where a test has levels."""
+    shown = collection.display.levels if collection.display else None
+    if shown is None:
+        return None
+    found: dict[str, list[NDArray[np.float64]]] = {}
     for variant, runs in collection.shown():
-        own = [run for run in runs if run.comparison is not None and "target_recall" in run.comparison.column_names]
-        if own:
-            tables = [run.comparison for run in own if run.comparison is not None]
-            target, reference = (
-                np.concatenate([table[f"{role}_recall"].to_numpy() for table in tables]) for role in ROLES
-            )
-            found[variant] = target, reference
+        tables = [run.comparison for run in runs if run.comparison is not None]
+        if tables:
+            columns = [f"{role}_{shown.column}" for role in ROLES]
+            found[variant] = [np.concatenate([table[column].to_numpy() for table in tables]) for column in columns]
     if not found:
         return None
-    levels = np.unique(np.concatenate([values for both in found.values() for values in both]))
-    levels = np.unique(np.append(levels, (0.0, 1.0)))
-    shares = {
-        variant: tuple((values[:, None] >= levels).mean(axis=0) for values in both) for variant, both in found.items()
-    }
+    levels = np.unique(np.concatenate([np.array([0.0, 1.0]), *(values for both in found.values() for values in both)]))
+    shares = {variant: [(values[:, None] >= levels).mean(axis=0) for values in both] for variant, both in found.items()}
     rows = [
-        {"variant": variant, "recall": level, "records": len(found[variant][0])}
+        {"variant": variant, "level": level, "records": len(found[variant][0])}
         | {role: share[at] for role, share in zip(ROLES, both, strict=True)}
         for variant, both in shares.items()
         for at, level in enumerate(levels)
@@ -119,14 +116,13 @@ def recalls(collection: Collection) -> Panel | None:
     for variant, mark in style.marks(collection.variants).items():
         for share, shape in zip(shares.get(variant, ()), ("-", ":"), strict=False):
             name = variant_name(collection, variant) if shape == "-" else ""
-            # Of all records at least the level: the step to a level begins behind the one before it.
+            # As many reach a level as reach more than the one before it.
             axes.step(levels, share, shape, where="pre", color=mark.color, linewidth=1.5, label=name)
-    axes.set_xlabel("recall of a record's objects, at least")
+    axes.set_xlabel(shown.axis)
     axes.set_ylabel("share of records")
     axes.set_ylim(0, 1.02)
     style.legend_below(figure, axes)
     caption = (
-        "Lines: the target; dotted: the reference. The area between the two is their difference in mean recall (AUCG). "
-        "All attacked records, over all seeds; no intervals, which the summary has of the area."
+        f"Lines: the target; dotted: the reference. {shown.caption} All attacked records, over all seeds; no intervals."
     )
-    return Panel("recalls", "Recall of the records", caption, rows, [svg_picture(figure, "share of records by recall")])
+    return Panel(shown.key, shown.title, caption, rows, [svg_picture(figure, f"share of records by {shown.axis}")])

@@ -34,8 +34,11 @@ def top_gaps(collection: Collection) -> Panel | None:
     variants = [name for name in collection.variants if name in seeds]
     if len(variants) > COLUMNS:  # axes for each measure would be too many
         measures = measures[:1]
+    plain = next(run.target.settings.get("k") for _, run in collection.measured())  # of the plain names, alike in all
     pictures = [
-        svg_picture(_draw(variants, chosen, measures), f"Top records by {order}", f"Sorted by {order}: {meaning}")
+        svg_picture(
+            _draw(variants, chosen, measures, plain), f"Top records by {order}", f"Sorted by {order}: {meaning}"
+        )
         for order, meaning in collection.display.orders.items()
         if (chosen := [row for row in first if row["order"] == order])
     ]
@@ -52,8 +55,8 @@ def top_gaps(collection: Collection) -> Panel | None:
     return Panel("top_records", "Gaps of the top records", caption, rows, pictures)
 
 
-def _draw(variants: list[str], rows: list[dict[str, Any]], measures: list[str]) -> Figure:
-    """Axes for each variant side by side, and a line of them for each measure."""
+def _draw(variants: list[str], rows: list[dict[str, Any]], measures: list[str], plain: int | None) -> Figure:
+    """Axes for each variant side by side, a line of them for each measure; ``plain`` is the k of the thick line."""
     ks = sorted({row["k"] for row in rows}, key=lambda k: k or 0)
     sizes = sorted({row["records"] for row in rows})
     colors = dict(zip(ks, style.VARIANT_COLORS * len(ks), strict=False))
@@ -70,7 +73,7 @@ def _draw(variants: list[str], rows: list[dict[str, Any]], measures: list[str]) 
             axes.set_title(variant, loc="left", fontsize=9, color=style.INK)
         own = [row for row in rows if row["variant"] == variant and row["measure"] == measure]
         for k in ks:
-            _line(axes, [row for row in own if row["k"] == k], colors[k], k == _plain(ks))
+            _line(axes, [row for row in own if row["k"] == k], colors[k], k == plain or len(ks) == 1)
         axes.axhline(0, color=style.INK, linewidth=0.8, zorder=0)
         axes.set_xscale("log")
         axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -80,11 +83,6 @@ def _draw(variants: list[str], rows: list[dict[str, Any]], measures: list[str]) 
     figure.supxlabel("records L", fontsize=9, color=style.INK)
     style.legend_below(figure, grid.flat[0])
     return figure
-
-
-def _plain(ks: list[int | None]) -> int | None:
-    """The k whose null is drawn: the middle one."""
-    return ks[len(ks) // 2]
 
 
 def _line(axes: Axes, rows: list[dict[str, Any]], color: str, thick: bool) -> None:

@@ -54,8 +54,8 @@ def test_every_row_that_is_left_out_is_beyond_the_bound(in_float16, scale):
 def test_the_bound_counts_what_float16_hides():
     """Rounding to float16 takes what tells these rows apart: without the allowance a far one would bound a near one."""
     bank = torch.zeros(60, 4)
-    bank[:, 0] = 1.0
-    bank[:, 1] = torch.arange(60) * 2**-16
+    bank[:, 0] = 1.0 + torch.arange(60) * 2**-16  # float16 has steps of 2^-10 there
+    assert to_float16(bank).lost.max() > 0
     queries = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     index, bound = nearest_candidates(queries, bank, torch.zeros(4), 5, True)
     others = squared(queries, bank).scatter(1, index, math.inf).amin()
@@ -109,6 +109,14 @@ def test_one_long_row_or_query_leaves_nothing_open(in_float16, monkeypatch):
     distances, indices = nearest_neighbors(queries, bank, 10)
     assert torch.equal(indices, expected.indices[:, :10])
     assert torch.allclose(distances, expected.values[:, :10], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("in_float16", [False, True])
+def test_squares_beyond_float32_are_compared_with_the_whole_bank(in_float16, monkeypatch):
+    queries, bank = clustered(5, 64, 1) * 1e19, clustered(500, 64, 2) * 1e19
+    monkeypatch.setattr(neighbors, "has_float16_products", lambda device: in_float16)
+    expected = squared(queries, bank).sort(dim=1, stable=True).indices[:, :10]
+    assert torch.equal(nearest_neighbors(queries, bank, 10)[1], expected)
 
 
 @pytest.mark.parametrize("in_float16", [False, True])
