@@ -54,7 +54,7 @@ class Captioned(torch.utils.data.Dataset):
 
 def caption_data(train_on="A", batch_size=10, **options):
     settings = {"per_split": 20, "held_out": 20, "image_size": 32, **PLAIN, **options}
-    if "augmentation" not in settings:
+    if not {"augmentation", "views"} & settings.keys():
         settings["views"] = RandomViews(32, num_views=1, flip=0.0, jitter=0.0, grayscale=0.0, **PLAIN)
     return CaptionDataModule(ObjectScenes(120, image_size=32), train_on=train_on, batch_size=batch_size, **settings)
 

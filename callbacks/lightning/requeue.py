@@ -22,13 +22,13 @@ class RequeueBetweenBatches(Callback):
     instruction the signal arrives. Between batches the checkpoint is whole: the resumed run shows every
     sample as often as an uninterrupted one. Does nothing where Lightning does not listen to the signal.
 
-    It waits for a batch that ends an optimiser step and not the epoch, whose measurements come after it: ask
+    It waits for a batch that ends an optimiser step, or for the measurements behind the last batch of an epoch: ask
     for the signal early enough for a measurement (``sbatch --signal=SIGUSR1@600``). Checkpoints of earlier requeues
     go once a later one, or the end of the training, is on disk: Lightning would resume from one that is left.
 
     Args:
         requeue_signal: what ``sbatch --signal`` sends; the cluster environment's own if not given.
-        every_n_batches: with several processes, how often they ask one another.
+        every_n_batches: with several processes, how often they ask one another within an epoch.
 
     Example:
         >>> import signal
@@ -63,10 +63,24 @@ class RequeueBetweenBatches(Callback):
         if trainer.world_size > 1 and batch_idx // trainer.accumulate_grad_batches % self.every_n_batches:
             return
         if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
-            self._answer(self._signal, None)
-            _remove_requeued(trainer, keep=1)
-            told = f"requeued after {self._signal.name}; the next start continues from here"
-            raise SystemExit(f"{told}, also where you have to submit it yourself")
+            self._requeue(trainer, self._answer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """If any rank was asked at the end of the last epoch, which has been measured by now, likewise."""
+        progress = trainer.fit_loop.epoch_progress
+        if self._answer is None or not progress.current.processed:
+            return
+        if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
+            # Lightning would leave out an epoch that its checkpoint calls ready and that was not started.
+            progress.current.ready -= 1
+            progress.total.ready -= 1
+            self._requeue(trainer, self._answer)
+
+    def _requeue(self, trainer: Trainer, answer: Callable[[int, FrameType | None], Any]) -> None:
+        answer(self._signal, None)
+        _remove_requeued(trainer, keep=1)
+        told = f"requeued after {self._signal.name}; the next start continues from here"
+        raise SystemExit(f"{told}, also where you have to submit it yourself")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The end of the training is in its last checkpoint."""

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from dejavu_lightning.methods.initial import (
+    check_learns,
     check_preprocessing,
     freeze_parts,
     initial_parts,
@@ -98,6 +99,7 @@ class SelfSupervisedMethod(LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        self.frozen = (freeze,) if isinstance(freeze, str) else tuple(freeze)
         given: nn.Sequential | None = None
         self.init_name, self.init_preprocessing = "", None
         if init is None:
@@ -107,6 +109,8 @@ class SelfSupervisedMethod(LightningModule):
             self.backbone, given = initial_parts(loaded)
             for part in filter(None, (self.backbone, given)):  # whatever mode others left it in
                 set_trainable(part.train(), True)
+            if "backbone" not in self.frozen:
+                check_learns(self.backbone, loaded.name)
             self.init_name, self.init_preprocessing = loaded.name, loaded.preprocessing
         self.feature_width = feature_width(self.backbone, image_size)
         self.projector = given or self.build_projector(self.feature_width, projector_widths)
@@ -119,7 +123,6 @@ class SelfSupervisedMethod(LightningModule):
         self.optimizer = optimizer or OptimizerConfig()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
-        self.frozen = (freeze,) if isinstance(freeze, str) else tuple(freeze)
 
     def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
         """Build the layers between the features and the loss; methods with other layers override it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder, mismatch
 from dejavu_lightning.pretrained.open_clip_model import ClipEncoder
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
+from dejavu_lightning.pretrained.programs import fixed_modes
+
+logger = logging.getLogger(__name__)
 
 
 class Embedding(nn.Module):
@@ -56,6 +60,30 @@ def initial_parts(loaded: LoadedModel) -> tuple[nn.Module, nn.Sequential | None]
     if loaded.encode is not None or hasattr(module, "encode"):
         return Embedding(module, loaded.encode), None
     return module, None
+
+
+def check_learns(part: nn.Module, name: str) -> None:
+    """Refuse a network without weights that could be trained, and say which layers of a program keep their mode.
+
+    Args:
+        part: that is to be trained.
+        name: of the model that it comes from.
+
+    Raises:
+        ValueError: it has no parameters.
+    """
+    if not any(True for _ in part.parameters()):
+        raise ValueError(
+            f"model.init: {name} has no weights to train, as a frozen program holds them as constants; set "
+            "model.freeze=backbone to train the rest over it, or save it without torch.jit.freeze"
+        )
+    if kept := sorted({layer for layer, training in fixed_modes(part) if not training}):
+        logger.warning(
+            "model.init: %s was written in evaluation mode, so its %s stay in it while it is trained; a scripted "
+            "program or a state dict has both modes",
+            name,
+            " and ".join(kept),
+        )
 
 
 def load_into(part: nn.Module, loaded: LoadedModel, where: str) -> None:

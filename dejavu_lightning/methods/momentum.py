@@ -88,8 +88,9 @@ class MomentumMethod(SelfSupervisedMethod):
         """Move the teacher's weights towards the student's."""
         for name, part in self.teacher.items():
             student: nn.Module = getattr(self, name)
-            average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
-            average(list(part.parameters()), list(student.parameters()), None)
+            if weights := list(part.parameters()):  # a frozen program has none
+                average = get_ema_multi_avg_fn(momentum)  # type: ignore[no-untyped-call]
+                average(weights, list(student.parameters()), None)
 
     def project_teacher(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) normalised -> the teacher's projector output (B, D)."""

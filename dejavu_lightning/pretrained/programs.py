@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from dejavu_lightning.core.checkpoint_folder import explain_folder
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
+
+MODE_ARGUMENT = {"batch_norm": 5, "dropout": 2}  # the place of "training" among the arguments of these operators
 
 
 class TorchScriptFile(PretrainedModel):
@@ -25,7 +28,7 @@ class TorchScriptFile(PretrainedModel):
         preprocessing: that the model was trained with; the data's if not given.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is no TorchScript.
+        FileNotFoundError, ValueError: there is no such file, it is no TorchScript, or one traced in training mode.
 
     Example:
         >>> import torch
@@ -46,6 +49,7 @@ class TorchScriptFile(PretrainedModel):
             raise ValueError(
                 f"{self.file} is no TorchScript file, as torch.jit.save writes it. Weights alone are for WeightsFile"
             ) from error
+        _refuse_training_mode([name for name, training in fixed_modes(program) if training], self.file, "traced")
         module = program if hasattr(program, "training") else FrozenModule(program)
         return LoadedModel(f"TorchScript {Path(self.file).name}", module, preprocessing=self.preprocessing)
 
@@ -71,7 +75,8 @@ class ExportedFile(PretrainedModel):
         preprocessing: that the model was trained with; the data's if not given.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, it is no exported program, or one with compiled code.
+        FileNotFoundError, ValueError: there is no such file, it is no exported program, one with compiled code, or one
+            exported in training mode.
 
     Example:
         >>> import torch
@@ -99,9 +104,9 @@ class ExportedFile(PretrainedModel):
         except Exception as error:  # whatever its parser trips over
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{self.file}: its program cannot be loaded ({reason})") from error
-        return LoadedModel(
-            f"exported {Path(self.file).name}", ExportedModule(program, self.file), preprocessing=self.preprocessing
-        )
+        module = ExportedModule(program, self.file)
+        _refuse_training_mode([name for name, training in fixed_modes(module) if training], self.file, "exported")
+        return LoadedModel(f"exported {Path(self.file).name}", module, preprocessing=self.preprocessing)
 
 
 class ExportedModule(nn.Module):
@@ -136,6 +141,40 @@ class ExportedModule(nn.Module):
             )
         embedded: Tensor = self.program(images)
         return embedded
+
+
+def fixed_modes(module: nn.Module) -> list[tuple[str, bool]]:
+    """Find the layers of a program whose mode was written into it, as tracing and exporting do.
+
+    Args:
+        module: a network, program or not.
+
+    Returns:
+        For each layer that trains otherwise than it evaluates, "batch_norm" or "dropout", and whether it is in training
+        mode, whatever mode the module is in. Empty for other networks, and for scripted programs.
+    """
+    if isinstance(module, ExportedModule):
+        calls = [(str(node.target), node.args) for node in module.program.graph.nodes if node.op == "call_function"]
+    else:
+        graph = getattr(module, "inlined_graph", None)
+        kinds = [] if graph is None else [f"aten::{name}" for name in MODE_ARGUMENT]
+        calls = [
+            (kind, [value.toIValue() for value in node.inputs()]) for kind in kinds for node in graph.findAllNodes(kind)
+        ]
+    return [
+        (name, arguments[place])
+        for called, arguments in calls
+        for name, place in MODE_ARGUMENT.items()
+        if name in called and len(arguments) > place and isinstance(arguments[place], bool)
+    ]
+
+
+def _refuse_training_mode(layers: Sequence[str], file: str, written: str) -> None:
+    if layers:
+        raise ValueError(
+            f"{file} was {written} in training mode, which its {', '.join(sorted(set(layers)))} cannot leave: an "
+            f"embedding would depend on chance and on its batch; call eval() before it is {written}"
+        )
 
 
 def _must_exist(file: str) -> None:

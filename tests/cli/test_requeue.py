@@ -9,12 +9,15 @@ import time
 import pytest
 import torch
 import yaml
-from dejavu_lightning.callbacks import EpochCheckpoint, RequeueBetweenBatches
+from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor, RandomState, RequeueBetweenBatches
 from lightning.pytorch import Callback
 
+from dejavu_lightning.core.distributed import world
+from dejavu_lightning.memorization import LabelInference
 from dejavu_lightning.runs.checkpoints import requeue_checkpoints
 from tests.commands import ROOT, TINY, command, history, run
 from tests.models import tiny_data, tiny_trainer, tiny_vicreg
+from tests.processes import run_processes
 
 SLURM = {
     "SLURM_JOB_ID": "77",
@@ -98,16 +101,75 @@ class Asked(RequeueBetweenBatches):
     ("at", "accumulate", "answer"),
     [
         ((0, 1), 1, (0, 2)),
-        ((0, 3), 1, (1, 5)),  # the last batch of an epoch: its measurements come first
+        ((0, 3), 1, (1, 4)),  # the last batch of an epoch: its measurements come first
         ((0, 0), 2, (0, 1)),  # the gradients of two batches are one step
+        ((0, 2), 4, (1, 1)),  # and here those of a whole epoch
     ],
 )
-def test_it_is_answered_between_steps_and_not_at_the_end_of_an_epoch(at, accumulate, answer, tmp_path):
+def test_it_is_answered_between_steps_and_behind_the_measurements_of_an_epoch(at, accumulate, answer, tmp_path):
     answers = []
     trainer = tiny_trainer(tmp_path, callbacks=[Asked(at, answers)], accumulate_grad_batches=accumulate)
     with pytest.raises(SystemExit, match="requeued after SIGUSR1"):
         trainer.fit(tiny_vicreg(), datamodule=tiny_data(batch_size=10))
     assert answers == [answer]
+
+
+class Requeued(RequeueBetweenBatches):
+    """Asked at one batch, on one rank; saves as Lightning's answer does."""
+
+    def __init__(self, at, rank, file, every_n_batches=10):
+        super().__init__(every_n_batches=every_n_batches)
+        self.at, self.rank, self.file = at, rank, file
+
+    def on_train_start(self, trainer, module):
+        self._answer = lambda signum, frame: trainer.save_checkpoint(self.file)
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        self._asked |= ((trainer.current_epoch, index), trainer.global_rank) == (self.at, self.rank)
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_run_of_one_step_an_epoch_is_requeued_and_ends_bitwise_as_if_left_alone(epoch, accumulate, tmp_path):
+    def trained(folder, *callbacks, resume=None):
+        torch.manual_seed(0)
+        module, monitor = tiny_vicreg(), MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False)
+        options = {"max_epochs": 4, "accumulate_grad_batches": accumulate}
+        trainer = tiny_trainer(folder, callbacks=[RandomState(), monitor, *callbacks], **options)
+        data = tiny_data(batch_size=40 // accumulate)
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+        return trainer.global_step, module.state_dict(), monitor.history
+
+    file = tmp_path / "requeued.ckpt"
+    with pytest.raises(SystemExit, match="requeued after SIGUSR1"):
+        trained(tmp_path / "run", Requeued((epoch, 0), 0, file))
+    steps, resumed, curve = trained(tmp_path / "run", resume=file)
+    expected_steps, whole, expected = trained(tmp_path / "whole")
+    assert (steps, curve) == (expected_steps, expected)
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def stopped(folder, batch_size, at):
+    """Epoch and step at which a rank of two was requeued, where only the second was asked."""
+    rank, _ = world()
+    os.environ["LOCAL_RANK"] = str(rank)
+    callbacks = [Requeued(at, 1, f"{folder}/requeued.ckpt", every_n_batches=3)]
+    trainer = tiny_trainer(folder, callbacks=callbacks, devices=2, strategy="ddp")
+    with pytest.raises(SystemExit, match="requeued after SIGUSR1"):
+        trainer.fit(tiny_vicreg(), datamodule=tiny_data(batch_size=batch_size))
+    return trainer.current_epoch, trainer.global_step
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "at", "expected"),
+    [
+        (4, (0, 1), (0, 4)),  # five steps of 2 x 4 an epoch; they ask one another behind the first and the fourth
+        (4, (0, 4), (1, 5)),
+        (20, (0, 0), (1, 1)),  # one step
+    ],
+)
+def test_two_processes_stop_at_the_same_step_where_one_was_asked(batch_size, at, expected, tmp_path):
+    assert run_processes(2, stopped, str(tmp_path), batch_size, at) == [expected] * 2
 
 
 def test_within_an_epoch_the_global_batch_must_stay(tmp_path):

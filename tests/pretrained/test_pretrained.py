@@ -395,6 +395,33 @@ def test_exported_files(tmp_path):
         ExportedFile(str(tmp_path / "weights.pt2")).load()
 
 
+@pytest.mark.parametrize(
+    ("layers", "named"),
+    [
+        ([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)], "batch_norm"),
+        ([nn.Conv2d(3, 4, 3), nn.Dropout(0.5)], "dropout"),
+        ([nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.BatchNorm2d(4), nn.Dropout(1.0)], "batch_norm, dropout"),
+        ([nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.GroupNorm(2, 4)], ""),  # the same in both modes
+    ],
+)
+def test_programs_of_training_mode_are_refused(tmp_path, layers, named):
+    """Put into evaluation mode they stay in training mode: embeddings would depend on their batch, or on chance."""
+    network = nn.Sequential(*layers, nn.Flatten())
+    traced, exported = str(tmp_path / "traced.pt"), str(tmp_path / "exported.pt2")
+    for mode in (False, True):
+        network.train(mode)
+        torch.jit.trace(network, IMAGES, check_trace=False).save(traced)
+        torch.export.save(torch.export.export(network, (IMAGES,)), exported)
+        torch.jit.script(network).save(str(tmp_path / "scripted.pt"))
+        agree(TorchScriptFile(str(tmp_path / "scripted.pt")), network)  # which has both modes
+        for model, verb in ((TorchScriptFile(traced), "traced"), (ExportedFile(exported), "exported")):
+            if not (mode and named):
+                agree(model, network)
+                continue
+            with pytest.raises(ValueError, match=f"was {verb} in training mode, which its {named} cannot leave"):
+                model.load()
+
+
 def test_callables(tmp_path):
     network, file = scrambled(build_network(4)), str(tmp_path / "weights.pt")
     torch.save({"net": DistributedDataParallel(network).state_dict()}, file)
