@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from dejavu_lightning.methods.training import create_optimizer, is_trial, log_lo
 from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projection_width, projector, projector_layers
 from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
+from dejavu_lightning.pretrained.programs import is_program
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,16 +64,18 @@ class SelfSupervisedMethod(LightningModule):
         backbone_options: passed to the backbone's constructor.
         init: a published model to begin from, instead of ``backbone``: any of :mod:`dejavu_lightning.pretrained`. Where
             it has a projector, that is taken too, instead of ``projector_widths``.
-        freeze: parts that are not trained and stay in evaluation mode: "backbone", or dotted paths such as
-            ["backbone.conv1", "backbone.layer1"].
+        freeze: parts that are not trained and stay in evaluation mode: "backbone", or dotted paths of parts or single
+            weights, such as ["backbone.conv1", "backbone.layer1"].
         projector_widths: the projector's layers.
         image_size: side in pixels of the images.
         embedding: what the memorization tests see: "projector", "backbone", or the output of a linear layer between
             them, such as "projector.1". The choice is itself a mitigation (guillotine): towards the backbone less of
             the single pictures is left.
         optimizer: see :class:`OptimizerConfig`.
-        channels_last: lay out images and kernels channels last, which is faster for most convolutions.
-        compile: compile the backbone for training with ``torch.compile``; measurements stay uncompiled.
+        channels_last: lay out images and kernels channels last, which is faster for most convolutions; a program's stay
+            as they are.
+        compile: compile the backbone for training with ``torch.compile``; measurements stay uncompiled, and so does a
+            program, TorchScript or exported.
 
     Raises:
         ValueError: there is no such ``embedding`` or backbone.
@@ -121,6 +127,8 @@ class SelfSupervisedMethod(LightningModule):
             raise ValueError(f"embedding must be one of {', '.join(offered)}; got {embedding!r}")
         self.embedding, self.compile_backbone = embedding, compile
         self.optimizer = optimizer or OptimizerConfig()
+        self.program = is_program(self.backbone)
+        channels_last = channels_last and not self.program
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
 
@@ -131,7 +139,9 @@ class SelfSupervisedMethod(LightningModule):
     def configure_model(self) -> None:
         """Freeze, now that all parts are there, and compile in place, so that the names of the weights stay."""
         freeze_parts(self, self.frozen)
-        if self.compile_backbone:
+        if self.compile_backbone and self.program:
+            logger.warning("model.compile: %s is a program and is trained as it is", self.init_name)
+        elif self.compile_backbone:
             self.backbone.compile()
 
     def train(self, mode: bool = True) -> Self:
@@ -222,8 +232,8 @@ class SelfSupervisedMethod(LightningModule):
                 f"{self._global_batch()}: a callback such as BatchSizeFinder changed it. Search beforehand, and train "
                 "with the batch size that is found"
             )
-        for logger in self.loggers:
-            logger.log_hyperparams({"optimizer/scaled_lr": self.scaled_lr})
+        for each in self.loggers:
+            each.log_hyperparams({"optimizer/scaled_lr": self.scaled_lr})
 
     def _global_batch(self) -> int:
         per_device = getattr(self.trainer.train_dataloader, "batch_size", None)

@@ -178,11 +178,10 @@ class CLIP(LightningModule):
                 f"{list(self.frozen)}"
             )
         self._check_size(images)
-        features: Tensor = self._image_backbone()(images.contiguous(memory_format=self.memory_format))
-        if features.ndim != 2:
-            raise ValueError(
-                f"data.cached_views needs pooled features (B, F) of the image tower, got {tuple(features.shape)}"
-            )
+        features = self._image_backbone()(images.contiguous(memory_format=self.memory_format))
+        if not isinstance(features, Tensor) or features.ndim != 2:
+            given = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
+            raise ValueError(f"data.cached_views needs pooled features (B, F) of the image tower, got {given}")
         return features
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
@@ -218,7 +217,7 @@ class CLIP(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Keep the temperature within its bounds, before anything saves a checkpoint."""
         super().optimizer_step(*args, **kwargs)
-        if self.temperature.learned:
+        if self.logit_scale.requires_grad:
             with torch.no_grad():
                 low, high = (math.log(1 / bound) for bound in (self.temperature.maximum, self.temperature.minimum))
                 self.logit_scale.clamp_(low, high)

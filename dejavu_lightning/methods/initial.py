@@ -123,7 +123,7 @@ def freeze_parts(module: nn.Module, names: Sequence[str]) -> None:
 
     Args:
         module: whose ``train`` calls :func:`keep_frozen` with the same names.
-        names: dotted paths of the parts.
+        names: dotted paths of the parts, or of single weights.
 
     Raises:
         ValueError: there is no such part, or nothing is left to train.
@@ -133,8 +133,11 @@ def freeze_parts(module: nn.Module, names: Sequence[str]) -> None:
         if part is None:
             listed = ", ".join(child for child, _ in module.named_children())
             raise ValueError(f"freeze={name!r} is no part of {type(module).__name__}, which has {listed}")
-        set_trainable(part, False)
-        part.eval()
+        if isinstance(part, nn.Module):
+            set_trainable(part, False)
+            part.eval()
+        else:
+            part.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"freeze={list(names)} leaves nothing to train")
 
@@ -149,12 +152,14 @@ def keep_frozen(module: nn.Module, names: Sequence[str]) -> None:
     """Put the named parts of a module that is in training mode back into evaluation mode."""
     for name in names:
         part = _part(module, name)
-        if part is not None:
+        if isinstance(part, nn.Module):
             part.eval()
 
 
-def _part(module: nn.Module, name: str) -> nn.Module | None:
-    try:
-        return module.get_submodule(name) if name else None
-    except AttributeError:
-        return None
+def _part(module: nn.Module, name: str) -> nn.Module | nn.Parameter | None:
+    for find in (module.get_submodule, module.get_parameter) if name else ():
+        try:
+            return find(name)
+        except AttributeError:
+            continue
+    return None

@@ -143,6 +143,11 @@ class ExportedModule(nn.Module):
         return embedded
 
 
+def is_program(module: nn.Module) -> bool:
+    """Whether a network is a program of a file, which is compiled as it is, for images as they lie in memory."""
+    return isinstance(module, (torch.jit.ScriptModule, FrozenModule, ExportedModule))
+
+
 def fixed_modes(module: nn.Module) -> list[tuple[str, bool]]:
     """Find the layers of a program whose mode was written into it, as tracing and exporting do.
 

@@ -1,14 +1,18 @@
 """Features of a fixed number of views are computed once, and are those of the views that training draws."""
 
+import os
+
 import pytest
 import torch
 from dejavu_lightning.callbacks import RandomState
 from lightning.pytorch import Callback
 
+from dejavu_lightning.core.distributed import world
 from dejavu_lightning.data import RandomViews
 from dejavu_lightning.methods import VICReg
 from tests.captions import caption_data, tiny_clip
 from tests.models import PLAIN, TINY_NETWORK, tiny_data, tiny_trainer
+from tests.processes import run_processes
 
 
 def frozen(**options):
@@ -121,6 +125,29 @@ def test_cached_features_of_captioned_pictures_are_those_of_views_made_once(tmp_
         with torch.no_grad():
             expected = module.frozen_features(view)
         assert torch.allclose(cached.features[position], expected.expand(2, -1), atol=1e-5)
+
+
+def cached_by_two(folder):
+    """What a rank of two has cached of the whole pictures, and the features of the same pictures computed now."""
+    rank, _ = world()
+    os.environ["LOCAL_RANK"] = str(rank)
+    module, data = frozen(), tiny_data(cached_views=2)
+    data.views[0].scale, data.views[0].ratio = (1.0, 1.0), (1.0, 1.0)
+    trainer = tiny_trainer(folder, max_epochs=1, devices=2, strategy="ddp")
+    trainer.fit(module, datamodule=data)
+    cached = trainer.train_dataloader.dataset
+    module.eval()
+    pictures = [cached.samples[position, 0] for position in range(len(cached))]
+    with torch.no_grad():
+        views = [data.views[0](one["image"][None], one["aspect"][None])[0] for one in pictures]
+        return cached.features, module.features(torch.cat(views))
+
+
+def test_two_processes_cache_a_share_each_and_have_all(tmp_path):
+    (first, expected), (second, _) = run_processes(2, cached_by_two, str(tmp_path))
+    assert torch.equal(first, second)
+    assert first.shape[:2] == (40, 2)
+    assert torch.allclose(first, expected[:, None].expand(-1, 2, -1), atol=1e-5)
 
 
 def several_sizes(folder):

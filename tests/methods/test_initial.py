@@ -112,6 +112,24 @@ def test_layers_of_a_backbone_are_frozen_by_their_paths(tmp_path):
     assert changed == {"3", "4"}  # the residual blocks; 0 and 1 are the stem's kernel and norm
 
 
+@pytest.mark.parametrize("name", ["backbone.0.weight", "projector.0.weight"])
+def test_a_single_weight_is_frozen_by_its_path(name, tmp_path):
+    module = VICReg(freeze=[name], **TINY_NETWORK)
+    before = {key: value.clone() for key, value in module.named_parameters()}
+    tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
+    assert {key for key, value in module.named_parameters() if torch.equal(before[key], value)} == {name}
+
+
+def test_a_text_tower_is_frozen_whole(tmp_path):
+    """open_clip's CLIP keeps it in parts and single weights of the model itself."""
+    text = ["transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection", "logit_scale"]
+    module = tiny_clip(tmp_path / "tiny.json", freeze=[f"model.{part}" for part in text])
+    before = {key: value.clone() for key, value in module.named_parameters()}
+    tiny_trainer(tmp_path).fit(module, datamodule=caption_data())
+    changed = {key for key, value in module.named_parameters() if not torch.equal(before[key], value)}
+    assert changed == {key for key in before if key.startswith("model.visual.")}
+
+
 def test_a_clip_model_begins_from_one_of_open_clip(tmp_path):
     torch.manual_seed(3)
     other = CLIP(model="dejavu-tiny").model

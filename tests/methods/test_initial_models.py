@@ -1,11 +1,14 @@
 """Training begins from every class of published models, programs included."""
 
+import os
 import re
 
 import pytest
 import torch
 import transformers
+from torch import nn
 
+from dejavu_lightning.core.distributed import world
 from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.methods import BYOL, VICReg
 from dejavu_lightning.pretrained import (
@@ -18,6 +21,7 @@ from dejavu_lightning.pretrained import (
 )
 from tests.methods.test_initial import SMALL, finished
 from tests.models import tiny_data, tiny_trainer
+from tests.processes import run_processes
 
 
 def hugging_face(folder, config, **options):
@@ -40,7 +44,7 @@ SOURCES = {
     "timm, ViT": (lambda _: TimmModel("test_vit", options={"img_size": 32}, preprocessing=SHOWN), ""),
     "torchvision": (lambda _: TorchvisionModel("shufflenet_v2_x0_5"), ""),
     "open_clip": (lambda _: OpenClipModel("dejavu-tiny", preprocessing=SHOWN), ""),
-    "transformers": (lambda path: hugging_face(path, transformers.ViTConfig(image_size=32, **VIT)), "pooler"),
+    "transformers": (lambda path: hugging_face(path, transformers.ViTConfig(image_size=32, **VIT)), ""),
     "transformers, pooled": (
         lambda path: hugging_face(
             path,
@@ -90,6 +94,53 @@ def test_a_scripted_network_is_trained_or_frozen(freeze, method, tmp_path):
     changed = {key for key, value in module.state_dict().items() if not torch.equal(before[key], value)}
     assert any(key.startswith("backbone") for key in changed) == (not freeze)
     assert any(key.startswith("projector") for key in changed)
+
+
+def trained_by_two(folder, init):
+    rank, _ = world()
+    os.environ["LOCAL_RANK"] = str(rank)
+    torch.manual_seed(0)
+    module = VICReg(init=init, **SMALL)
+    tiny_trainer(folder, devices=2, strategy="ddp").fit(module, datamodule=tiny_data())
+    return {name: value.sum().item() for name, value in module.named_parameters()}
+
+
+@pytest.mark.parametrize("source", ["transformers", "exported"])
+def test_two_processes_train_it(source, tmp_path):
+    """DDP refuses weights that no loss reaches, such as a pooler that is not asked for."""
+    first, second = run_processes(2, trained_by_two, str(tmp_path), SOURCES[source][0](tmp_path))
+    assert first == second
+
+
+class Viewing(nn.Module):
+    """Takes a tensor as it lies in memory, which of a program cannot be changed to ``reshape``."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel, self.width = nn.Conv2d(3, 5, 3, stride=8), 80
+
+    def forward(self, images):
+        maps = self.kernel(images)
+        return maps.view(maps.shape[0], -1)
+
+
+@pytest.mark.parametrize("written", ["traced", "scripted", "exported"])
+def test_a_program_is_trained_as_it_is_however_it_lies_in_memory_and_uncompiled(written, tmp_path, caplog):
+    network, images = Viewing().eval(), torch.zeros(2, 3, 32, 32)
+    if written == "exported":
+        program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+        torch.export.save(program, tmp_path / "program.pt2")
+        init = ExportedFile(str(tmp_path / "program.pt2"))
+    else:
+        program = torch.jit.script(network) if written == "scripted" else torch.jit.trace(network, images)
+        program.save(tmp_path / "program.pt")
+        init = TorchScriptFile(str(tmp_path / "program.pt"))
+    module = VICReg(init=init, channels_last=True, compile=True, **SMALL)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    with caplog.at_level("WARNING"):
+        tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
+    assert "is a program and is trained as it is" in caplog.text
+    assert not [key for key, value in module.state_dict().items() if torch.equal(before[key], value)]
 
 
 @pytest.mark.parametrize("method", [VICReg, BYOL])
