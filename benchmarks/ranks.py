@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from growth import slope
 
 from dejavu_lightning.core.distributed import world
 from dejavu_lightning.embedding.embed import Embedded
@@ -172,8 +173,9 @@ def main():
     sizes = (given.queries, given.bank, given.width, given.k)
     print(f"{given.queries} queries, {given.bank} public of width {given.width}, k = {given.k}; largest of all ranks")
     print(f"{'ranks':>5} {'received':>10} {'formula':>10} {'peak':>10} {'formula':>10} {'seconds':>8}")
-    told = set()
-    for processes in map(int, given.ranks.split(",")):
+    told, counts = set(), [int(count) for count in given.ranks.split(",")]
+    table = []
+    for processes in counts:
         ranks = on_ranks(processes, *sizes)
         largest = max(rank["held"] for rank in ranks)
         formulas = [expected_bytes(given.queries, rank["own"], largest, *sizes[2:], processes) for rank in ranks]
@@ -185,7 +187,13 @@ def main():
         ]
         told |= {rank["found"] for rank in ranks}
         shown = " ".join(f"{column / MIB:6.0f} MiB" for column in columns)
-        print(f"{processes:5} {shown} {max(rank['seconds'] for rank in ranks):7.0f}s", flush=True)
+        seconds = max(rank["seconds"] for rank in ranks)
+        print(f"{processes:5} {shown} {seconds:7.1f}s", flush=True)
+        table.append((columns[0], columns[2], seconds))
+    for name, values in zip(("received", "peak", "seconds"), zip(*table, strict=True), strict=True):
+        grown = [(count, value) for count, value in zip(counts, values, strict=True) if value]
+        if len(grown) > 1:
+            print(f"slope of {name} over {grown[0][0]} to {grown[-1][0]} ranks: {slope(*zip(*grown, strict=True)):.2f}")
     print("all found the same" if len(told) == 1 else "RANKS FOUND DIFFERENT NEIGHBOURS")
 
 

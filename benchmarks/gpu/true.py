@@ -28,6 +28,7 @@ from gpu.checks import Section, Setting, Skip
 from gpu.training import PLAIN, trainer
 
 CHECKS = Section()
+# Where photographs are given they come first: all checks together may take more than the section has.
 # Mild, as in configs/quickstart.yaml: with strong jitter nothing is memorized of painted scenes.
 MILD = {
     "flip": 0.0,
@@ -97,6 +98,54 @@ def vicreg(setting: Setting, side: int) -> VICReg:
 
 GAPS = ("ppg", "control_ppg", "prg", "net_ppg", "control_prg", "net_prg")
 SCORES = ("net_score", "score", "control_score", "target_accuracy", "reference_accuracy", "net_score@20", "memorized")
+
+
+@CHECKS.check(seconds=100)
+def vicreg_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
+    """A VICReg pair on photographs: ResNet-18 at 96 px from scratch."""
+    if setting.photos is None:
+        raise Skip("no photographs: name their folder with --photos")
+    root, boxes = setting.photos / "train", setting.photos / "Annotation"
+    source = ImageFolder(str(root), str(boxes))
+    side, workers = 96, min(12, max(0, (os.cpu_count() or 1) - 2))
+    counts = torch.bincount(torch.as_tensor(source.labels), minlength=len(source.class_names))
+    each = int(counts.min())
+    # Few pictures and many epochs, as in configs/photographs/vicreg.yaml.
+    per_class, held_out = max(2, min(each // 4, 15)), max(2, min(each // 4, 50))
+    found |= {"photographs": len(source.ids), "classes": len(source.class_names), "per class": per_class}
+    views = RandomViews(side, scale=(0.1, 1.0), **MILD)
+
+    def data(split: str) -> ImageDataModule:
+        return ImageDataModule(
+            source,
+            train_on=split,  # type: ignore[arg-type]
+            image_size=side,
+            storage_size=128,
+            per_class=per_class,
+            held_out_per_class=held_out,
+            min_crop_side=32,
+            batch_size=setting.pick(150, 10),
+            views=views,
+            num_workers=workers,
+            pin_memory=setting.on_gpu,
+        )
+
+    test = LabelInference(k=setting.pick(50, 5), num_workers=workers)
+    pair(setting, found, lambda: vicreg(setting, side), data, test, setting.pick(300, 2), SCORES)
+
+
+@CHECKS.check(seconds=100)
+def clip_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
+    """A small CLIP from scratch at 96 px on captioned photographs, with held-out control."""
+    folder = None if setting.photos is None else setting.photos.parent / "coco"
+    if folder is None or not folder.is_dir():
+        raise Skip("no captioned photographs: a folder coco/ beside that of --photos")
+    captions, instances = (str(folder / "annotations" / f"{name}_train.json") for name in ("captions", "instances"))
+    source = CocoCaptions(str(folder / "images" / "train"), captions, instances)
+    size = len(source.ids)
+    found |= {"photographs": size}
+    split_size, held_out, epochs = max(8, size // 4), max(8, size // 8), setting.pick(60, 2)
+    clip_pair(setting, found, source, setting.pick(96, 48), split_size, held_out, setting.pick(200, 8), epochs)
 
 
 @CHECKS.check(seconds=100)
@@ -170,50 +219,3 @@ def clip_pair(
 
     test = ObjectRetrieval(k=10, ks=setting.pick((1, 10, 100), (1,)), unnamed_only=True)
     pair(setting, found, build, data, test, epochs, GAPS)
-
-
-@CHECKS.check(seconds=100)
-def vicreg_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
-    """A VICReg pair on photographs: ResNet-18 at 96 px from scratch."""
-    if setting.photos is None:
-        raise Skip("no photographs: name their folder with --photos")
-    root, boxes = setting.photos / "train", setting.photos / "Annotation"
-    source = ImageFolder(str(root), str(boxes))
-    side, workers = 96, min(12, max(0, (os.cpu_count() or 1) - 2))
-    counts = torch.bincount(torch.as_tensor(source.labels), minlength=len(source.class_names))
-    each = int(counts.min())
-    per_class, held_out = max(2, each // 4), each // 8
-    found |= {"photographs": len(source.ids), "classes": len(source.class_names), "per class": per_class}
-    views = RandomViews(side, scale=(0.1, 1.0))
-
-    def data(split: str) -> ImageDataModule:
-        return ImageDataModule(
-            source,
-            train_on=split,  # type: ignore[arg-type]
-            image_size=side,
-            storage_size=128,
-            per_class=per_class,
-            held_out_per_class=held_out,
-            min_crop_side=32,
-            batch_size=setting.pick(200, 10),
-            views=views,
-            num_workers=workers,
-            pin_memory=setting.on_gpu,
-        )
-
-    test = LabelInference(k=setting.pick(20, 5), num_workers=workers)
-    pair(setting, found, lambda: vicreg(setting, side), data, test, setting.pick(60, 2), SCORES)
-
-
-@CHECKS.check(seconds=100)
-def clip_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
-    """A small CLIP from scratch at 96 px on captioned photographs, with held-out control."""
-    folder = None if setting.photos is None else setting.photos.parent / "coco"
-    if folder is None or not folder.is_dir():
-        raise Skip("no captioned photographs: a folder coco/ beside that of --photos")
-    captions, instances = (str(folder / "annotations" / f"{name}_train.json") for name in ("captions", "instances"))
-    source = CocoCaptions(str(folder / "images" / "train"), captions, instances)
-    size = len(source.ids)
-    found |= {"photographs": size}
-    split_size, held_out, epochs = max(8, size // 4), max(8, size // 8), setting.pick(60, 2)
-    clip_pair(setting, found, source, setting.pick(96, 48), split_size, held_out, setting.pick(200, 8), epochs)

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 import dejavu_lightning.memorization
 from dejavu_lightning import pretrained
 from dejavu_lightning.cli import typed
+from dejavu_lightning.cli.configs import find_config
 from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.evaluation.leave_out import add_leave_out
 from dejavu_lightning.cli.evaluation.several_devices import add_several_devices
@@ -152,6 +153,8 @@ def read_references(file: str | None) -> dict[str, PretrainedModel | Reference |
     """
     if file is None:
         return {}
+    if Path(file).parts[:1] == ("configs",):
+        file = find_config(file)
     if not Path(file).is_file():
         raise FileNotFoundError(f"--extra_references {file} is not a file")
     parser = ArgumentParser(exit_on_error=False)

@@ -11,12 +11,16 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from dejavu_lightning import memorization
 from dejavu_lightning.cli.configs import find_config, shipped_configs
 from dejavu_lightning.cli.fit import DejavuCLI
+from dejavu_lightning.cli.memorization_options import read_references
+from dejavu_lightning.models.backbones import build_backbone
+from dejavu_lightning.pretrained import LoadedModel, WeightsFile
 from dejavu_lightning.studies import plan_runs, read_study
 
 ALL = sorted(shipped_configs().rglob("*.yaml"))
 STUDIES = [path for path in ALL if "studies" in path.parts]
 SWEEPS = [path for path in ALL if "sweeps" in path.parts]
-CONFIGS = [path for path in ALL if path not in STUDIES + SWEEPS]
+REFERENCES = [path for path in ALL if "extra_references" in path.parts]
+CONFIGS = [path for path in ALL if path not in STUDIES + SWEEPS + REFERENCES]
 
 
 def parse(*arguments):
@@ -49,7 +53,18 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert (len(CONFIGS), len(STUDIES), len(SWEEPS)) == (59, 38, 2)
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS), len(REFERENCES)) == (59, 38, 2, 3)
+
+
+@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
+def test_references_are_those_that_the_command_they_open_with_takes(path, monkeypatch):
+    published = LoadedModel("published", build_backbone("small_resnet"))
+    monkeypatch.setattr(WeightsFile, "load", lambda _: published)
+    program, script, command, *arguments = command_of(path)
+    assert (program, script, command) == ("python", "evaluate.py", "memorization")
+    assert arguments[arguments.index("--extra_references") + 1] == str(path)
+    given = read_references(f"configs/extra_references/{path.name}")
+    assert given.keys() == yaml.safe_load(path.read_text()).keys()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(shipped_configs())))
