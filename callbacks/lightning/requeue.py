@@ -67,11 +67,11 @@ class RequeueBetweenBatches(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """If any rank was asked at the end of the last epoch, which has been measured by now, likewise."""
-        progress = trainer.fit_loop.epoch_progress
-        if self._answer is None or not progress.current.processed:
+        if self._answer is None or not trainer.current_epoch:
             return
         if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
             # Lightning would leave out an epoch that its checkpoint calls ready and that was not started.
+            progress = trainer.fit_loop.epoch_progress
             progress.current.ready -= 1
             progress.total.ready -= 1
             self._requeue(trainer, self._answer)

@@ -161,7 +161,7 @@ def fixed_modes(module: nn.Module) -> list[tuple[str, bool]]:
     if isinstance(module, ExportedModule):
         calls = [(str(node.target), node.args) for node in module.program.graph.nodes if node.op == "call_function"]
     else:
-        graph = getattr(module, "inlined_graph", None)
+        graph: Any = getattr(module, "inlined_graph", None)
         kinds = [] if graph is None else [f"aten::{name}" for name in MODE_ARGUMENT]
         calls = [
             (kind, [value.toIValue() for value in node.inputs()]) for kind in kinds for node in graph.findAllNodes(kind)
