@@ -124,7 +124,7 @@ def vicreg_on_photographs(setting: Setting, found: dict[str, Any]) -> None:
             per_class=per_class,
             held_out_per_class=held_out,
             min_crop_side=32,
-            batch_size=setting.pick(150, 10),
+            batch_size=setting.pick(min(150, per_class * len(source.class_names)), 10),
             views=views,
             num_workers=workers,
             pin_memory=setting.on_gpu,

@@ -24,7 +24,8 @@ class RequeueBetweenBatches(Callback):
 
     It waits for a batch that ends an optimiser step, or for the measurements behind the last batch of an epoch: ask
     for the signal early enough for a measurement (``sbatch --signal=SIGUSR1@600``). Checkpoints of earlier requeues
-    go once a later one, or the end of the training, is on disk: Lightning would resume from one that is left.
+    go once a later one, or the end of the training, is on disk: Lightning would resume from one that is left. An
+    epoch that is requeued at its start starts twice for the callbacks before this one.
 
     Args:
         requeue_signal: what ``sbatch --signal`` sends; the cluster environment's own if not given.
@@ -70,10 +71,7 @@ class RequeueBetweenBatches(Callback):
         if self._answer is None or not trainer.current_epoch:
             return
         if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
-            # Lightning would leave out an epoch that its checkpoint calls ready and that was not started.
-            progress = trainer.fit_loop.epoch_progress
-            progress.current.ready -= 1
-            progress.total.ready -= 1
+            _as_behind_an_epoch(trainer)
             self._requeue(trainer, self._answer)
 
     def _requeue(self, trainer: Trainer, answer: Callable[[int, FrameType | None], Any]) -> None:
@@ -92,6 +90,18 @@ class RequeueBetweenBatches(Callback):
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._asked = True
+
+
+def _as_behind_an_epoch(trainer: Trainer) -> None:
+    """Count as if training ended here: Lightning would leave out an epoch that is ready and not started."""
+    fit_loop = trainer.fit_loop
+    for progress in (fit_loop.epoch_progress.current, fit_loop.epoch_progress.total):
+        progress.ready = progress.completed
+    # With max_steps it goes on where the last epoch's batches ended, unless none is counted.
+    epoch_loop = fit_loop.epoch_loop
+    epoch_loop.batch_progress.reset_on_run()
+    epoch_loop.scheduler_progress.reset_on_run()
+    epoch_loop.automatic_optimization.optim_progress.reset_on_run()
 
 
 def _remove_requeued(trainer: Trainer, keep: int) -> None:

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 import dejavu_lightning.memorization
 from dejavu_lightning import pretrained
 from dejavu_lightning.cli import typed
-from dejavu_lightning.cli.configs import find_config
+from dejavu_lightning.cli.configs import shipped_configs
 from dejavu_lightning.cli.errors import PlainParser
 from dejavu_lightning.cli.evaluation.leave_out import add_leave_out
 from dejavu_lightning.cli.evaluation.several_devices import add_several_devices
@@ -53,7 +53,7 @@ def memorization_parser() -> ArgumentParser:
         "--extra_references",
         type=str | None,
         help="YAML file of further references by name, each what --reference takes: the path of a checkpoint, or "
-        "class_path and init_args",
+        "class_path and init_args; configs/extra_references/ has some",
     )
     parser.add_argument("--reference_config", type=str | None, help="likewise for a reference that is a checkpoint")
     parser.add_argument(
@@ -153,8 +153,9 @@ def read_references(file: str | None) -> dict[str, PretrainedModel | Reference |
     """
     if file is None:
         return {}
-    if Path(file).parts[:1] == ("configs",):
-        file = find_config(file)
+    shipped = shipped_configs().joinpath(*Path(file).parts[1:])
+    if Path(file).parts[:1] == ("configs",) and not Path(file).is_file() and shipped.is_file():
+        file = str(shipped)
     if not Path(file).is_file():
         raise FileNotFoundError(f"--extra_references {file} is not a file")
     parser = ArgumentParser(exit_on_error=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +9,14 @@ from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from dejavu_lightning.methods.initial import (
     check_learns,
     check_preprocessing,
     freeze_parts,
+    freeze_unreached,
     initial_parts,
     keep_frozen,
     load_initial,
@@ -26,8 +27,6 @@ from dejavu_lightning.models.backbones import build_backbone, feature_width
 from dejavu_lightning.models.heads import projection_width, projector, projector_layers
 from dejavu_lightning.pretrained.pretrained_model import PretrainedModel
 from dejavu_lightning.pretrained.programs import is_program
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -119,6 +118,8 @@ class SelfSupervisedMethod(LightningModule):
                 check_learns(self.backbone, loaded.name)
             self.init_name, self.init_preprocessing = loaded.name, loaded.preprocessing
         self.feature_width = feature_width(self.backbone, image_size)
+        if init is not None and "backbone" not in self.frozen:
+            freeze_unreached(self.backbone, image_size, self.init_name)
         self.projector = given or self.build_projector(self.feature_width, projector_widths)
         self.projection_width = projection_width(self.projector, self.feature_width)
         linear = sum(isinstance(layer, nn.Linear) for layer in self.projector)
@@ -130,7 +131,8 @@ class SelfSupervisedMethod(LightningModule):
         self.program = is_program(self.backbone)
         channels_last = channels_last and not self.program
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.backbone.to(memory_format=self.memory_format)
+        if not self.program:
+            self.backbone.to(memory_format=self.memory_format)
 
     def build_projector(self, width_in: int, widths: Sequence[int]) -> nn.Sequential:
         """Build the layers between the features and the loss; methods with other layers override it."""
@@ -140,7 +142,7 @@ class SelfSupervisedMethod(LightningModule):
         """Freeze, now that all parts are there, and compile in place, so that the names of the weights stay."""
         freeze_parts(self, self.frozen)
         if self.compile_backbone and self.program:
-            logger.warning("model.compile: %s is a program and is trained as it is", self.init_name)
+            rank_zero_warn(f"model.compile: {self.init_name} is a program and runs as it is")
         elif self.compile_backbone:
             self.backbone.compile()
 
@@ -232,8 +234,8 @@ class SelfSupervisedMethod(LightningModule):
                 f"{self._global_batch()}: a callback such as BatchSizeFinder changed it. Search beforehand, and train "
                 "with the batch size that is found"
             )
-        for each in self.loggers:
-            each.log_hyperparams({"optimizer/scaled_lr": self.scaled_lr})
+        for logger in self.loggers:
+            logger.log_hyperparams({"optimizer/scaled_lr": self.scaled_lr})
 
     def _global_batch(self) -> int:
         per_device = getattr(self.trainer.train_dataloader, "batch_size", None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from dejavu_lightning.core.preprocessing import Preprocessing
@@ -13,8 +14,6 @@ from dejavu_lightning.embedding.encoders import EncodeSpec, ModuleEncoder, misma
 from dejavu_lightning.pretrained.open_clip_model import ClipEncoder
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 from dejavu_lightning.pretrained.programs import fixed_modes
-
-logger = logging.getLogger(__name__)
 
 
 class Embedding(nn.Module):
@@ -78,12 +77,33 @@ def check_learns(part: nn.Module, name: str) -> None:
             "model.freeze=backbone to train the rest over it, or save it without torch.jit.freeze"
         )
     if kept := sorted({layer for layer, training in fixed_modes(part) if not training}):
-        logger.warning(
-            "model.init: %s was written in evaluation mode, so its %s stay in it while it is trained; a scripted "
-            "program or a state dict has both modes",
-            name,
-            " and ".join(kept),
+        rank_zero_warn(
+            f"model.init: {name} was written in evaluation mode, so its {' and '.join(kept)} stay in it while it is "
+            "trained; a scripted program or a state dict has both modes"
         )
+
+
+def freeze_unreached(network: nn.Module, image_size: int, name: str) -> None:
+    """Freeze weights that features do not depend on, such as a mask token: DDP refuses to train them.
+
+    Args:
+        network: of others, from images (B, 3, H, W) to features; run once, in evaluation mode.
+        image_size: side in pixels of the images.
+        name: of the model that it comes from.
+
+    Raises:
+        ValueError: the features depend on no weights.
+    """
+    parameters, training = list(network.parameters()), network.training
+    features = network.eval()(torch.zeros(1, 3, image_size, image_size))
+    network.train(training)
+    if not features.requires_grad:
+        raise ValueError(
+            f"model.init: {name} gives features without gradients, so it cannot be trained: set model.freeze=backbone"
+        )
+    gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def load_into(part: nn.Module, loaded: LoadedModel, where: str) -> None:

@@ -75,8 +75,6 @@ class HuggingFaceModel(PretrainedModel):
             )
         if hasattr(model, "get_text_features"):
             raise ValueError(f"{self.name!r} is a model of pictures and texts; open_clip loads such, see OpenClipModel")
-        if self.embedding != "pooler" and isinstance(getattr(model, "pooler", None), nn.Module):
-            model.pooler = nn.Identity()  # no loss would reach its weights, which DDP refuses
         shown = self.preprocessing or _own(AutoImageProcessor, self.name)
         return LoadedModel(f"Hugging Face {self.name}", model.float(), self._embed, shown)
 

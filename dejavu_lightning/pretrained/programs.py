@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from dejavu_lightning.core.preprocessing import Preprocessing
 from dejavu_lightning.core.torch_file import nothing_unpickled
 from dejavu_lightning.pretrained.pretrained_model import LoadedModel, PretrainedModel
 
-MODE_ARGUMENT = {"batch_norm": 5, "dropout": 2}  # the place of "training" among the arguments of these operators
+# Operators that may train otherwise than they evaluate, and the place of the argument that says which.
+MODE_ARGUMENT = {"batch_norm": 5, "dropout": 2, "rrelu": 3, "scaled_dot_product_attention": 4}
 
 
 class TorchScriptFile(PretrainedModel):
@@ -49,8 +50,8 @@ class TorchScriptFile(PretrainedModel):
             raise ValueError(
                 f"{self.file} is no TorchScript file, as torch.jit.save writes it. Weights alone are for WeightsFile"
             ) from error
-        _refuse_training_mode([name for name, training in fixed_modes(program) if training], self.file, "traced")
         module = program if hasattr(program, "training") else FrozenModule(program)
+        _refuse_training_mode([name for name, training in fixed_modes(module) if training], self.file, "traced")
         return LoadedModel(f"TorchScript {Path(self.file).name}", module, preprocessing=self.preprocessing)
 
 
@@ -62,9 +63,9 @@ class FrozenModule(nn.Module):
         self.hidden = (program,)  # as a child it would be asked for its mode
 
     def forward(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) normalised -> whatever the program gives."""
-        embedded: Tensor = self.hidden[0](images)
-        return embedded
+        """images (B, 3, H, W) normalised, on any device -> whatever the program gives, there."""
+        embedded: Tensor = self.hidden[0](images.to("cpu", torch.float32))
+        return embedded.to(images)
 
 
 class ExportedFile(PretrainedModel):
@@ -144,41 +145,75 @@ class ExportedModule(nn.Module):
 
 
 def is_program(module: nn.Module) -> bool:
-    """Whether a network is a program of a file, which is compiled as it is, for images as they lie in memory."""
-    return isinstance(module, (torch.jit.ScriptModule, FrozenModule, ExportedModule))
+    """Whether a network is, or wraps, a program of a file, which is neither compiled nor laid out anew."""
+    return any(True for _ in _programs(module))
 
 
 def fixed_modes(module: nn.Module) -> list[tuple[str, bool]]:
     """Find the layers of a program whose mode was written into it, as tracing and exporting do.
 
     Args:
-        module: a network, program or not.
+        module: a network; it may be, or wrap, a program.
 
     Returns:
-        For each layer that trains otherwise than it evaluates, "batch_norm" or "dropout", and whether it is in training
-        mode, whatever mode the module is in. Empty for other networks, and for scripted programs.
+        For each layer that trains otherwise than it evaluates, such as "batch_norm" or "dropout", and whether it is in
+        training mode, whatever mode the module is in. Empty for other networks, and for scripted programs.
     """
-    if isinstance(module, ExportedModule):
-        calls = [(str(node.target), node.args) for node in module.program.graph.nodes if node.op == "call_function"]
+    found = []
+    for program in _programs(module):
+        for operator, arguments in _calls(program):
+            name = operator.removeprefix("aten::").removeprefix("aten.").partition(".")[0]
+            training = _in_training(name, arguments)
+            if training is not None:
+                found.append((name, training))
+    return found
+
+
+def _programs(module: nn.Module) -> Iterator[nn.Module]:
+    """The programs in a network, each whole."""
+    if isinstance(module, (torch.jit.ScriptModule, FrozenModule, ExportedModule)):
+        yield module
     else:
-        graph: Any = getattr(module, "inlined_graph", None)
-        kinds = [] if graph is None else [f"aten::{name}" for name in MODE_ARGUMENT]
-        calls = [
-            (kind, [value.toIValue() for value in node.inputs()]) for kind in kinds for node in graph.findAllNodes(kind)
-        ]
-    return [
-        (name, arguments[place])
-        for called, arguments in calls
-        for name, place in MODE_ARGUMENT.items()
-        if name in called and len(arguments) > place and isinstance(arguments[place], bool)
-    ]
+        for child in module.children():
+            yield from _programs(child)
+
+
+def _calls(program: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Operators of a program with their arguments in order; of TorchScript, its values where they are no constants."""
+    if isinstance(program, ExportedModule):
+        for call in program.program.graph.nodes:
+            if call.op == "call_function":
+                yield str(call.target), [*call.args, *call.kwargs.values()]
+        return
+    graph = getattr(program.hidden[0] if isinstance(program, FrozenModule) else program, "inlined_graph", None)
+    # Nodes inside of branches are left out: what a scripted program does in training mode alone is in one.
+    for node in () if graph is None else graph.nodes():
+        values = (value.toIValue() if value.node().kind() == "prim::Constant" else value for value in node.inputs())
+        yield node.kind(), list(values)
+
+
+def _in_training(name: str, arguments: Sequence[Any]) -> bool | None:
+    """The mode that an operator of torch was written in; None where it has none, or not of itself."""
+    if name.endswith("no_training"):
+        return False
+    if name.startswith(("bernoulli", "rand")):  # such as of stochastic depth, which evaluates without it
+        return True
+    place = next((place for known, place in MODE_ARGUMENT.items() if known in name), None)
+    if place is None or len(arguments) <= place:
+        return None
+    mode = arguments[place]
+    if name == "scaled_dot_product_attention":
+        return True if isinstance(mode, float) and mode > 0 else None
+    # Without running statistics, or with nothing to drop, both modes are the same.
+    same = arguments[3] is None if "batch_norm" in name else "dropout" in name and arguments[1] == 0
+    return None if same or not isinstance(mode, bool) else mode
 
 
 def _refuse_training_mode(layers: Sequence[str], file: str, written: str) -> None:
     if layers:
         raise ValueError(
             f"{file} was {written} in training mode, which its {', '.join(sorted(set(layers)))} cannot leave: an "
-            f"embedding would depend on chance and on its batch; call eval() before it is {written}"
+            f"embedding would depend on chance or on its batch; call eval() before it is {written}"
         )
 
 

@@ -57,9 +57,10 @@ def test_all_are_found():
 
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
-def test_references_are_those_that_the_command_they_open_with_takes(path, monkeypatch):
+def test_references_are_those_that_the_command_they_open_with_takes(path, monkeypatch, tmp_path):
     published = LoadedModel("published", build_backbone("small_resnet"))
     monkeypatch.setattr(WeightsFile, "load", lambda _: published)
+    monkeypatch.chdir(tmp_path)  # where no folder configs is
     program, script, command, *arguments = command_of(path)
     assert (program, script, command) == ("python", "evaluate.py", "memorization")
     assert arguments[arguments.index("--extra_references") + 1] == str(path)

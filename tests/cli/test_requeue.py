@@ -128,21 +128,29 @@ class Requeued(RequeueBetweenBatches):
         self._asked |= ((trainer.current_epoch, index), trainer.global_rank) == (self.at, self.rank)
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize(
+    ("batches", "options"),
+    [
+        (1, {"max_epochs": 4}),
+        (4, {"max_epochs": 4, "accumulate_grad_batches": 4}),
+        (1, {"max_epochs": 9, "max_steps": 3}),
+        (4, {"max_epochs": -1, "max_steps": 14}),
+    ],
+    ids=["one batch", "accumulated", "steps", "steps within an epoch"],
+)
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_a_run_of_one_step_an_epoch_is_requeued_and_ends_bitwise_as_if_left_alone(epoch, accumulate, tmp_path):
+def test_a_run_that_is_requeued_behind_an_epoch_ends_bitwise_as_if_left_alone(epoch, batches, options, tmp_path):
     def trained(folder, *callbacks, resume=None):
         torch.manual_seed(0)
         module, monitor = tiny_vicreg(), MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False)
-        options = {"max_epochs": 4, "accumulate_grad_batches": accumulate}
         trainer = tiny_trainer(folder, callbacks=[RandomState(), monitor, *callbacks], **options)
-        data = tiny_data(batch_size=40 // accumulate)
+        data = tiny_data(batch_size=40 // batches)
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
         return trainer.global_step, module.state_dict(), monitor.history
 
     file = tmp_path / "requeued.ckpt"
     with pytest.raises(SystemExit, match="requeued after SIGUSR1"):
-        trained(tmp_path / "run", Requeued((epoch, 0), 0, file))
+        trained(tmp_path / "run", Requeued((epoch, batches - 1), 0, file))
     steps, resumed, curve = trained(tmp_path / "run", resume=file)
     expected_steps, whole, expected = trained(tmp_path / "whole")
     assert (steps, curve) == (expected_steps, expected)

@@ -173,6 +173,24 @@ def test_the_image_tower_of_a_clip_model_begins_from_a_vision_model(tmp_path):
     assert all(torch.equal(before[key], value) for key, value in trunk.state_dict().items())
 
 
+def test_a_frozen_temperature_stays_where_it_is_beyond_its_bounds(tmp_path):
+    module = tiny_clip(tmp_path / "tiny.json", freeze=["model.logit_scale"])
+    with torch.no_grad():
+        module.logit_scale.fill_(7.0)  # a temperature of .001; .01 is the least
+    tiny_trainer(tmp_path).fit(module, datamodule=caption_data())
+    assert module.logit_scale.item() == 7
+
+
+@pytest.mark.parametrize(
+    ("features", "told"), [(torch.zeros(2, 3, 4), r"got \(2, 3, 4\)"), ((torch.zeros(2, 3),) * 2, "got a tuple")]
+)
+def test_features_that_are_not_pooled_are_not_cached(features, told, tmp_path):
+    module = tiny_clip(tmp_path / "tiny.json", freeze="backbone")
+    module._image_backbone = lambda: lambda images: features
+    with pytest.raises(ValueError, match=f"needs pooled features .* of the image tower, {told}"):
+        module.frozen_features(torch.zeros(2, 3, 32, 32))
+
+
 def wrong_preprocessing(folder):
     _, _, init = published(folder, preprocessing=Preprocessing(32))
     tiny_trainer(folder).fit(VICReg(init=init, **SMALL), datamodule=tiny_data())

@@ -44,7 +44,11 @@ SOURCES = {
     "timm, ViT": (lambda _: TimmModel("test_vit", options={"img_size": 32}, preprocessing=SHOWN), ""),
     "torchvision": (lambda _: TorchvisionModel("shufflenet_v2_x0_5"), ""),
     "open_clip": (lambda _: OpenClipModel("dejavu-tiny", preprocessing=SHOWN), ""),
-    "transformers": (lambda path: hugging_face(path, transformers.ViTConfig(image_size=32, **VIT)), ""),
+    "transformers": (lambda path: hugging_face(path, transformers.ViTConfig(image_size=32, **VIT)), "pooler"),
+    "transformers, Dinov2": (
+        lambda path: hugging_face(path, transformers.Dinov2Config(image_size=32, mlp_ratio=1, **VIT)),
+        "mask_token",
+    ),
     "transformers, pooled": (
         lambda path: hugging_face(
             path,
@@ -105,11 +109,33 @@ def trained_by_two(folder, init):
     return {name: value.sum().item() for name, value in module.named_parameters()}
 
 
-@pytest.mark.parametrize("source", ["transformers", "exported"])
+@pytest.mark.parametrize("source", ["transformers", "transformers, Dinov2", "exported"])
 def test_two_processes_train_it(source, tmp_path):
     """DDP refuses weights that no loss reaches, such as a pooler that is not asked for."""
     first, second = run_processes(2, trained_by_two, str(tmp_path), SOURCES[source][0](tmp_path))
     assert first == second
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_layers_of_a_decomposed_program_keep_their_mode_likewise(decomposed, tmp_path):
+    images = torch.zeros(2, 3, 32, 32)
+    program = torch.export.export(finished(), (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    torch.export.save(program.run_decompositions() if decomposed else program, tmp_path / "program.pt2")
+    with pytest.warns(UserWarning, match=r"was written in evaluation mode, so its \w*batch_norm\w* stay in it"):
+        VICReg(init=ExportedFile(str(tmp_path / "program.pt2")), **SMALL)
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.viewing = Viewing()
+
+    def forward(self, images):
+        return self.encode(images)
+
+    @torch.jit.export
+    def encode(self, images):
+        return self.viewing(images)
 
 
 class Viewing(nn.Module):
@@ -124,22 +150,21 @@ class Viewing(nn.Module):
         return maps.view(maps.shape[0], -1)
 
 
-@pytest.mark.parametrize("written", ["traced", "scripted", "exported"])
-def test_a_program_is_trained_as_it_is_however_it_lies_in_memory_and_uncompiled(written, tmp_path, caplog):
-    network, images = Viewing().eval(), torch.zeros(2, 3, 32, 32)
+@pytest.mark.parametrize("written", ["traced", "scripted", "scripted with encode", "exported"])
+def test_a_program_is_trained_as_it_is_however_it_lies_in_memory_and_uncompiled(written, tmp_path):
+    network, images = (Wrapped if written == "scripted with encode" else Viewing)().eval(), torch.zeros(2, 3, 32, 32)
     if written == "exported":
         program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
         torch.export.save(program, tmp_path / "program.pt2")
         init = ExportedFile(str(tmp_path / "program.pt2"))
     else:
-        program = torch.jit.script(network) if written == "scripted" else torch.jit.trace(network, images)
+        program = torch.jit.trace(network, images) if written == "traced" else torch.jit.script(network)
         program.save(tmp_path / "program.pt")
         init = TorchScriptFile(str(tmp_path / "program.pt"))
     module = VICReg(init=init, channels_last=True, compile=True, **SMALL)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    with caplog.at_level("WARNING"):
+    with pytest.warns(UserWarning, match="is a program and runs as it is"):
         tiny_trainer(tmp_path).fit(module, datamodule=tiny_data())
-    assert "is a program and is trained as it is" in caplog.text
     assert not [key for key, value in module.state_dict().items() if torch.equal(before[key], value)]
 
 
@@ -156,7 +181,7 @@ def test_over_a_frozen_program_only_the_rest_learns(method, tmp_path):
 
 
 @pytest.mark.parametrize("written", ["traced", "exported", "scripted"])
-def test_layers_that_keep_their_mode_in_training_are_named(written, tmp_path, caplog):
+def test_layers_that_keep_their_mode_in_training_are_named(written, tmp_path, recwarn):
     init = exported(tmp_path)
     if written != "exported":
         network = finished()
@@ -165,10 +190,11 @@ def test_layers_that_keep_their_mode_in_training_are_named(written, tmp_path, ca
         )
         program.save(tmp_path / "program.pt")
         init = TorchScriptFile(str(tmp_path / "program.pt"))
-    with caplog.at_level("WARNING"):
-        VICReg(init=init, **SMALL)
-    told = "was written in evaluation mode, so its batch_norm stay in it" in caplog.text
-    assert told == (written != "scripted")
-    caplog.clear()
+    VICReg(init=init, **SMALL)
+    told = [
+        str(one.message) for one in recwarn if "was written in evaluation mode, so its batch_norm" in str(one.message)
+    ]
+    assert len(told) == (written != "scripted")
+    recwarn.clear()
     VICReg(init=init, freeze="backbone", **SMALL)
-    assert not caplog.text
+    assert not [one for one in recwarn if "evaluation mode" in str(one.message)]

@@ -13,6 +13,7 @@ from lightly.models.modules.heads import BarlowTwinsProjectionHead, VICRegProjec
 from safetensors.torch import save_file
 from timm.utils import CheckpointSaver, ModelEmaV3, NativeScaler
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from dejavu_lightning.core.torch_file import read_torch_file
 from dejavu_lightning.memorization import Preprocessing
@@ -401,7 +402,14 @@ def test_exported_files(tmp_path):
         ([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)], "batch_norm"),
         ([nn.Conv2d(3, 4, 3), nn.Dropout(0.5)], "dropout"),
         ([nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.BatchNorm2d(4), nn.Dropout(1.0)], "batch_norm, dropout"),
-        ([nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.GroupNorm(2, 4)], ""),  # the same in both modes
+        ([nn.Conv2d(3, 4, 3), nn.Dropout2d(0.5)], "feature_dropout|dropout|bernoulli"),
+        ([nn.Conv2d(3, 4, 3), nn.Dropout(0.5, inplace=True)], "dropout_?"),
+        ([nn.Conv2d(3, 4, 3), nn.AlphaDropout(0.5)], "alpha_dropout"),
+        ([nn.Conv2d(3, 4, 3), nn.RReLU()], "rrelu"),
+        ([StochasticDepth(0.5, "row")], "bernoulli_?"),
+        # The same in both modes:
+        ([nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.Dropout(0.0)], ""),
+        ([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)], ""),
     ],
 )
 def test_programs_of_training_mode_are_refused(tmp_path, layers, named):
@@ -418,8 +426,20 @@ def test_programs_of_training_mode_are_refused(tmp_path, layers, named):
             if not (mode and named):
                 agree(model, network)
                 continue
-            with pytest.raises(ValueError, match=f"was {verb} in training mode, which its {named} cannot leave"):
+            with pytest.raises(ValueError, match=f"was {verb} in training mode, which its ({named}).* cannot leave"):
                 model.load()
+
+
+class DropsInTraining(nn.Module):
+    def forward(self, images):
+        if self.training:
+            images = nn.functional.dropout(images, 0.5)
+        return images.flatten(1)
+
+
+def test_what_a_scripted_program_does_in_training_alone_is_no_training_mode(tmp_path):
+    torch.jit.script(DropsInTraining()).save(str(tmp_path / "scripted.pt"))
+    agree(TorchScriptFile(str(tmp_path / "scripted.pt")), DropsInTraining())
 
 
 def test_callables(tmp_path):
