@@ -60,7 +60,7 @@ def test_a_requeued_run_ends_like_one_that_was_left_alone(tmp_path):
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
     saved = torch.load(broken / "hpc_ckpt_1.ckpt", weights_only=True)
     batches = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
-    assert 0 < batches < 10  # within an epoch
+    assert 0 <= batches < 10  # within an epoch, or behind the measurement of the last
     assert not (broken / "checkpoints" / "epoch=0012.ckpt").exists()
     # The same command again, as SLURM would.
     run(*given(broken), environment=environment)
