@@ -149,7 +149,7 @@ class MemorizationMonitor(Monitor):
             encoder = ModuleEncoder(pl_module, self.encode)
             self.test.check(encoder)
             if self.groups is not None:
-                read_groups_of(self.groups, self._active.attack)
+                read_groups_of(self.groups, self._active)
             check_references(self.reference, self.extra_references, self.test, self._active, self._schedule(trainer))
         sizes = f"{len(self._active.attack)} records, {len(self._active.public)} public samples"
         left_out = f"; {self._active.excluded} without background left out" if self._active.excluded else ""

@@ -77,7 +77,8 @@ def memorization_parser() -> ArgumentParser:
         "--groups",
         type=GroupColumn | Literal["config"] | None,
         default=OF_CONFIG,
-        help="break everything down by a column of a table, as --groups.file licences.csv --groups.column licence; "
+        help="break everything down by a column of the data, as --groups.column class, or of a table of its own, "
+        "--groups.file licences.csv --groups.column licence; "
         "config for that of the config, if it names one; null for none",
     )
     parser.add_argument("--symmetric", type=bool, default=False, help="also exchange the roles, and average")

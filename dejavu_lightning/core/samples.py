@@ -128,6 +128,13 @@ def draws_views(dataset: Samples) -> bool:
     return isinstance(dataset, ViewableSamples)
 
 
+def has_columns(dataset: Samples) -> bool:
+    """Whether the samples say what is in a column of their own."""
+    while isinstance(dataset, Subsample):
+        dataset = dataset.dataset
+    return hasattr(dataset, "column")
+
+
 def whole(dataset: Samples) -> Samples:
     """The dataset with whole pictures in place of crops, where it shows crops."""
     if isinstance(dataset, Subsample):
@@ -166,6 +173,11 @@ class Subsample:
         """(N,) of the chosen samples, where the dataset has labels."""
         labels = self.dataset.labels
         return (np.asarray(labels) if isinstance(labels, list | tuple) else labels)[self.positions]
+
+    def column(self, name: str) -> list[Any]:
+        """(N,) values of the chosen samples, where the dataset has columns."""
+        values = self.dataset.column(name)
+        return [values[position] for position in self.positions.tolist()]
 
     def __getitem__(self, position: int) -> Any:
         return self.dataset[int(self.positions[position])]

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, default_collate
 from dejavu_lightning.core.random_stream import random_stream
 from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.data.sources.caption_source import CaptionSource, captions_of
+from dejavu_lightning.data.sources.tables.source_column import source_column
 
 Sample = dict[str, Any]
 Transform = Callable[[Tensor], Tensor]
@@ -119,6 +120,10 @@ class CaptionDataset(Dataset[Sample]):
     def captions(self) -> list[str]:
         """(N,)."""
         return [self.source.captions[index] for index in self.indices]
+
+    def column(self, name: str) -> list[str | None]:
+        """(N,) what the source says of each in a column of its own, as one of its table."""
+        return source_column(self.source, name, self.indices)
 
     def without_images(self) -> CaptionDataset:
         """The same samples without images."""

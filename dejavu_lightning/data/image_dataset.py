@@ -15,6 +15,7 @@ from torchvision.transforms.v2.functional import normalize, resize, to_pil_image
 from dejavu_lightning.core.preprocessing import Interpolation, Preprocessing, Shown
 from dejavu_lightning.core.samples import DisplaySample
 from dejavu_lightning.data.sources.image_source import Source
+from dejavu_lightning.data.sources.tables.source_column import source_column
 
 Sample = dict[str, Any]
 Augment = Callable[[Tensor, int, Preprocessing], Tensor]
@@ -85,6 +86,10 @@ class ImageDataset(Dataset[Sample]):
     def ids(self) -> list[str]:
         """(N,)."""
         return [self.source.ids[index] for index in self.indices]
+
+    def column(self, name: str) -> list[str | None]:
+        """(N,) what the source says of each in a column of its own, ``class`` or a column of its file."""
+        return source_column(self.source, name, self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)

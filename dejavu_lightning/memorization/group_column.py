@@ -6,11 +6,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+
+from dejavu_lightning.core.samples import Samples, has_columns
+from dejavu_lightning.core.sets import MemorizationSets
 
 EXAMPLES = 3
 
@@ -45,13 +49,15 @@ READERS: Mapping[str, Callable[[Path], pa.Table]] = {
 
 @dataclass(frozen=True)
 class GroupColumn:
-    r"""A column of a table that says which group each record belongs to, such as a licence or a donor.
+    r"""A column that says which group each record belongs to, such as a licence or a donor.
 
     Args:
-        file: a ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` table with a row for each record, of both splits where
-            both are attacked; it may have more.
         column: of the groups, text or numbers; empty cells are records without a group.
-        id: the column of the records' ids.
+        file: a ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` table with a row for each record, of both splits where
+            both are attacked; it may have more. None for a column of the source itself: of the table of a
+            ``CaptionTable``, a field of the pictures in COCO's JSON or of the samples' JSON in shards, or ``class``,
+            the label, of any labelled source. A data set of one's own offers ``column(name)``, (N,) values.
+        id: the column of the file with the records' ids.
         min_records: a group of fewer records of either kind that a comparison needs is counted and named, without
             estimates.
 
@@ -61,12 +67,12 @@ class GroupColumn:
     Example:
         >>> from pathlib import Path
         >>> _ = Path("licences.csv").write_text("id,licence\na,open\nb,\nc,closed\n")
-        >>> GroupColumn("licences.csv", "licence").read()
+        >>> GroupColumn("licence", "licences.csv").read()
         {'a': 'open', 'c': 'closed'}
     """
 
-    file: str
     column: str
+    file: str | None = None
     id: str = "id"
     min_records: int = 10
 
@@ -74,14 +80,19 @@ class GroupColumn:
         if self.min_records < 2:
             raise ValueError(f"groups: min_records must be at least 2, got {self.min_records}")
 
+    @property
+    def where(self) -> str:
+        """What errors call the place of the groups."""
+        return self.file or f"the source's own column {self.column!r}"
+
     def read(self) -> dict[str, str]:
-        """Read the group of each id.
+        """Read the group of each id from the file.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: it cannot be read, lacks a column, or has an id in two groups.
         """
-        path = Path(self.file)
+        path = Path(self.file or "")
         if not path.is_file():
             raise FileNotFoundError(f"groups: file={self.file!r} is not a file")
         if path.suffix not in READERS:
@@ -105,6 +116,24 @@ class GroupColumn:
                 raise ValueError(f"groups: {self.file} has {identifier!r} in {found[identifier]!r} and in {group!r}")
         return found
 
+    def of_samples(self, samples: Samples) -> dict[str, str]:
+        """Ask samples for the group of each id, in a column of their own.
+
+        Raises:
+            ValueError: they have no such column, or none at all.
+        """
+        if not has_columns(samples):
+            raise ValueError(
+                f"groups: the attacked records have no columns, such as {self.column!r}; give file, a table of their "
+                "ids and groups"
+            )
+        known: Any = samples
+        try:
+            values = known.column(self.column)
+        except ValueError as error:
+            raise ValueError(f"groups: {error}") from error
+        return {one: str(group) for one, group in zip(known.ids, values, strict=True) if group not in (None, "")}
+
     def _texts(self, table: pa.Table, name: str) -> list[str | None]:
         if table.column_names.count(name) > 1:
             raise ValueError(f"groups: {self.file} has more than one column {name!r}; leave one")
@@ -117,14 +146,18 @@ class GroupColumn:
         return texts
 
 
-def read_groups_of(column: GroupColumn, samples: object) -> dict[str, str]:
+def read_groups_of(column: GroupColumn, sets: MemorizationSets) -> dict[str, str]:
     """Read the group of each id, and check those of the attacked samples where their ids are known beforehand.
 
     Raises:
-        FileNotFoundError, ValueError: as :meth:`GroupColumn.read` and :func:`check_groups`.
+        FileNotFoundError, ValueError: as :class:`GroupColumn` and :func:`check_groups`.
     """
-    found = column.read()
-    if (ids := getattr(samples, "ids", None)) is not None:
+    if column.file is not None:
+        found = column.read()
+    else:
+        parts = (sets.attack, sets.other_split, sets.neither_split)
+        found = {one: group for part in parts if part is not None for one, group in column.of_samples(part).items()}
+    if (ids := getattr(sets.attack, "ids", None)) is not None:
         check_groups(column, found, ids)
     return found
 
@@ -136,6 +169,8 @@ def check_groups(column: GroupColumn, of: Mapping[str, str], ids: Sequence[str])
         ValueError: the message has ids of both sides where none is known.
     """
     met = {of[identifier] for identifier in ids if identifier in of}
+    if not met and column.file is None:
+        raise ValueError(f"groups: {column.where} is empty for all {len(ids)} attacked records")
     if not met:
         raise ValueError(
             f"groups: none of the {len(ids)} attacked records is in {column.file}: they are called "
@@ -143,6 +178,6 @@ def check_groups(column: GroupColumn, of: Mapping[str, str], ids: Sequence[str])
         )
     if len(met) < 2:
         raise ValueError(
-            f"groups: all attacked records that {column.file} knows are of one group, {met.pop()!r} in column "
+            f"groups: all attacked records that {column.where} knows are of one group, {met.pop()!r} in column "
             f"{column.column!r}; groups are compared, so at least two are needed"
         )

@@ -120,7 +120,7 @@ def measure(
     with shared_work(distributed), kept:
         if groups is not None:
             with failing_together():
-                of = read_groups_of(groups, sets.attack)
+                of = read_groups_of(groups, sets)
         attack = test.prepare(encoder, sets)
         target = attack(sets.attack, "attack")
         answers = {}

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from dejavu_lightning.callbacks import EpochCheckpoint, MemorizationMonitor
 
@@ -215,6 +216,22 @@ def test_the_evaluator_breaks_a_measurement_down(runs, tmp_path, capsys):
     assert {row["metric"] for row in rows(out / "group_differences.csv")} == {"score"}
 
 
+def test_classes_are_groups_without_a_file(runs, tmp_path, capsys):
+    out = tmp_path / "out"
+    checkpoints = [str(runs / name / "checkpoints" / "epoch=0002.ckpt") for name in ("one", "reference")]
+    command = ["memorization", "--target", checkpoints[0], "--reference", checkpoints[1], "--output", str(out)]
+    main([*command, "--groups.column", "class", "--groups.min_records", "2", "--device", "cpu"])
+    assert "by class" in " ".join(capsys.readouterr().out.split())
+    sets = tiny_data().memorization_sets()
+    labels = torch.bincount(sets.attack.labels, minlength=sets.num_classes).tolist()
+    found = {row["group"]: int(row["records"]) for row in rows(out / "groups.csv")}
+    assert found == {name: count for name, count in zip(sets.class_names, labels, strict=True) if count}
+    with pytest.raises(
+        SystemExit, match="groups: Scenes has no columns of its own but 'class'; give a file of ids and"
+    ):
+        main([*command[:-1], str(tmp_path / "other"), "--groups.column", "site", "--device", "cpu"])
+
+
 def test_the_groups_of_a_config_can_be_left_out(runs, tmp_path):
     folder = shutil.copytree(runs / "one", tmp_path / "one")
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -236,4 +253,4 @@ def test_a_config_names_a_column_of_groups():
     parser.add_class_arguments(MeasurementSettings, "measurement")
     given = {"groups": {"file": "licences.csv", "column": "licence"}}
     built = parser.instantiate_classes(parser.parse_object({"memorization": given, "measurement": given}))
-    assert built.memorization.groups == built.measurement.groups == GroupColumn("licences.csv", "licence")
+    assert built.memorization.groups == built.measurement.groups == GroupColumn("licence", "licences.csv")

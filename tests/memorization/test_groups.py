@@ -43,27 +43,27 @@ def test_groups_are_read_from_tables(tmp_path, ending):
     else:
         between = {"csv": ",", "tsv": "\t"}[ending]
         file.write_text("\n".join(between.join(row) for row in [("key", "donor"), *rows]))
-    assert GroupColumn(str(file), "donor", id="key").read() == {"a": "1", "b": "2"}
+    assert GroupColumn("donor", str(file), id="key").read() == {"a": "1", "b": "2"}
 
 
 def test_what_is_wrong_with_a_table_of_groups_is_named(tmp_path):
     file = tmp_path / "groups.csv"
     file.write_text("id,donor\na,x\na,y\n")
     with pytest.raises(ValueError, match="has 'a' in 'x' and in 'y'"):
-        GroupColumn(str(file), "donor").read()
+        GroupColumn("donor", str(file)).read()
     with pytest.raises(ValueError, match=r"has no column 'licence'; it has id, donor; name the groups' by column"):
-        GroupColumn(str(file), "licence").read()
+        GroupColumn("licence", str(file)).read()
     with pytest.raises(FileNotFoundError, match=r"groups: file='nowhere.csv' is not a file"):
-        GroupColumn("nowhere.csv", "donor").read()
+        GroupColumn("donor", "nowhere.csv").read()
     (tmp_path / "groups.xls").write_text("")
     with pytest.raises(ValueError, match=r"must end in .csv, .tsv, .jsonl, .parquet"):
-        GroupColumn(str(tmp_path / "groups.xls"), "donor").read()
+        GroupColumn("donor", str(tmp_path / "groups.xls")).read()
     with pytest.raises(ValueError, match="min_records must be at least 2, got 1"):
-        GroupColumn(str(file), "donor", min_records=1)
+        GroupColumn("donor", str(file), min_records=1)
 
 
 def test_groups_that_cannot_be_compared_are_refused():
-    column = GroupColumn("g.csv", "donor")
+    column = GroupColumn("donor", "g.csv")
     with pytest.raises(ValueError, match=r"none of the 2 attacked records is in g.csv.*\['r1', 'r2'\].*\['a'\]"):
         check_groups(column, {"a": "x"}, ["r1", "r2"])
     with pytest.raises(ValueError, match="of one group, 'x' in column 'donor'"):
@@ -80,7 +80,7 @@ def test_each_group_is_estimated_as_the_whole_is(capsys):
     of = {one: group for one, group in zip(target.ids, group_of, strict=True) if group}
     of |= {one: "x" if place < 20 else "y" for place, one in enumerate(seen.ids)}
     gaps = {"score": compare(target, reference).gaps["score"]}
-    found = break_down(GroupColumn("g.csv", "donor"), of, target, ReferenceRecords(reference, unseen), seen, True, gaps)
+    found = break_down(GroupColumn("donor", "g.csv"), of, target, ReferenceRecords(reference, unseen), seen, True, gaps)
 
     assert [(one.group, one.records, one.held_out) for one in found.groups] == [
         ("x", 20, 20),
@@ -120,7 +120,7 @@ def test_the_p_value_is_that_of_all_ways_to_share_out_the_labels():
         "gap",
         (Terms(ids, values),),
         {one: "x" if row < 4 else "y" for row, one in enumerate(ids)},
-        GroupColumn("g.csv", "donor", min_records=2),
+        GroupColumn("donor", "g.csv", min_records=2),
     )
 
     def clear(chosen):
@@ -158,7 +158,7 @@ def test_groups_that_differ_are_told_from_those_that_do_not(alike):
     ids = [f"r{row}" for row in range(600)]
     of = {one: f"g{row // 30}" for row, one in enumerate(ids)}
     samples = (Terms(ids, attacked), Terms(ids, -unseen)) if alike else (Terms(ids, attacked),)
-    assert (_clearest("gap", samples, of, GroupColumn("g.csv", "donor")).p_value > 0.05) == alike
+    assert (_clearest("gap", samples, of, GroupColumn("donor", "g.csv")).p_value > 0.05) == alike
 
 
 def test_a_monitor_breaks_each_measurement_down_and_the_page_shows_it(tmp_path):
@@ -177,7 +177,7 @@ def test_a_monitor_breaks_each_measurement_down_and_the_page_shows_it(tmp_path):
         reference=Checkpoint(reference / "checkpoints"),
         every_n_epochs=1,
         figures=False,
-        groups=GroupColumn(str(file), "licence"),
+        groups=GroupColumn("licence", str(file)),
     )
     tiny_trainer(tmp_path / "run", max_epochs=1, callbacks=[monitor]).fit(tiny_vicreg(), data)
     assert {"group_difference", "group_difference_p_value"} <= set(monitor.history[-1])
@@ -193,7 +193,7 @@ def test_a_monitor_breaks_each_measurement_down_and_the_page_shows_it(tmp_path):
 
 
 def test_a_monitor_refuses_a_wrong_table_before_training(tmp_path):
-    monitor = MemorizationMonitor(test=LabelInference(k=5), groups=GroupColumn("nowhere.csv", "licence"))
+    monitor = MemorizationMonitor(test=LabelInference(k=5), groups=GroupColumn("licence", "nowhere.csv"))
     with pytest.raises(FileNotFoundError, match=r"groups: file='nowhere.csv'"):
         tiny_trainer(tmp_path, callbacks=[monitor]).fit(tiny_vicreg(), tiny_data())
 
@@ -208,7 +208,7 @@ def test_a_monitor_refuses_a_wrong_table_before_training(tmp_path):
 )
 def test_ids_are_text_as_it_stands(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    found = GroupColumn(str(tmp_path / name), "site").read()
+    found = GroupColumn("site", str(tmp_path / name)).read()
     assert found == {"0001": "1", "1": "2", "1e3": "2020-01-01"}
 
 
@@ -217,7 +217,7 @@ def test_tables_that_cannot_be_read_say_why(tmp_path):
         file = tmp_path / name
         file.write_text(table) if isinstance(table, str) else pq.write_table(table, file)
         with pytest.raises(ValueError, match=re.escape(name)) as caught:
-            GroupColumn(str(file), "site").read()
+            GroupColumn("site", str(file)).read()
         return str(caught.value)
 
     assert "more than one column 'site'; leave one" in message("twice.csv", "id,site,site\na,1,2\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ class Kept:
         where: its key and shard, as errors name them.
         encoded: the picture's file.
         objects: labels, each once.
+        encoded_fields: the JSON beside it, empty where there is none.
     """
 
     identifier: str
@@ -39,6 +41,15 @@ class Kept:
     caption: str
     encoded: bytes
     objects: Sequence[str]
+    encoded_fields: bytes = b""
+
+    def fields(self) -> dict[str, Any]:
+        """Of its JSON; none where that cannot be read, which the index counted."""
+        try:
+            found = json.loads(self.encoded_fields or b"{}")
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @cached_property
     def content(self) -> bytes:
@@ -71,6 +82,21 @@ class ShardSamples:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def column(self, name: str) -> list[str | None]:
+        """(N,) what a field of the samples' JSON says of each, as text.
+
+        Raises:
+            ValueError: no sample has such a field, or it holds neither text nor numbers.
+        """
+        found = [sample.fields() for sample in self._kept]
+        if not any(name in fields for fields in found):
+            known = sorted({field for fields in found for field in fields})
+            raise ValueError(f"the JSON of no sample has a field {name!r}; their fields are {known}")
+        for sample, fields in zip(self._kept, found, strict=True):
+            if not isinstance(fields.get(name), str | int | float | None):
+                raise ValueError(f"{sample.where}: {name!r} must be a text or a number, got {str(fields[name])[:100]}")
+        return [None if fields.get(name) is None else str(fields[name]) for fields in found]
 
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).
@@ -152,7 +178,7 @@ def _taken_out(sample: ShardSample, identifier: str, side_file: Mapping[str, Seq
         objects = labels_of(fields.get("objects") or [], sample.where)
     assert sample.image is not None
     assert sample.caption is not None
-    return Kept(identifier, sample.where, sample.caption, sample.image, objects)
+    return Kept(identifier, sample.where, sample.caption, sample.image, objects, sample.files.get("json", b""))
 
 
 class _Smallest:

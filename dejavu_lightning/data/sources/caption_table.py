@@ -18,7 +18,14 @@ from dejavu_lightning.data.decode import decode_identified
 from dejavu_lightning.data.sources.caption_source import CaptionScan, all_named, image_problems, own_caption, worded
 from dejavu_lightning.data.sources.file_contents import file_contents
 from dejavu_lightning.data.sources.image_index import FileContents
-from dejavu_lightning.data.sources.tables.table_reading import SEPARATORS, Form, caption_lists, read_columns, texts
+from dejavu_lightning.data.sources.tables.table_reading import (
+    SEPARATORS,
+    Form,
+    caption_lists,
+    read_columns,
+    text_column,
+    texts,
+)
 from dejavu_lightning.data.sources.vocabulary import in_vocabulary, objects_of
 
 QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -127,6 +134,7 @@ class CaptionTable:
         self.all_captions = [worded(said[number]) for number in kept]
         self.captions: Sequence[str] = [every[0] for every in self.all_captions]
         self._files = [files[firsts[number]] or "" for number in kept]
+        self._form, self._rows = form, [pictures[number] for number in kept]
         if objects is not None:
             labels = objects_of(self.ids, objects)
         elif objects_column is not None:
@@ -160,6 +168,22 @@ class CaptionTable:
     def path(self, index: int) -> Path:
         """Where picture ``index`` lies."""
         return self.folder / self._files[index]
+
+    def column(self, name: str) -> list[str | None]:
+        """(N,) what a column of the table says of each picture, as text.
+
+        Raises:
+            ValueError: there is no such column, it holds neither text nor numbers, or rows of one picture differ in it.
+        """
+        values, table = text_column(self._form, name), self._form.table
+        for identifier, rows in zip(self.ids, self._rows, strict=True):
+            differs = next((row for row in rows if values[row] != values[rows[0]]), None)
+            if differs is not None:
+                raise ValueError(
+                    f"table={table!r}: rows {rows[0] + 1} and {differs + 1} of picture {identifier!r} differ in column "
+                    f"{name!r}, {values[rows[0]]!r} and {values[differs]!r}"
+                )
+        return [values[rows[0]] for rows in self._rows]
 
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).

@@ -19,6 +19,7 @@ from dejavu_lightning.data.sources.coco_json import (
     entries,
     file_names,
     numbered,
+    picture_column,
     position,
     read_coco,
     refuse,
@@ -108,6 +109,18 @@ class CocoInstances(ImageFiles):
         except ValueError as error:
             raise unusable("annotations", annotations, "instances", error) from error
         super().__init__(Path(root), index, upright=False, known_from=annotations, remedy=REMEDY)
+        self._columns: dict[str, list[str | None]] = {}
+
+    def column(self, name: str) -> list[str | None]:
+        """(N,) what a field of the pictures in the JSON says of each, as text; of ``license`` the licence's name.
+
+        Raises:
+            ValueError: no picture has such a field, or it holds neither text nor numbers.
+        """
+        if name not in self._columns:
+            files = self._files.to_pylist()
+            self._columns[name] = picture_column("annotations", self.known_from, "instances", files, name)
+        return self._columns[name]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from dejavu_lightning.data.sources.coco_json import (
     entries,
     file_names,
     numbered,
+    picture_column,
     position,
     read_coco,
     refuse,
@@ -131,6 +132,7 @@ class CocoCaptions:
         self.named: Sequence[NDArray[Any]] = all_named(self.captions, self.objects, self.object_names)
         self._files = [picture.file for picture in pictures]
         self._sizes = [picture.size for picture in pictures]
+        self._columns: dict[str, list[str | None]] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -138,6 +140,16 @@ class CocoCaptions:
     def path(self, index: int) -> Path:
         """Where picture ``index`` lies."""
         return self.folder / self._files[index]
+
+    def column(self, name: str) -> list[str | None]:
+        """(N,) what a field of the pictures in ``captions`` says of each, as text; of ``license`` the licence's name.
+
+        Raises:
+            ValueError: no picture has such a field, or it holds neither text nor numbers.
+        """
+        if name not in self._columns:
+            self._columns[name] = picture_column("captions", self.origin, "captions", self._files, name)
+        return self._columns[name]
 
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).

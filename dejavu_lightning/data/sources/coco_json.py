@@ -112,6 +112,34 @@ def file_names(pictures: Sequence[Mapping[str, Any]]) -> list[str]:
     return [picture["file_name"] for picture in pictures]
 
 
+def picture_column(argument: str, path: str, kind: str, files: Sequence[str], name: str) -> list[str | None]:
+    """What a field of the pictures says of some of them, as text; of ``license`` the licence's name.
+
+    Args:
+        argument, path, kind: as in :func:`read_coco`.
+        files: the pictures' names of files.
+
+    Raises:
+        ValueError: no picture has the field, or it holds neither text nor numbers.
+    """
+    pictures, names = read_coco(argument, path, kind, _pictures_and_licences)
+    if not any(name in picture for picture in pictures):
+        known = sorted({field for picture in pictures for field in picture})
+        raise ValueError(f"{argument}={path!r}: no picture has a field {name!r}; their fields are {known}")
+    told: dict[str, str | None] = {}
+    for picture in pictures:
+        value = names.get(picture.get(name), picture.get(name)) if name == "license" else picture.get(name)
+        if not isinstance(value, str | int | float | None):
+            raise refuse("picture", picture, name, "a text or a number")
+        told[picture["file_name"]] = None if value is None else str(value)
+    return [told[file] for file in files]
+
+
+def _pictures_and_licences(content: Any) -> tuple[list[dict[str, Any]], dict[Any, str]]:
+    licences = content.get("licenses") or []
+    return entries(content, "images"), {one.get("id"): one["name"] for one in licences if one.get("name")}
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, dict) or (isinstance(value, list) and len(value) > 8):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)}"

@@ -61,6 +61,21 @@ def read_columns(form: Form, chosen: Mapping[str, str]) -> tuple[dict[str, pa.Ch
     return {argument: content[name] for argument, name in chosen.items()}, longer
 
 
+def text_column(form: Form, name: str) -> list[str | None]:
+    """A column of text or numbers as text, a row each.
+
+    Raises:
+        ValueError: there is no such column, or it holds something else.
+    """
+    columns, _ = read_columns(form, {"column": name})
+    try:
+        found: list[str | None] = columns["column"].cast(pa.string()).to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        kind = columns["column"].type
+        raise ValueError(f"table={form.table!r}: column {name!r} must hold text or numbers, it holds {kind}") from error
+    return found
+
+
 def _longer(form: Form, rows: int, names: Sequence[str]) -> list[int]:
     """Positions of the rows that are several lines of the file.
 
