@@ -118,7 +118,5 @@ def test_records_without_columns_are_told():
         CaptionDataset(ObjectScenes(8), [0], None).column("donor")
     plain = [{"image": torch.zeros(3, 8, 8), "label": 0, "id": "a"}]
     for samples in (plain, Subsample(plain * 3, np.array([0, 2]))):
-        with pytest.raises(
-            ValueError, match="the attacked records have no columns, such as 'donor'; give file, a"
-        ):
+        with pytest.raises(ValueError, match="the attacked records have no columns, such as 'donor'; give file, a"):
             read_groups_of(GroupColumn("donor"), MemorizationSets(attack=samples, public=plain, num_classes=1))
