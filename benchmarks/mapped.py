@@ -70,13 +70,13 @@ def find(folder, count, k, cosine, threads, results):
     before = anonymous()
     with Watched() as loading:
         embeddings, ids, facts = KeptEmbeddings(folder, {"role": "public"}, "float16").load()
-        bank = Embedded(torch.arange(len(ids)), embeddings, ids, facts)
+        bank = Embedded(torch.arange(len(ids)), embeddings, ids, facts, in_file=True)
     asked = fake(count, embeddings.shape[1], 1)
     queries = Embedded(torch.arange(count), asked, [f"attack/{row}" for row in range(count)], [0] * count)
     held = anonymous()
     with Watched() as searching:
         if cosine:
-            queries, bank = queries.directions(), bank.directions()
+            queries, bank = queries.directions_(), bank.directions_()
         search(queries, bank, k)
     results.put((loading.seconds, held - before, searching.seconds, searching.most - held))
 

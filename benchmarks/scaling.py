@@ -141,7 +141,6 @@ class Measuring:
     width: int
     encoding: float  # pictures a second
     sample_bytes: float
-    copies: int  # of the bank at its peak: cosines need embeddings of length 1, made beside the others
     k: int = 100
 
     def bank(self) -> float:
@@ -152,7 +151,7 @@ class Measuring:
         """The shares of bank and records, and the search, or before it the ids of a process at a time (NCCL)."""
         own = 4 * self.queries * self.width / self.gpus
         names = self.given.name_bytes * self.public / self.gpus if self.gpus > 1 else 0.0
-        return self.copies * (self.bank() + own) + max(self.given.search_bytes, names)
+        return self.bank() + own + max(self.given.search_bytes, names)
 
     def host_memory(self) -> float:
         """Bytes of each process: ids and facts of all public samples."""
@@ -242,10 +241,10 @@ def main(arguments: list[str] | None = None) -> None:
         f"Training VICReg, {options.epochs:g} epochs": training_table(Training, given, options),
         f"Training CLIP, {options.epochs:g} epochs": training_table(ClipTraining, given, options),
         f"Measuring label inference, width 8192, {options.queries:,.0f} records": measuring_table(
-            given, options, width=8192, encoding=given.picture_encoding, sample_bytes=given.label_bytes, copies=1
+            given, options, width=8192, encoding=given.picture_encoding, sample_bytes=given.label_bytes
         ),
         f"Measuring object retrieval, width 384, {options.queries:,.0f} records": measuring_table(
-            given, options, width=384, encoding=given.pair_encoding, sample_bytes=given.caption_bytes, copies=2
+            given, options, width=384, encoding=given.pair_encoding, sample_bytes=given.caption_bytes
         ),
     }
     for title, lines in parts.items():

@@ -39,6 +39,7 @@ class Embedded(NamedTuple):
     ``rows`` (n,) positions in the dataset of the embeddings held by this process; ``embeddings`` (n, D)
     float32, or float16 where they are kept so; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each
     sample besides its input. ``widths``: of each layer by name, side by side in D, where the encoder gave several.
+    ``in_file``: whether a file holds the embeddings, which must stay as they are.
     """
 
     rows: Tensor
@@ -46,6 +47,7 @@ class Embedded(NamedTuple):
     ids: list[str]
     facts: list[Any]
     widths: Mapping[str, int] | None = None
+    in_file: bool = False
 
     @property
     def labels(self) -> Tensor:
@@ -66,14 +68,12 @@ class Embedded(NamedTuple):
             name: self._replace(embeddings=part, widths=None) for name, part in zip(self.widths, parts, strict=True)
         }
 
-    def directions(self) -> Embedded:
-        """The same with embeddings of length 1, to compare by cosine."""
-        if self.embeddings.dtype == torch.float32:
-            return self._replace(embeddings=nn.functional.normalize(self.embeddings, dim=1))
-        found = torch.empty_like(self.embeddings)
+    def directions_(self) -> Embedded:
+        """Make embeddings of length 1 of these, to compare by cosine: in place, unless a file holds them."""
+        found = torch.empty_like(self.embeddings) if self.in_file else self.embeddings
         for part, rows in zip(*(torch.split(one, ROWS_AT_ONCE) for one in (found, self.embeddings)), strict=True):
             part.copy_(nn.functional.normalize(rows.float(), dim=1))
-        return self._replace(embeddings=found)
+        return self._replace(embeddings=found, in_file=False)
 
 
 class Reading(NamedTuple):
@@ -148,12 +148,12 @@ def embed(
     kept = encoder.kept.with_provenance(**names, role=role, batch_size=batch_size, samples=len(dataset), ids=told)
     content = kept.load()
     if content is not None:
-        return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:])
+        return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:], in_file=True)
     found = _embed(*arguments)
     if found.widths is not None:
         kept.warn("embeddings are not kept: the encoder gives several layers")
     elif found.embeddings.device == encoder.device:
-        found = found._replace(embeddings=kept.save(found.embeddings, found.ids, found.facts))
+        found = found._replace(embeddings=kept.save(found.embeddings, found.ids, found.facts), in_file=True)
     else:
         kept.warn(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
     return found

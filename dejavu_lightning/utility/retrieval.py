@@ -57,8 +57,8 @@ class CaptionRetrieval:
         if max(self.ks) > len(sets.validation):
             raise ValueError(f"k={max(self.ks)} exceeds the validation set of {len(sets.validation)} pairs; lower ks")
         loading = (sets.validation, "validation", batch_size, num_workers)
-        images = embed(encoder.using(self.image), *loading, captioned_image).directions()
-        texts = embed(encoder.using(self.text), *loading, caption).directions()
+        images = embed(encoder.using(self.image), *loading, captioned_image).directions_()
+        texts = embed(encoder.using(self.text), *loading, caption).directions_()
         hits: dict[str, Tensor] = {}
         for name, queries, bank in (("image_to_text", images, texts), ("text_to_image", texts, images)):
             nearest = search(queries, bank, max(self.ks)).indices
@@ -108,7 +108,7 @@ class NamedObjects:
             raise ValueError(f"k={self.k} exceeds the {len(sets.train)} pictures to search; lower k")
         bank = embed(encoder.using(self.image), sets.train, "train", batch_size, num_workers, captioned_image)
         asked = embed(encoder.using(self.text), sets.validation, "validation", batch_size, num_workers, caption)
-        nearest = search(asked.directions(), bank.directions(), self.k).indices
+        nearest = search(asked.directions_(), bank.directions_(), self.k).indices
         objects = [set(fact["objects"]) for fact in bank.facts]
         own = [row for row in asked.rows.tolist() if asked.facts[row]["named"]]
         hits = [

@@ -49,10 +49,10 @@ def test_clip_by_hand():
 
 def test_measuring_by_hand():
     given = Constants(products=1e9, link=1e6, search_bytes=50_000.0, name_bytes=30)
-    case = Measuring(given, 4, public=1000, queries=100, width=10, encoding=2.0, sample_bytes=50, copies=2, k=10)
+    case = Measuring(given, 4, public=1000, queries=100, width=10, encoding=2.0, sample_bytes=50, k=10)
     assert case.bank() == 10_000
-    assert case.memory() == 2 * (10_000 + 4 * 100 * 10 / 4) + 50_000
-    many = Measuring(given, 4, public=8000, queries=100, width=10, encoding=2.0, sample_bytes=50, copies=1, k=10)
+    assert case.memory() == 10_000 + 4 * 100 * 10 / 4 + 50_000
+    many = Measuring(given, 4, public=8000, queries=100, width=10, encoding=2.0, sample_bytes=50, k=10)
     assert many.memory() == 80_000 + 1000 + 30 * 8000 / 4  # ids of one process, more than the search
     assert case.host_memory() == 50_000
     received = 0.75 * (4 * 100 * 10 + 2 * 16 * 100 * 10 + 30 * 1000)

@@ -213,12 +213,29 @@ def test_float16_ones_that_are_not_kept_are_rounded_too(tmp_path):
     assert same(first, unkept)
 
 
-def test_directions_of_float16_ones_are_of_length_one_to_its_precision(monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_directions_take_the_place_of_embeddings_that_no_file_holds(monkeypatch, dtype, in_file):
     monkeypatch.setattr(embedding, "ROWS_AT_ONCE", 3)
-    exact = torch.randn(10, 64, generator=torch.Generator().manual_seed(0))
-    found = embedding.Embedded(torch.arange(10), exact.half(), list("abcdefghij"), [0] * 10).directions().embeddings
-    assert found.dtype == torch.float16
-    assert torch.equal(found, torch.nn.functional.normalize(exact.half().float(), dim=1).half())
+    exact = torch.randn(10, 64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    given = exact.clone()
+    held = embedding.Embedded(torch.arange(10), given, list("abcdefghij"), [0] * 10, in_file=in_file)
+    found = held.directions_().embeddings
+    expected = torch.nn.functional.normalize(exact.float(), dim=1).to(dtype)
+    assert found.dtype == dtype
+    assert torch.equal(found, expected)
+    assert torch.equal(given, exact if in_file else expected)
+
+
+def test_kept_embeddings_are_said_to_be_in_a_file(tmp_path):
+    encoder = ModuleEncoder(Net(), kept=KeptEmbeddings(tmp_path))
+    for _ in range(2):  # written, and read
+        found = embed(encoder, SETS.public, "public", 16, 0)
+        before = found.embeddings.clone()
+        assert found.in_file
+        assert not torch.equal(found.directions_().embeddings, before)
+        assert torch.equal(found.embeddings, before)
+    assert not embed(ModuleEncoder(Net()), SETS.public, "public", 16, 0).in_file
 
 
 @pytest.mark.filterwarnings("ignore:embeddings are not kept")

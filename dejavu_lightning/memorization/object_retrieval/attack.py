@@ -161,7 +161,7 @@ class RetrievalAttack:
             captioned_image if images else caption,
         )
         check_not_collapsed(bank, "public")
-        self.bank = bank.directions()
+        self.bank = bank.directions_()
         self.objects = _padded(
             [self._checked(fact, "objects", i, "public") for fact, i in zip(bank.facts, bank.ids, strict=True)]
         )
@@ -176,7 +176,7 @@ class RetrievalAttack:
         encode = test.encode_text(self.encoder)
         queries = embed(encode, without_images(dataset), role, test.batch_size, test.num_workers, caption)
         check_not_collapsed(queries, role)
-        neighbors = search(queries.directions(), self.bank, max(test.k, *test.ks), role)
+        neighbors = search(queries.directions_(), self.bank, max(test.k, *test.ks), role)
         truth = [self._checked(fact, "objects", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
         named = [self._checked(fact, "named", i, role) for fact, i in zip(queries.facts, queries.ids, strict=True)]
         left_out = named if test.unnamed_only else [[] for _ in named]

@@ -123,8 +123,8 @@ class PairAttack:
         check_not_collapsed(images, "neither_split")
         check_not_collapsed(texts, "neither_split")
         self.contrast = len(sample)
-        self._mean_image = images.directions().gather().double().mean(dim=0)
-        self._mean_text = texts.directions().gather().double().mean(dim=0)
+        self._mean_image = images.directions_().gather().double().mean(dim=0)
+        self._mean_text = texts.directions_().gather().double().mean(dim=0)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class PairAttack:
         texts = embed(test.encode_text(self.encoder), captions, role, test.batch_size, test.num_workers, caption)
         check_not_collapsed(images, role)
         check_not_collapsed(texts, role)
-        texts = texts.directions()
+        texts = texts.directions_()
         width = len(self._mean_text)
         image, text = (_own_embeddings(one, width).double() for one in (images, texts))
         own_text = _embeddings_at(images.rows, texts, width).double()
