@@ -53,7 +53,7 @@ def command_of(path):
 
 
 def test_all_are_found():
-    assert (len(CONFIGS), len(STUDIES), len(SWEEPS), len(REFERENCES)) == (59, 38, 2, 3)
+    assert (len(CONFIGS), len(STUDIES), len(SWEEPS), len(REFERENCES)) == (59, 38, 2, 5)
 
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)

@@ -12,7 +12,8 @@ from tests.cli.test_configs import command_of, parse
 FOLDER = shipped_configs() / "papers"
 
 # Setting -> (published value, source), as the comment behind it begins. "authors' code": facebookresearch/DejaVu,
-# configs and train_SSL.py; "open_clip": open_clip_train/params.py, train.py and scheduler.py.
+# configs and train_SSL.py; of the crop classifier facebookresearch/DejaVuOSS, configs/supervised_cfg.yaml; of CLIP
+# facebookresearch/VLMDejaVu, src/dejavu_attack.py. "open_clip": open_clip_train/params.py, train.py and scheduler.py.
 MEEHAN = {
     "trainer.max_epochs": (1000, "paper"),
     "model.backbone": ("torchvision/resnet101", "paper"),
@@ -42,6 +43,7 @@ JAYARAMAN = {
     "memorization.test.k": (10, "our choice"),
     "memorization.test.ks": ([1, 10, 100], "paper"),
     "memorization.test.top_n": ([1, 10], "paper"),
+    "memorization.test.top": ([1, 5, 10, 0.001, 0.01, 0.1], "paper"),
     "memorization.test.num_workers": (12, "our choice"),
     "memorization.every_n_epochs": (10, "our choice"),
 }
@@ -82,7 +84,7 @@ TABLE = {
         "data.views.2": ({"image_size": 96, "num_views": 6, "scale": [0.05, 0.14], "blur": 0.5}, "Caron et al."),
     },
     "kokhlikyan2024_crop_classifier": {
-        "trainer.max_epochs": (100, "our choice"),
+        "trainer.max_epochs": (1000, "authors' code"),
         "model.backbone": ("torchvision/resnet50", "paper"),
         "model.num_classes": (1000, "paper"),
         "model.optimizer.name": ("lars", "paper"),
@@ -93,8 +95,9 @@ TABLE = {
         "data.train_pictures": ("background", "paper"),
         "data.per_class": (300, "Meehan et al."),
         "data.held_out_per_class": (0, "Meehan et al."),
-        "data.batch_size": (128, "our choice"),
-        "memorization.every_n_epochs": (50, "our choice"),
+        "data.batch_size": (128, "authors' code"),
+        "data.resolutions": ({0: 160, 78: 192}, "authors' code"),
+        "memorization.every_n_epochs": (25, "authors' code"),
     },
     "jayaraman2024_rn50": {
         **JAYARAMAN,

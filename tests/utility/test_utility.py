@@ -61,6 +61,30 @@ def test_the_linear_probe_finds_the_optimum_of_the_regularised_problem():
     assert torch.allclose(scores, (standard @ weight.T + bias).detach(), atol=1e-3)
 
 
+def test_the_recipe_of_meehan_et_al_step_by_step():
+    """lin_probe.py and 3_lin_probe_vicreg.sh of facebookresearch/DejaVu: batches of 64, from 10 to 0.1 in a line, SGD.
+
+    The gradient of the cross-entropy is (softmax - one-hot) x feature, and the momentum buffer starts at the first.
+    """
+    generator = torch.Generator().manual_seed(1)
+    features = torch.rand(150, 6, generator=generator).double()
+    labels = (features @ torch.randn(6, 4, generator=generator).double()).argmax(1)
+    weight, bias = torch.zeros(4, 6).double(), torch.zeros(4).double()
+    moved, moved_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    order, step, steps = torch.Generator().manual_seed(0), 0, 20 * 3  # 64, 64 and 22 of 150
+    for _ in range(20):
+        shuffled = torch.randperm(150, generator=order)
+        for start in (0, 64, 128):
+            rows = shuffled[start : start + 64]
+            wrong = torch.softmax(features[rows] @ weight.T + bias, dim=1) - torch.eye(4).double()[labels[rows]]
+            moved = 0.9 * moved + wrong.T @ features[rows] / len(rows)
+            moved_bias = 0.9 * moved_bias + wrong.mean(dim=0)
+            lr = 10 * (1 - step / steps) + 0.1 * step / steps
+            weight, bias, step = weight - lr * moved, bias - lr * moved_bias, step + 1
+    probe = LinearProbe(20, 40.0, batch_size=64, schedule="linear", final_lr_fraction=0.01, standardize=False)
+    assert torch.allclose(probe.fit(features, labels, 4)(features), features @ weight.T + bias, rtol=1e-9)
+
+
 def test_a_class_without_votes_is_never_among_the_top_five():
     """Seven classes, two neighbours of classes 5 and 6: classes 0 to 4 have no votes, so the truth 0 is missed."""
     train = [(torch.tensor([1.0, 0.0]), 5), (torch.tensor([1.0, 0.1]), 6), (torch.tensor([-1.0, 0.0]), 0)]
@@ -262,6 +286,8 @@ def on(encoder, samples, classes):
         (lambda: NearestNeighborProbe(k=9).fit(torch.zeros(3, 2), torch.zeros(3), 2), "k=9 exceeds the 3 training"),
         (lambda: NearestNeighborProbe(temperature=0), "temperature > 0, got 20 and 0"),
         (lambda: LinearProbe(epochs=0), "epochs >= 1"),
+        (lambda: LinearProbe(schedule="step"), r"schedule must be one of \['cosine', 'linear'\], got 'step'"),
+        (lambda: LinearProbe(final_lr_fraction=2.0), r"final_lr_fraction must be in \[0, 1\], got 2.0"),
         (
             lambda: measure_utility(lambda x: x, [LinearProbe()], UtilitySets(separable(9, 0), separable(9, 1), 4)),
             r"outside \[0, 4\)",
