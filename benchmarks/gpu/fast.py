@@ -17,7 +17,7 @@ from torch import Tensor
 from dejavu_lightning.methods import CLIP, DINO, ClipOptimizerConfig, OptimizerConfig, VICReg
 from gpu.checks import Section, Setting, Skip, in_turns
 from gpu.disk import CHECKS as DISK
-from gpu.steps import Profile, bare_rate, fit_rate, flops
+from gpu.steps import Profile, bare_rate, encode_rate, fit_rate, flops
 
 CHECKS = Section()
 STEP_GOAL = 1.1  # of our step over the bare network's
@@ -77,7 +77,7 @@ def random_views(setting: Setting, size: int, sides: list[int]) -> list[Tensor]:
     return [torch.randn(size, 3, side, side, generator=draw).to(setting.device) for side in sides]
 
 
-def ssl_step(setting: Setting, found: dict[str, Any], name: str, network: dict[str, Any], profile: bool) -> None:
+def ssl_step(setting: Setting, found: dict[str, Any], name: str, network: dict[str, Any]) -> None:
     """Steps of VICReg or DINO: this package's, lightly's, the bare network's."""
     large, small, size = setting.pick((224, 96, 128 if name == "vicreg" else 64), (32, 16, 8))
     sides = [large, large] + ([small] * 6 if name == "dino" else [])
@@ -108,8 +108,7 @@ def ssl_step(setting: Setting, found: dict[str, Any], name: str, network: dict[s
         plain = Plain(name, build(setting, network))
         sides_of["lightly"] = lambda: fit_rate(setting, plain, (views,), size, WARMUP, STEPS)
     compare(setting, found, sides_of, flops(setting, module, lambda: outputs(4)) / 4)
-    if profile:
-        profiled(setting, found, lambda *more: fit_rate(setting, module, batch, size, 2, 3, *more))
+    profiled(setting, found, lambda *more: fit_rate(setting, module, batch, size, 2, 3, *more))
 
 
 def compare(setting: Setting, found: dict[str, Any], sides: dict[str, Callable[[], float]], per_picture: float) -> None:
@@ -140,13 +139,13 @@ def profiled(setting: Setting, found: dict[str, Any], fit: Callable[..., float])
 @CHECKS.check(seconds=45)
 def vicreg_resnet50(setting: Setting, found: dict[str, Any]) -> None:
     """A VICReg step with ResNet-50 against lightly's loss and the bare network."""
-    ssl_step(setting, found, "vicreg", RESNET, profile=True)
+    ssl_step(setting, found, "vicreg", RESNET)
 
 
 @CHECKS.check(seconds=40)
 def dino_vit(setting: Setting, found: dict[str, Any]) -> None:
     """A DINO step with ViT-S/16 against lightly's loss and the bare network."""
-    ssl_step(setting, found, "dino", setting.pick(VIT, RESNET), profile=False)
+    ssl_step(setting, found, "dino", setting.pick(VIT, RESNET))
 
 
 class OpenClipModule(LightningModule):
@@ -165,7 +164,7 @@ class OpenClipModule(LightningModule):
         return torch.optim.AdamW(self.parameters(), 1e-5)
 
 
-def clip_step(setting: Setting, found: dict[str, Any], name: str, size: int, profile: bool) -> None:
+def clip_step(setting: Setting, found: dict[str, Any], name: str, size: int) -> None:
     """Steps of CLIP: this package's, open_clip's, the bare network's."""
     name, side, size = setting.pick((name, 224, size), ("dejavu-tiny", 48, 8))
 
@@ -188,14 +187,16 @@ def clip_step(setting: Setting, found: dict[str, Any], name: str, size: int, pro
         "bare": lambda: bare_rate(setting, module, outputs, size, WARMUP, STEPS),
     }
     compare(setting, found, sides, flops(setting, module, lambda: outputs(4)) / 4)
-    if profile:
-        profiled(setting, found, lambda *more: fit_rate(setting, module, batch, size, 2, 3, *more))
+    found["encoded in float32, pictures/s"] = encode_rate(
+        setting, module, module.encode_image, batch["image"], WARMUP, STEPS
+    )
+    profiled(setting, found, lambda *more: fit_rate(setting, module, batch, size, 2, 3, *more))
 
 
 @CHECKS.check(seconds=40)
 def clip_vit(setting: Setting, found: dict[str, Any]) -> None:
     """A CLIP step with ViT-S/16 against open_clip's own and the bare network."""
-    clip_step(setting, found, "ViT-S-16", 256, profile=True)
+    clip_step(setting, found, "ViT-S-16", 256)
 
 
 CHECKS += DISK
@@ -206,7 +207,7 @@ def vicreg_vit(setting: Setting, found: dict[str, Any]) -> None:
     """A VICReg step with ViT-S/16 against lightly's loss and the bare network."""
     if setting.tiny:
         raise Skip("the same code as vicreg_resnet50 where both are small")
-    ssl_step(setting, found, "vicreg", VIT, profile=False)
+    ssl_step(setting, found, "vicreg", VIT)
 
 
 @CHECKS.check(seconds=40)
@@ -214,7 +215,7 @@ def clip_resnet50(setting: Setting, found: dict[str, Any]) -> None:
     """A CLIP step with ResNet-50 against open_clip's own and the bare network."""
     if setting.tiny:
         raise Skip("the same code as clip_vit where both are small")
-    clip_step(setting, found, "RN50", 192, profile=False)
+    clip_step(setting, found, "RN50", 192)
 
 
 @CHECKS.check(seconds=40)
@@ -222,7 +223,7 @@ def dino_resnet50(setting: Setting, found: dict[str, Any]) -> None:
     """A DINO step with ResNet-50 against lightly's loss and the bare network."""
     if setting.tiny:
         raise Skip("the same code as dino_vit where both are small")
-    ssl_step(setting, found, "dino", RESNET, profile=False)
+    ssl_step(setting, found, "dino", RESNET)
 
 
 @CHECKS.check(seconds=90)
