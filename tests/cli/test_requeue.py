@@ -180,6 +180,36 @@ def test_two_processes_stop_at_the_same_step_where_one_was_asked(batch_size, at,
     assert run_processes(2, stopped, str(tmp_path), batch_size, at) == [expected] * 2
 
 
+def resumed_on_two(folder, at):
+    """Weights and curves of a run of two processes, requeued within an epoch and left alone."""
+    rank, _ = world()
+    os.environ["LOCAL_RANK"] = str(rank)
+    file = f"{folder}/requeued.ckpt"
+
+    def trained(name, *callbacks, resume=None):
+        torch.manual_seed(rank)
+        module, monitor = tiny_vicreg(), MemorizationMonitor(test=LabelInference(k=5), every_n_epochs=1, figures=False)
+        callbacks = [RandomState(), monitor, *callbacks]
+        trainer = tiny_trainer(f"{folder}/{name}", callbacks=callbacks, max_epochs=3, devices=2, strategy="ddp")
+        trainer.fit(module, datamodule=tiny_data(batch_size=4), ckpt_path=resume, weights_only=True if resume else None)
+        weights = {name: value.numpy().tobytes() for name, value in module.state_dict().items()}
+        return trainer.global_step, weights, monitor.history
+
+    with pytest.raises(SystemExit, match="requeued after SIGUSR1"):
+        trained("run", Requeued(at, 1, file, every_n_batches=3))
+    loops = torch.load(file, weights_only=True)["loops"]["fit_loop"]
+    batches = loops["epoch_loop.batch_progress"]["current"]["processed"]
+    return batches, trained("run", resume=file), trained("whole")
+
+
+def test_two_processes_that_are_requeued_within_an_epoch_end_bitwise_as_if_left_alone(tmp_path):
+    # Of five steps an epoch; they ask one another behind the first and the fourth.
+    found = run_processes(2, resumed_on_two, str(tmp_path), (1, 1))
+    for batches, resumed, whole in found:
+        assert batches == 4
+        assert resumed == whole
+
+
 def test_within_an_epoch_the_global_batch_must_stay(tmp_path):
     class Stop(Callback):
         def on_train_batch_end(self, trainer, *_):
@@ -225,6 +255,26 @@ def test_a_signal_behind_the_end_of_training_fails_nothing_and_superseded_checkp
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
         signal.signal(signal.SIGUSR1, before)
     assert [file.name for file in tmp_path.glob("hpc_ckpt_*")] == ["hpc_ckpt_1_backup.ckpt"]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_requeue_checkpoint_goes_once_its_successor_is_complete(tmp_path, complete):
+    (tmp_path / "hpc_ckpt_1.ckpt").touch()
+
+    class Successor(Requeued):
+        def on_train_start(self, trainer, module):
+            super().on_train_start(trainer, module)
+            if not complete:
+                self._answer = self.fail
+
+        def fail(self, signum, frame):
+            raise OSError("no space left")
+
+    callback = Successor((0, 0), 0, tmp_path / "hpc_ckpt_2.ckpt")
+    with pytest.raises(SystemExit if complete else OSError):
+        tiny_trainer(tmp_path, callbacks=[callback]).fit(tiny_vicreg(), datamodule=tiny_data(batch_size=10))
+    left = [file.name for file in requeue_checkpoints(tmp_path)]
+    assert left == (["hpc_ckpt_2.ckpt"] if complete else ["hpc_ckpt_1.ckpt"])
 
 
 def test_a_run_that_is_requeued_behind_its_first_batch_keeps_the_untrained_weights(tmp_path):
