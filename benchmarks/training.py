@@ -2,6 +2,7 @@
 
 python benchmarks/training.py                                        # 2 CPU cores, small network
 python benchmarks/training.py --backbone torchvision/resnet50 --size 224 --workers 12 --precision bf16-mixed
+python benchmarks/training.py --backbone torchvision/resnet18 --profile   # and what a step of either side spends
 
 Both sides train the same network from the same JPEG files with the same batch, the same kinds of views and
 optimiser. Ours: this package's data module (one decode a picture, views batched on the device, cropped from
@@ -24,6 +25,7 @@ from lightly.loss import BarlowTwinsLoss, DINOLoss, VICRegLoss
 from lightly.models.utils import update_momentum
 from lightly.transforms import DINOTransform, VICRegTransform
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.profilers import SimpleProfiler
 from shared import Clock, write_pictures
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder as Folder
@@ -112,7 +114,24 @@ def their_data(name, root, options):
     )
 
 
-def rate(module, options, **data):
+PARTS = {  # Lightning's names of what it times end in these
+    "waiting for the loader": "train_dataloader_next",
+    "views": "on_after_batch_transfer",
+    "forward": ".training_step",
+    "backward": ".backward",
+}
+
+
+def spent(profiler, warmup):
+    """Seconds a step by part, the first steps left out."""
+    found = {}
+    for part, ending in PARTS.items():
+        times = [seconds for name, seconds in profiler.recorded_durations.items() if name.endswith(ending)]
+        found[part] = sum(statistics.median(seconds[warmup:]) for seconds in times if len(seconds) > warmup)
+    return ", ".join(f"{part} {seconds:.3f} s" for part, seconds in found.items())
+
+
+def rate(module, options, profiler=None, **data):
     clock = Clock(options.warmup, options.warmup + options.steps)
     trainer = Trainer(
         default_root_dir=options.scratch,
@@ -120,6 +139,7 @@ def rate(module, options, **data):
         max_epochs=1000,
         precision=options.precision,
         callbacks=[clock],
+        profiler=profiler,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -143,6 +163,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=4)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--profile", action="store_true", help="what a step spends, of one more run of either side")
     parser.add_argument("--compile", action="store_true", help="our side only: an option of the method")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -160,6 +181,13 @@ def main():
                 theirs.append(rate(plain, options, train_dataloaders=their_data(name, root, options)))
             mine, other = statistics.median(ours), statistics.median(theirs)
             print(f"{name:14} ours {mine:8.1f}/s   lightly {other:8.1f}/s   ratio {mine / other:.2f}", flush=True)
+            if options.profile:
+                one, two = SimpleProfiler(), SimpleProfiler()
+                rate(build(name, options), options, one, datamodule=our_data(name, root, options))
+                plain = Plain(name, build(name, options, channels_last=False))
+                rate(plain, options, two, train_dataloaders=their_data(name, root, options))
+                for side, profiler in (("ours", one), ("lightly", two)):
+                    print(f"    {side:8} a step: {spent(profiler, options.warmup)}", flush=True)
 
 
 if __name__ == "__main__":
