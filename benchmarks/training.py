@@ -166,6 +166,8 @@ def main():
     parser.add_argument("--profile", action="store_true", help="what a step spends, of one more run of either side")
     parser.add_argument("--compile", action="store_true", help="our side only: an option of the method")
     options = parser.parse_args()
+    if options.profile and torch.cuda.is_available():
+        parser.error("--profile times the CPU, which does not wait for a GPU; benchmarks/gpu.py profiles steps there")
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"

@@ -39,7 +39,7 @@ class Embedded(NamedTuple):
     ``rows`` (n,) positions in the dataset of the embeddings held by this process; ``embeddings`` (n, D)
     float32, or float16 where they are kept so; ``ids`` and ``facts`` (N,) of the whole dataset, what is known of each
     sample besides its input. ``widths``: of each layer by name, side by side in D, where the encoder gave several.
-    ``in_file``: whether a file holds the embeddings, which must stay as they are.
+    ``in_file``: whether they are mapped from a file, which must stay as it is.
     """
 
     rows: Tensor
@@ -146,14 +146,14 @@ def embed(
         return _embed(*arguments)
     told = hashlib.sha256("\0".join(map(str, ids)).encode()).hexdigest()
     kept = encoder.kept.with_provenance(**names, role=role, batch_size=batch_size, samples=len(dataset), ids=told)
-    content = kept.load()
+    content, mapped = kept.load(), encoder.device.type == "cpu"
     if content is not None:
-        return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:], in_file=True)
+        return Embedded(torch.arange(len(dataset)), content[0].to(encoder.device), *content[1:], in_file=mapped)
     found = _embed(*arguments)
     if found.widths is not None:
         kept.warn("embeddings are not kept: the encoder gives several layers")
     elif found.embeddings.device == encoder.device:
-        found = found._replace(embeddings=kept.save(found.embeddings, found.ids, found.facts), in_file=True)
+        found = found._replace(embeddings=kept.save(found.embeddings, found.ids, found.facts), in_file=mapped)
     else:
         kept.warn(f"embeddings are not kept: the encoder is on {encoder.device} and gives them elsewhere")
     return found

@@ -56,7 +56,7 @@ class GroupColumn:
         file: a ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` table with a row for each record, of both splits where
             both are attacked; it may have more. None for a column of the source itself: of the table of a
             ``CaptionTable``, a field of the pictures in COCO's JSON or of the samples' JSON in shards, or ``class``,
-            the label, of any labelled source. A data set of one's own offers ``column(name)``, (N,) values.
+            the label, of any labelled source. A data set of one's own offers ``ids`` and ``column(name)``, (N,) values.
         id: the column of the file with the records' ids.
         min_records: a group of fewer records of either kind that a comparison needs is counted and named, without
             estimates.
@@ -83,7 +83,7 @@ class GroupColumn:
     @property
     def where(self) -> str:
         """What errors call the place of the groups."""
-        return self.file or f"the source's own column {self.column!r}"
+        return f"column {self.column!r} of {self.file or 'the data'}"
 
     def read(self) -> dict[str, str]:
         """Read the group of each id from the file.
@@ -120,18 +120,23 @@ class GroupColumn:
         """Ask samples for the group of each id, in a column of their own.
 
         Raises:
-            ValueError: they have no such column, or none at all.
+            ValueError: they have no such column, or none at all, no ids, or more or fewer values than ids.
         """
-        if not has_columns(samples):
-            raise ValueError(
-                f"groups: the attacked records have no columns, such as {self.column!r}; give file, a table of their "
-                "ids and groups"
-            )
         known: Any = samples
+        if not has_columns(samples) or not hasattr(samples, "ids"):
+            raise ValueError(
+                f"groups: the attacked records have no columns, such as {self.column!r}, for which a data set needs "
+                "'ids' and a method column(name); give file, a table of their ids and groups"
+            )
         try:
             values = known.column(self.column)
         except ValueError as error:
             raise ValueError(f"groups: {error}") from error
+        if len(values) != len(known.ids):
+            raise ValueError(
+                f"groups: column({self.column!r}) of a {type(samples).__name__} gives {len(values)} values for "
+                f"{len(known.ids)} records"
+            )
         return {one: str(group) for one, group in zip(known.ids, values, strict=True) if group not in (None, "")}
 
     def _texts(self, table: pa.Table, name: str) -> list[str | None]:
@@ -155,8 +160,10 @@ def read_groups_of(column: GroupColumn, sets: MemorizationSets) -> dict[str, str
     if column.file is not None:
         found = column.read()
     else:
-        parts = (sets.attack, sets.other_split, sets.neither_split)
-        found = {one: group for part in parts if part is not None for one, group in column.of_samples(part).items()}
+        found = column.of_samples(sets.attack)
+        for part in (sets.other_split, sets.neither_split):
+            if part is not None and has_columns(part):
+                found |= column.of_samples(part)
     if (ids := getattr(sets.attack, "ids", None)) is not None:
         check_groups(column, found, ids)
     return found
@@ -178,6 +185,6 @@ def check_groups(column: GroupColumn, of: Mapping[str, str], ids: Sequence[str])
         )
     if len(met) < 2:
         raise ValueError(
-            f"groups: all attacked records that {column.where} knows are of one group, {met.pop()!r} in column "
-            f"{column.column!r}; groups are compared, so at least two are needed"
+            f"groups: all attacked records that {column.where} knows are of one group, {met.pop()!r}; groups are "
+            "compared, so at least two are needed"
         )

@@ -22,7 +22,8 @@ class LinearProbe:
 
     Meehan et al. (2023) train 20 epochs on plain features, the learning rate falling in a line from 10 to 0.1 at a
     batch of 64 (lin_probe.py and 3_lin_probe_vicreg.sh of github.com/facebookresearch/DejaVu); the example has their
-    values. Their features are of random crops of the target's training set, drawn anew in each epoch.
+    values. Their features are of training views of the target's own pictures, drawn anew in each epoch, and their rate
+    changes every 50 steps, here with each.
 
     Args:
         epochs: passes over the training features.
@@ -90,13 +91,12 @@ class LinearProbe:
         optimizer = torch.optim.SGD(
             [weight, bias], self.base_lr * batch / 256, momentum=0.9, weight_decay=self.weight_decay
         )
-        steps = self.epochs * -(-len(features) // batch)
-        cosine: LRScheduler | None = None
-        linear: LRScheduler | None = None
-        if self.schedule == "cosine":
-            cosine = CosineAnnealingLR(optimizer, self.epochs, self.final_lr_fraction * optimizer.defaults["lr"])
+        each_step = self.schedule == "linear"
+        schedule: LRScheduler
+        if each_step:
+            schedule = LinearLR(optimizer, 1.0, self.final_lr_fraction, self.epochs * -(-len(features) // batch))
         else:
-            linear = LinearLR(optimizer, 1.0, self.final_lr_fraction, steps)
+            schedule = CosineAnnealingLR(optimizer, self.epochs, self.final_lr_fraction * optimizer.defaults["lr"])
         order = torch.Generator().manual_seed(self.seed)
         with torch.enable_grad():
             for _ in tracked(range(self.epochs), "training the linear probe", "epoch"):
@@ -106,10 +106,10 @@ class LinearProbe:
                     scores = nn.functional.linear(features[rows], weight, bias)
                     torch.autograd.backward(nn.functional.cross_entropy(scores, labels[rows]))
                     optimizer.step()
-                    if linear:
-                        linear.step()
-                if cosine:
-                    cosine.step()
+                    if each_step:
+                        schedule.step()
+                if not each_step:
+                    schedule.step()
 
         @torch.no_grad()
         def classify(queries: Tensor) -> Tensor:

@@ -44,6 +44,16 @@ def test_a_column_of_the_table(tmp_path, kind):
         source.column("site")
 
 
+def test_a_table_that_was_changed_since_is_told(tmp_path):
+    rows = [{"image": f"{name}.png", "caption": name, "licence": "open"} for name in "abc"]
+    source = CaptionTable(write_table(tmp_path, rows))
+    assert source.column("licence") == ["open"] * 3
+    write_table(tmp_path, rows[:2])
+    assert source.column("licence") == ["open"] * 3  # read once
+    with pytest.raises(ValueError, match="has 2 rows now, it had 3: it was changed; start again"):
+        source.column("caption")
+
+
 def test_rows_of_one_picture_must_agree(tmp_path):
     rows = [
         {"image": "a.png", "caption": caption, "uid": "a", "licence": "open", "writer": writer}
@@ -81,7 +91,7 @@ def test_a_field_of_the_pictures_in_coco_captions(tmp_path):
     assert records.column("class") == ["dog", "dog"]
     sets = MemorizationSets(attack=records, public=records, num_classes=3)
     assert read_groups_of(GroupColumn("license"), sets) == {"c": "6", "a": "open"}
-    with pytest.raises(ValueError, match=r"that the source's own column 'class' knows are of one group, 'dog'"):
+    with pytest.raises(ValueError, match=r"that column 'class' of the data knows are of one group, 'dog'; groups"):
         read_groups_of(GroupColumn("class"), sets)
 
 
@@ -117,6 +127,33 @@ def test_records_without_columns_are_told():
     ):
         CaptionDataset(ObjectScenes(8), [0], None).column("donor")
     plain = [{"image": torch.zeros(3, 8, 8), "label": 0, "id": "a"}]
-    for samples in (plain, Subsample(plain * 3, np.array([0, 2]))):
-        with pytest.raises(ValueError, match="the attacked records have no columns, such as 'donor'; give file, a"):
+    for samples in (plain, Subsample(plain * 3, np.array([0, 2])), Columns(plain, ["x"])):
+        with pytest.raises(ValueError, match=r"have no columns, such as 'donor', for which a data set needs 'ids' and"):
             read_groups_of(GroupColumn("donor"), MemorizationSets(attack=samples, public=plain, num_classes=1))
+
+
+class Columns(list):
+    """A data set of a host with a column."""
+
+    def __init__(self, samples, values):
+        super().__init__(samples)
+        self.values = values
+
+    def column(self, name):
+        return self.values
+
+
+class Named(Columns):
+    @property
+    def ids(self):
+        return [sample["id"] for sample in self]
+
+
+def test_a_data_set_of_a_host_offers_a_column():
+    samples = [{"image": torch.zeros(3, 8, 8), "label": 0, "id": one} for one in "abc"]
+    attack, plain = Named(samples, ["x", None, 7]), [(torch.zeros(3, 8, 8), 0)]
+    sets = MemorizationSets(attack=attack, public=samples, neither_split=plain, num_classes=1)
+    assert read_groups_of(GroupColumn("donor"), sets) == {"a": "x", "c": "7"}
+    few = MemorizationSets(attack=Named(samples, ["x"]), public=samples, num_classes=1)
+    with pytest.raises(ValueError, match=r"column\('donor'\) of a Named gives 1 values for 3 records"):
+        read_groups_of(GroupColumn("donor"), few)

@@ -79,6 +79,7 @@ class ShardSamples:
         self.objects: Sequence[NDArray[Any]] = vocabulary.positions
         self.named: Sequence[NDArray[Any]] = all_named(self.captions, self.objects, self.object_names)
         self.counts = {"pictures": len(kept), **vocabulary.counts}
+        self._columns: dict[str, list[str | None]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -89,6 +90,11 @@ class ShardSamples:
         Raises:
             ValueError: no sample has such a field, or it holds neither text nor numbers.
         """
+        if name not in self._columns:
+            self._columns[name] = self._read_column(name)
+        return self._columns[name]
+
+    def _read_column(self, name: str) -> list[str | None]:
         found = [sample.fields() for sample in self._kept]
         if not any(name in fields for fields in found):
             known = sorted({field for fields in found for field in fields})

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -134,7 +135,10 @@ class CaptionTable:
         self.all_captions = [worded(said[number]) for number in kept]
         self.captions: Sequence[str] = [every[0] for every in self.all_captions]
         self._files = [files[firsts[number]] or "" for number in kept]
-        self._form, self._rows = form, [pictures[number] for number in kept]
+        self._form, self._columns = form, dict[str, list[str | None]]()
+        self._picture_of_row = np.full(len(files), -1)
+        for picture, number in enumerate(kept):
+            self._picture_of_row[pictures[number]] = picture
         if objects is not None:
             labels = objects_of(self.ids, objects)
         elif objects_column is not None:
@@ -175,15 +179,25 @@ class CaptionTable:
         Raises:
             ValueError: there is no such column, it holds neither text nor numbers, or rows of one picture differ in it.
         """
+        if name not in self._columns:
+            self._columns[name] = self._read_column(name)
+        return self._columns[name]
+
+    def _read_column(self, name: str) -> list[str | None]:
         values, table = text_column(self._form, name), self._form.table
-        for identifier, rows in zip(self.ids, self._rows, strict=True):
-            differs = next((row for row in rows if values[row] != values[rows[0]]), None)
-            if differs is not None:
+        if len(values) != len(self._picture_of_row):
+            raise ValueError(
+                f"table={table!r} has {len(values)} rows now, it had {len(self._picture_of_row)}: it was changed; "
+                "start again"
+            )
+        first: dict[int, int] = {}
+        for row, picture in enumerate(self._picture_of_row.tolist()):
+            if picture >= 0 and values[row] != values[first.setdefault(picture, row)]:
                 raise ValueError(
-                    f"table={table!r}: rows {rows[0] + 1} and {differs + 1} of picture {identifier!r} differ in column "
-                    f"{name!r}, {values[rows[0]]!r} and {values[differs]!r}"
+                    f"table={table!r}: rows {first[picture] + 1} and {row + 1} of picture {self.ids[picture]!r} differ "
+                    f"in column {name!r}, {values[first[picture]]!r} and {values[row]!r}"
                 )
-        return [values[rows[0]] for rows in self._rows]
+        return [values[first[picture]] for picture in range(len(self))]
 
     def image(self, index: int) -> Tensor:
         """Decode picture ``index`` to uint8 RGB (3, H, W).

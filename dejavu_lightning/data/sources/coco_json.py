@@ -128,16 +128,20 @@ def picture_column(argument: str, path: str, kind: str, files: Sequence[str], na
         raise ValueError(f"{argument}={path!r}: no picture has a field {name!r}; their fields are {known}")
     told: dict[str, str | None] = {}
     for picture in pictures:
-        value = names.get(picture.get(name), picture.get(name)) if name == "license" else picture.get(name)
+        value = picture.get(name)
         if not isinstance(value, str | int | float | None):
             raise refuse("picture", picture, name, "a text or a number")
+        value = names.get(value, value) if name == "license" else value
         told[picture["file_name"]] = None if value is None else str(value)
     return [told[file] for file in files]
 
 
 def _pictures_and_licences(content: Any) -> tuple[list[dict[str, Any]], dict[Any, str]]:
-    licences = content.get("licenses") or []
-    return entries(content, "images"), {one.get("id"): one["name"] for one in licences if one.get("name")}
+    pictures = entries(content, "images")
+    licences = entries(content, "licenses") if content.get("licenses") else []
+    return pictures, {
+        one["id"]: one["name"] for one in licences if isinstance(one.get("id"), int | str) and one.get("name")
+    }
 
 
 def _shown(value: Any) -> str:
