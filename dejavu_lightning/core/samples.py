@@ -129,7 +129,7 @@ def draws_views(dataset: Samples) -> bool:
 
 
 def has_columns(dataset: Samples) -> bool:
-    """Whether the samples say what is in a column of their own."""
+    """Whether the samples offer a method ``column`` from a name to a value for each."""
     while isinstance(dataset, Subsample):
         dataset = dataset.dataset
     return hasattr(dataset, "column")
