@@ -95,7 +95,8 @@ def expected_peak(queries, bank, width, k, processes, itemsize=4):
     rows = min(candidates.BANK_BLOCK, candidates.BANK_ELEMENTS["cpu"] // width, shares[1])
     working = 4 * (3 * rows * width + 2 * neighbors.QUERY_BLOCK["cpu"] * (rows + width))
     crossing = block * (width * itemsize + 5 * 16 * k) if processes > 1 else 0
-    return sum(shares) * width * itemsize + crossing + 3 * queries * 16 * k + working
+    results = (2 if processes == 1 else 1) * queries * 16 * k
+    return sum(shares) * width * itemsize + crossing + results + working
 
 
 def reset_peak():

@@ -13,7 +13,7 @@ from typing import Any
 GIB = 2**30
 CARD = "measured on one H200, docs/guides/gpu.md"
 SHAPES = "counted from the shapes of its tensors, see the page"
-CPU = "counted on a CPU, see the page"
+CPU = "counted on a CPU by benchmarks/counts.py"
 VENDOR = "ASSUMED: the vendor's figure for the H200, not measured here"
 
 
@@ -39,13 +39,15 @@ class Constants:
     )
     float32: float = constant(3.8e13, "float32 operations a second, of the same search", CARD)
     search_bytes: float = constant(2.7 * GIB, "memory of a search beside the bank, width 8192", SHAPES)
-    vicreg_activations: float = constant(87.5e6, "bytes kept for the backward pass a picture, two views, bf16", CPU)
-    clip_activations: float = constant(42.9e6, "bytes kept for the backward pass a pair, bf16", CPU)
+    vicreg_activations: float = constant(87.65e6, "bytes kept for the backward pass a picture, two views, bf16", CPU)
+    clip_activations: float = constant(42.83e6, "bytes kept for the backward pass a pair, bf16", CPU)
     vicreg_parameters: float = constant(174.5e6, "weights of ResNet-50 and a projector of 3 x 8192", CPU)
     clip_parameters: float = constant(62.3e6, "weights of ViT-S-16 and its text tower", CPU)
-    label_bytes: float = constant(119, "host memory of a public sample's id and label", CPU)
-    caption_bytes: float = constant(417, "host memory of a public sample's id and three objects", CPU)
-    name_bytes: float = constant(32, "bytes of a public sample's id and facts that cross to every process", CPU)
+    label_bytes: float = constant(118, "host memory of a public sample's id and label", CPU)
+    caption_bytes: float = constant(384, "host memory of a public sample's id and three objects", CPU)
+    name_bytes: float = constant(
+        32, "bytes of a public sample's id and facts that cross to every process", "a test counts them, see the page"
+    )
     link: float = constant(450e9, "bytes/s that a GPU receives from others of its machine (NVLink)", VENDOR)
     network: float = constant(50e9, "bytes/s that a GPU receives from other machines (a 400 Gb/s card a GPU)", VENDOR)
     memory: float = constant(140 * GIB, "memory of a GPU", CARD)

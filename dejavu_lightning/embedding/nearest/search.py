@@ -44,18 +44,16 @@ def search(queries: Embedded, bank: Embedded, k: int, role: str | None = None) -
             f"{len(known)} ids are both in the {role} set and in the public set, such as {min(known)!r}: "
             "a record would find itself; the sets must be disjoint"
         )
-    if world()[1] == 1:
-        distances, indices = nearest_neighbors(queries.embeddings.to(bank.embeddings.device), bank.embeddings, k)
-    else:
-        distances, indices = _among_processes(queries, bank, k)
+    if world()[1] > 1:
+        return _among_processes(queries, bank, k)
+    distances, indices = nearest_neighbors(queries.embeddings.to(bank.embeddings.device), bank.embeddings, k)
     found = Found(torch.empty_like(distances, device="cpu"), torch.empty_like(indices, device="cpu"))
-    rows = joined_rows(queries.rows)
-    found.distances[rows], found.indices[rows] = distances.cpu(), indices.cpu()
+    found.distances[queries.rows], found.indices[queries.rows] = distances.cpu(), indices.cpu()
     return found
 
 
-def _among_processes(queries: Embedded, bank: Embedded, k: int) -> tuple[Tensor, Tensor]:
-    """Distances and indices, the queries by process."""
+def _among_processes(queries: Embedded, bank: Embedded, k: int) -> Found:
+    """What all processes find together, the same on each."""
     processes = world()[1]
     own = torch.tensor([[len(queries.rows), len(bank.rows), queries.embeddings.shape[1], bank.embeddings.shape[1]]])
     shares, held, *widths = joined_rows(own).T.tolist()
@@ -67,17 +65,19 @@ def _among_processes(queries: Embedded, bank: Embedded, k: int) -> tuple[Tensor,
     # A find has 16 bytes, as four numbers of a query.
     least = query_rows(bank.embeddings.device)
     step = -(-max(least, CROSSING_ELEMENTS // max(width, 4 * k)) // processes)
-    merged: list[tuple[Tensor, Tensor]] = []
+    rows = torch.split(joined_rows(queries.rows), shares)
+    found = Found(torch.empty(sum(shares), k, dtype=torch.float64), torch.empty(sum(shares), k, dtype=torch.int64))
     with long_work("nearest neighbours", sum(shares), "sample") as advance, shown_by(nothing):
         for start in range(0, max(shares), step):
             counts = [min(max(share - start, 0), step) for share in shares]
             asked = joined_rows(queries.embeddings[start : start + step].to(bank.embeddings.device))
             finds = _own_finds(asked, bank, min(k, max(held)))
             distances, indices = (rows_to_owners(find, counts) for find in finds)
-            merged.append(_nearest(distances, indices, k))
+            distances, indices = _nearest(distances, indices, k)
+            answered = torch.cat([each[start : start + step] for each in rows])
+            found.distances[answered], found.indices[answered] = joined_rows(distances), joined_rows(indices)
             advance(sum(counts))
-    distances, indices = (torch.cat(parts) for parts in zip(*merged, strict=True))
-    return joined_rows(distances), joined_rows(indices)
+    return found
 
 
 def _own_finds(asked: Tensor, bank: Embedded, k: int) -> tuple[Tensor, Tensor]:

@@ -90,7 +90,7 @@ def crossed():
     )
     expected = expected_bytes(1100, len(asked.rows), held, 16, 200, processes)
     # Two int64 a matrix: a block of queries, distances, indices and rows; one of their number of rows.
-    expected["shapes"] = (processes - 1) * (16 * (blocks + 3) + 8)
+    expected["shapes"] = (processes - 1) * (16 * (3 * blocks + 1) + 8)
     with counted() as (_, told["pickled"]):
         sets = MemorizationSets(attack=Pairs(20, 1), public=Pairs(20, 2), num_classes=10, other_split=Pairs(20, 3))
         measure(lambda images: images.flatten(1), LabelInference(k=3, batch_size=8), HeldOut(), sets)
