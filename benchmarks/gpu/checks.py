@@ -132,7 +132,24 @@ def machine(device: Any) -> dict[str, Any]:
     if device.type == "cuda":
         about = torch.cuda.get_device_properties(device)
         card = f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
-    return {"card": card, "cpu_cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d"), "versions": versions}
+    return {
+        "card": card,
+        "processor": processor(),
+        "cpu_cores": os.cpu_count(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """The CPU's model, as Linux tells it: a name alone may hide which it is."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    told = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
+    family, model = (told.get(name, "unknown") for name in ("cpu family", "model"))
+    return f"{told.get('model name', platform.machine())}, family {family}, model {model}"
 
 
 @contextmanager

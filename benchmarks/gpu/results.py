@@ -44,7 +44,8 @@ class Results:
         machine = self.content["machine"] or {}
         versions = ", ".join(f"{name} {value}" for name, value in (machine.get("versions") or {}).items() if value)
         lines = [
-            f"{machine.get('card', '?')}, {machine.get('cpu_cores', '?')} CPU cores, {machine.get('date')}; {versions}"
+            f"{machine.get('card', '?')}, {machine.get('cpu_cores', '?')} CPU cores ({machine.get('processor', '?')}), "
+            f"{machine.get('date')}; {versions}"
         ]
         for section, results in self.content["sections"].items():
             lines += [

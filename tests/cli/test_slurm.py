@@ -189,6 +189,21 @@ def test_two_nodes_train_as_two_processes_of_one_machine(cluster, tmp_path):
     assert history(tmp_path / "nodes") == history(tmp_path / "local")
 
 
+def test_two_nodes_that_are_requeued_end_bitwise_as_if_left_alone(cluster, tmp_path):
+    nodes = ("--array=0", "--nodes=2", "--time=10")
+    runs, alone = tmp_path / "runs", tmp_path / "alone"
+    job = submit(cluster, runs, *nodes, seconds=0.3)
+    wait_for(runs / "A" / "checkpoints" / "epoch=0004.ckpt", cluster, job, runs)
+    cluster.run("scancel", "--signal=USR1", job)  # what the time limit sends to every process
+    wait(cluster, job, {"COMPLETED"}, 400, runs)
+    assert "requeued after SIGUSR1" in told(runs)
+    assert "Traceback" not in told(runs)
+    wait(cluster, submit(cluster, alone, *nodes, seconds=0.0), {"COMPLETED"}, 400, alone)
+    assert "requeued" not in told(alone)
+    same_run(alone / "A", runs / "A")
+    assert not list((runs / "A").glob("hpc_ckpt_*"))
+
+
 def test_two_nodes_measure_as_one_device(cluster, whole, tmp_path):
     target, reference = (whole / split / "checkpoints" / "last.ckpt" for split in ("A", "B"))
     commands = {

@@ -51,15 +51,22 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
         raise ValueError(f"queries (N, D) and bank (M, D) must share D, got {(*queries.shape,)} and {(*bank.shape,)}")
     if not 1 <= k <= len(bank):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {len(bank)}; k must lie in [1, {len(bank)}]")
+    # What is made of each block goes into one tensor: results that are allocated one by one between copies of blocks
+    # would keep freed memory from being used again, two GiB of it with two million rows of float16.
     for name, points in (("queries", queries), ("bank", bank)):
-        finite = torch.cat([torch.isfinite(block).all(dim=1) for block in torch.split(points, bank_rows(points))])
+        finite, rows = torch.empty(len(points), dtype=torch.bool, device=points.device), bank_rows(points)
+        for told, block in zip(finite.split(rows), points.split(rows), strict=True):
+            torch.all(torch.isfinite(block), dim=1, out=told)
         if not finite.all():
             raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} holds NaN or infinite values")
     distances = torch.empty(len(queries), k, dtype=torch.float64, device=queries.device)
     indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
     # Distances from the centre are the same, and float32 keeps more of them.
-    centre = torch.stack([block.float().sum(dim=0) for block in torch.split(bank, bank_rows(bank))]).sum(dim=0)
-    centre /= len(bank)
+    blocks = torch.split(bank, bank_rows(bank))
+    sums = torch.empty(len(blocks), bank.shape[1], device=bank.device)
+    for total, block in zip(sums, blocks, strict=True):
+        torch.sum(block.float(), dim=0, out=total)
+    centre = sums.sum(dim=0) / len(bank)
     with _full_float32(), long_work("nearest neighbours", len(queries), "sample") as advance:
         step, in_float16 = query_rows(queries.device), has_float16_products(queries.device)
         for start in range(0, len(queries), step):
