@@ -54,8 +54,8 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
     # What is made of each block goes into one tensor: results that are allocated one by one between copies of blocks
     # would keep freed memory from being used again, two GiB of it with two million rows of float16.
     for name, points in (("queries", queries), ("bank", bank)):
-        finite, rows = torch.empty(len(points), dtype=torch.bool, device=points.device), bank_rows(points)
-        for told, block in zip(finite.split(rows), points.split(rows), strict=True):
+        finite, step = torch.empty(len(points), dtype=torch.bool, device=points.device), bank_rows(points)
+        for told, block in zip(torch.split(finite, step), torch.split(points, step), strict=True):
             torch.all(torch.isfinite(block), dim=1, out=told)
         if not finite.all():
             raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} holds NaN or infinite values")
