@@ -30,9 +30,8 @@ from gpu.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARE = {"right": 95, "fast": 165, "measuring": 65, "true": 125}  # seconds; what one leaves the next may use
-GRACE = (
-    15  # seconds behind its limit after which a check that cannot be interrupted is killed; its section, twice as many
-)
+# Seconds behind its limit after which a check that cannot be interrupted is killed; a section is after twice as many.
+GRACE = 15
 
 
 def main():
@@ -59,6 +58,8 @@ def main():
     if options.section:
         run_here(options)
         return
+    if options.minutes * 60 <= 4 * GRACE:
+        raise SystemExit(f"error: --minutes must be more than {4 * GRACE / 60:g}, got {options.minutes:g}")
     chosen = options.sections.split(",")
     unknown = sorted(set(chosen) - set(SECTIONS))
     if unknown:

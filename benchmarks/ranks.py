@@ -83,7 +83,7 @@ def expected_bytes(queries, own, bank, width, k, processes, itemsize=4):
     """
     others = queries - own
     return {
-        "broadcast": others * (width * itemsize + 16 * k + 8) + 32 * (processes - 1),
+        "broadcast": others * (width * itemsize + 16 * k + 8) + 40 * (processes - 1),
         "to_owners": own * (processes - 1) * 16 * min(k, bank),
     }
 

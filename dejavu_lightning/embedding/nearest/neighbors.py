@@ -63,7 +63,7 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
     indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
     # Distances from the centre are the same, and float32 keeps more of them.
     blocks = torch.split(bank, bank_rows(bank))
-    sums = torch.empty(len(blocks), bank.shape[1], device=bank.device)
+    sums = torch.empty(len(blocks), bank.shape[1], dtype=torch.float32, device=bank.device)
     for total, block in zip(sums, blocks, strict=True):
         torch.sum(block.float(), dim=0, out=total)
     centre = sums.sum(dim=0) / len(bank)

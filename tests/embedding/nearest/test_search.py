@@ -68,6 +68,9 @@ def crossed():
         "halves": found(torch.float16),
         "refused": [],
     }
+    searching.query_rows = lambda device: 3 + 4 * rank  # as where one process has no samples, and nothing on its GPU
+    told["uneven"] = found()
+    searching.query_rows = neighbors.query_rows
     wide = torch.zeros(4, 2 + rank)
     narrow = Embedded(torch.arange(4), torch.zeros(4, 2), [str(row) for row in range(4)], [0] * 4)
     for attempt in (
@@ -102,7 +105,7 @@ def crossed():
     "processes", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
 )
 def test_processes_find_what_one_finds_and_receive_what_the_formula_says(processes):
-    alone = {"found": found(), "halves": found(torch.float16)}
+    alone = {"found": found(), "halves": found(torch.float16), "uneven": found()}
     assert alone["found"] == alone["halves"], "whole numbers are the same in float16"
     ranks = run_processes(processes, crossed)
     for rank, told in enumerate(ranks):
