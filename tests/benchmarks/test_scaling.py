@@ -8,12 +8,21 @@ from tests.commands import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 import scaling
+from counts import SAMPLES, host_bytes
 from scaling import ClipTraining, Constants, Measuring, Training
 
 
 def test_the_page_shows_the_output(capsys):
     scaling.main([])
     assert capsys.readouterr().out in (ROOT / "docs" / "guides" / "scaling.md").read_text()
+
+
+def test_the_host_holds_of_a_sample_what_the_constants_say():
+    """Within what versions of Python differ by."""
+    labels, objects = [row % 1000 for row in range(SAMPLES)], [[row % 256, 1, 2] for row in range(SAMPLES)]
+    label = host_bytes([f"{row:029d}" for row in range(SAMPLES)], labels)
+    caption = host_bytes([f"{row:015d}" for row in range(SAMPLES)], [{"objects": found} for found in objects])
+    assert (label, caption) == pytest.approx((Constants.label_bytes, Constants.caption_bytes), rel=0.1)
 
 
 def test_constants_of_the_reader_change_the_tables(capsys):
