@@ -55,17 +55,17 @@ def search(queries: Embedded, bank: Embedded, k: int, role: str | None = None) -
 def _among_processes(queries: Embedded, bank: Embedded, k: int) -> Found:
     """What all processes find together, the same on each."""
     processes = world()[1]
-    counts, widths = (len(queries.rows), len(bank.rows)), (queries.embeddings.shape[1], bank.embeddings.shape[1])
-    own = torch.tensor([[*counts, *widths, query_rows(bank.embeddings.device)]])
-    shares, held, asked_widths, held_widths, blocks = joined_rows(own).T.tolist()
-    found_widths = {*asked_widths, *held_widths} - {0}
-    if len(found_widths) > 1:
-        raise ValueError(f"queries and bank must have one width, they have {sorted(found_widths)}")
+    own = [len(queries.rows), len(bank.rows), queries.embeddings.shape[1], bank.embeddings.shape[1]]
+    told = joined_rows(torch.tensor([[*own, query_rows(bank.embeddings.device)]]))
+    shares, held, asked_widths, held_widths, blocks = told.T.tolist()
+    every_width = {*asked_widths, *held_widths} - {0}
+    if len(every_width) > 1:
+        raise ValueError(f"queries and bank must have one width, they have {sorted(every_width)}")
     if not 1 <= k <= sum(held):
         raise ValueError(f"k={k} neighbours cannot be taken from a bank of {sum(held)}; k must lie in [1, {sum(held)}]")
     # A find has 16 bytes, as four numbers of a query. A process without samples has nothing on its GPU, and takes the
     # others' block.
-    step = -(-max(*blocks, CROSSING_ELEMENTS // max([*found_widths, 4 * k])) // processes)
+    step = -(-max(*blocks, CROSSING_ELEMENTS // max([*every_width, 4 * k])) // processes)
     rows = torch.split(joined_rows(queries.rows), shares)
     found = Found(torch.empty(sum(shares), k, dtype=torch.float64), torch.empty(sum(shares), k, dtype=torch.int64))
     with long_work("nearest neighbours", sum(shares), "sample") as advance, shown_by(nothing):
