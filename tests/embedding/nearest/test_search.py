@@ -92,7 +92,7 @@ def crossed():
         -joined_rows(torch.tensor([len(asked.rows)])).max().item() // -(-neighbors.QUERY_BLOCK["cpu"] // processes)
     )
     expected = expected_bytes(1100, len(asked.rows), held, 16, 200, processes)
-    # Two int64 a matrix: a block of queries, distances, indices and rows; one of their number of rows.
+    # Two int64 a matrix: queries, distances and indices of each block, and the sizes; one of the number of rows.
     expected["shapes"] = (processes - 1) * (16 * (3 * blocks + 1) + 8)
     with counted() as (_, told["pickled"]):
         sets = MemorizationSets(attack=Pairs(20, 1), public=Pairs(20, 2), num_classes=10, other_split=Pairs(20, 3))
